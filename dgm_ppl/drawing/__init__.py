@@ -1,0 +1,7 @@
+"""Pictures of graphs and nets: relations, then a figure, then DOT, and from there any format."""
+
+from .draw import draw
+from .figure import Figure
+from .picture import Picture
+
+__all__ = ["Figure", "Picture", "draw"]

@@ -1,0 +1,136 @@
+"""What a picture shows, before any drawing language: the second of three steps from a graph to its picture.
+
+A figure is marks, arrows between them and boxes around them. Every writer (DOT, TikZ, Mermaid, the interactive page) reads
+figures, and every decoration (evidence, `do`, colours, marginals) is a function from figure to figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from .relations import Dependence, Node, Plate, Relations
+
+__all__ = ["Arrow", "Box", "Figure", "Key", "Mark", "Role", "Shape", "compose"]
+
+Key = str | tuple[str, str]
+"""A variable's name, or `(role, child)` for the network on the way to a child."""
+
+
+class Shape(Enum):
+    """What a mark stands for."""
+
+    VARIABLE = "variable"
+    INPUT = "input"
+    NETWORK = "network"
+
+
+class Role(Enum):
+    """Why an arrow or a network is there."""
+
+    MODEL = "model"
+    GUIDE = "guide"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A variable, an input, or a network that reads several parents."""
+
+    key: Key
+    title: str
+    captions: tuple[str, ...] = ()
+    shape: Shape = Shape.VARIABLE
+    role: Role = Role.MODEL
+    shaded: bool = False
+    double: bool = False
+    tooltip: str = ""
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """A line from `tail` to `head`; `upward` where the head stands above the tail."""
+
+    tail: Key
+    head: Key
+    label: str = ""
+    role: Role = Role.MODEL
+    headed: bool = True
+    upward: bool = False
+
+
+@dataclass(frozen=True)
+class Box:
+    """A plate: a box around its members."""
+
+    name: str
+    label: str
+    members: tuple[Key, ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Marks in drawing order, with arrows and boxes."""
+
+    marks: tuple[Mark, ...]
+    arrows: tuple[Arrow, ...]
+    boxes: tuple[Box, ...] = ()
+
+    def mark(self, key: Key) -> Mark:
+        return next(mark for mark in self.marks if mark.key == key)
+
+
+def compose(relations: Relations) -> Figure:
+    """Return the figure of some relations in conventional notation.
+
+    Shaded is observed, double-lined deterministic, a small box an input; boxes are plates. A network that reads several
+    parents becomes a mark of its own on the way to the child.
+    """
+    place = {name: i for i, name in enumerate(relations.names)}
+    networks = [d for d in relations.dependences if len(d.parents) > 1]
+    marks = (*map(_variable, relations.nodes), *map(_network, networks))
+    arrows = (arrow for dependence in relations.dependences for arrow in _arrows(dependence, place))
+    return Figure(marks, tuple(arrows), tuple(_box(plate, relations, networks) for plate in relations.plates))
+
+
+def _variable(node: Node) -> Mark:
+    return Mark(
+        node.name, node.name, captions=(node.distribution,) if node.distribution and not node.given else (),
+        shape=Shape.INPUT if node.given else Shape.VARIABLE,
+        shaded=node.observed or node.given, double=node.deterministic, tooltip=_tooltip(node),
+    )
+
+
+def _tooltip(node: Node) -> str:
+    return f"{node.name} ~ {node.summary}" if node.summary else node.name
+
+
+def _role(dependence: Dependence) -> Role:
+    return Role.GUIDE if dependence.guide else Role.MODEL
+
+
+def _key(dependence: Dependence) -> Key:
+    return (_role(dependence).value, dependence.child)
+
+
+def _network(dependence: Dependence) -> Mark:
+    reads = f"{dependence.label} reads {', '.join(dependence.parents)} and gives {dependence.child}"
+    return Mark(_key(dependence), dependence.label, shape=Shape.NETWORK, role=_role(dependence), tooltip=reads)
+
+
+def _arrows(dependence: Dependence, place: dict[str, int]) -> Iterable[Arrow]:
+    child, role = dependence.child, _role(dependence)
+    upward = {parent: place[parent] > place[child] for parent in dependence.parents}
+    if len(dependence.parents) == 1:
+        (parent,) = dependence.parents
+        return [Arrow(parent, child, dependence.label, role, upward=upward[parent])]
+    network = _key(dependence)
+    lines = [Arrow(parent, network, role=role, headed=False, upward=upward[parent]) for parent in dependence.parents]
+    return [*lines, Arrow(network, child, role=role, upward=any(upward.values()))]
+
+
+def _box(plate: Plate, relations: Relations, networks: Iterable[Dependence]) -> Box:
+    inside = (_key(network) for network in networks if network.child in plate.members)
+    members = tuple(name for name in relations.names if name in plate.members)
+    label = plate.name if plate.size is None else f"{plate.name} ({plate.size})"
+    return Box(plate.name, label, (*members, *inside))

@@ -1,0 +1,90 @@
+"""A picture: one figure, written as DOT, SVG or PNG, saved, or shown in a notebook."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+
+from .dot import Source, write_dot
+from .figure import Figure
+from .render import render
+
+__all__ = ["Picture"]
+
+
+@dataclass(frozen=True, repr=False)
+class Picture:
+    """A drawn graph. Notebooks show it by themselves; `save` writes it to a file.
+
+    >>> from dgm_ppl.graph import DAG
+    >>> from dgm_ppl.drawing import draw
+    >>> picture = draw(DAG("rain -> wet <- sprinkler"), observed="wet")
+    >>> picture
+    Picture(3 nodes, 2 arrows)
+    >>> picture.svg().count("<ellipse")
+    3
+    """
+
+    figure: Figure
+
+    @cached_property
+    def _source(self) -> Source:
+        return write_dot(self.figure)
+
+    @property
+    def dot(self) -> str:
+        """The source in the DOT language; its first line says with which options `dot` draws it."""
+        return self._source.text
+
+    def svg(self) -> str:
+        """Return the picture as SVG, with tooltips."""
+        return render(self._source, "svg").decode()
+
+    def png(self, *, dpi: int = 192) -> bytes:
+        """Return the picture as PNG, with so many dots to the inch."""
+        return render(self._source, "png", f"-Gdpi={dpi}")
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Write the picture in the format that the suffix names and return the path.
+
+        The file is written beside and moved into place. Raises `ValueError` for a suffix that names no format.
+        """
+        path = Path(path)
+        if path.suffix.lower() not in FORMATS:
+            stem = path.with_suffix("").name or "picture"
+            raise ValueError(f"save: expected a path that ends in {', '.join(FORMATS)}; got {path.name!r}; "
+                             f"try picture.save('{stem}.svg')")
+        _write(path, FORMATS[path.suffix.lower()](self))
+        return path
+
+    def __repr__(self) -> str:
+        counts = {"node": len(self.figure.marks), "arrow": len(self.figure.arrows), "plate": len(self.figure.boxes)}
+        said = (f"{n} {word}{'s' * (n != 1)}" for word, n in counts.items() if n)
+        return f"Picture({', '.join(said)})"
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {"image/svg+xml": self.svg(), "text/plain": repr(self)}
+
+
+def _write(path: Path, content: bytes) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(content)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+FORMATS: Mapping[str, Callable[[Picture], bytes]] = MappingProxyType({
+    ".svg": lambda picture: picture.svg().encode(),
+    ".png": Picture.png,
+    ".dot": lambda picture: picture.dot.encode(),
+    ".gv": lambda picture: picture.dot.encode(),
+})
