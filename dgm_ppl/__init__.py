@@ -1,0 +1,7 @@
+"""Deep generative models declared as graphs of conditional distributions, compiled to Pyro and torch."""
+
+from .compile import Model, compile
+from .families import *  # noqa: F403
+from .graph import DAG, GraphError, Independence
+from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
+from .network import BayesNet, Plate

@@ -1,0 +1,7 @@
+"""From a Bayesian network to a Pyro program that is a plain torch module."""
+
+from .compiling import compile
+from .guide import Guide
+from .model import Model
+
+__all__ = ["Guide", "Model", "compile"]

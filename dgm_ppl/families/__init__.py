@@ -1,0 +1,16 @@
+"""Distribution families, the spaces they live on, and the declaration of one node."""
+
+from . import catalogue
+from .catalogue import *  # noqa: F403
+from .expressions import Constant, Expression, Free, Operation, Ref, exp, free, log, matmul, refs, sigmoid, softplus
+from .family import CATALOGUE, Family, Parameter, family
+from .forms import Forms, Noise, ShardedNoise, noise
+from .spaces import Circle, Counts, Finite, Interval, Positive, Real, Simplex, Space
+from .variable import Given, Variable
+
+__all__ = [
+    *catalogue.__all__,
+    "CATALOGUE", "Circle", "Constant", "Counts", "Expression", "Family", "Finite", "Forms", "Free", "Given", "Interval", "Noise", "Operation",
+    "Parameter", "Positive", "Real", "Ref", "ShardedNoise", "Simplex", "Space", "Variable", "exp", "family", "free", "log", "matmul", "noise", "refs",
+    "sigmoid", "softplus",
+]

@@ -1,0 +1,34 @@
+"""A compiled recognition net."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ..network import RecognitionNet, build_conditionals
+from .model import Model
+
+__all__ = ["Guide"]
+
+
+class Guide(Model):
+    """q(latents | observed). It takes the model's data and leaves out what it does not read.
+
+    Latents that take the model's own conditional are sampled here only where that conditional is at hand: it has no
+    parameters, or `share=model` gave it. Otherwise they are left to the model, which is the same distribution.
+    """
+
+    is_guide = True
+
+    @classmethod
+    def of(cls, net: RecognitionNet, share: Model | None) -> Guide:
+        shared = {} if share is None else dict(share.shared)
+        kept = {name: share.conditionals[name] for name in net.own if share is not None and name in share.conditionals}
+        built = {**build_conditionals(net, shared, skip=kept), **kept}
+        left = [name for name in net.own if name not in kept and any(True for _ in built[name].parameters())]
+        return cls(net, {name: conditional for name, conditional in built.items() if name not in left}, shared)
+
+    def encode(self, data: Mapping[str, Any], require: Sequence[str] = ()) -> dict[str, Tensor]:
+        return self.layout.encode(data, allow=self.net.model, require=require, like=self.anchor)

@@ -1,0 +1,246 @@
+"""The compiled net: an `nn.Module` that is a Pyro program, and the same schedule evaluated directly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..conditionals import Conditional
+from ..families import Noise, noise
+from ..graph import GraphError, did_you_mean
+from ..network import BayesNet, Layout, build_conditionals
+from .program import run_program
+
+__all__ = ["Model", "Node", "assemble"]
+
+Prepared = Any
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Node:
+    """One step of the schedule: a conditional and where it finds its parents."""
+
+    name: str
+    conditional: Conditional
+    parents: tuple[str, ...]
+    event_rank: int
+    deterministic: bool
+    pooled: bool
+
+    def receive(self, values: Mapping[str, Tensor]) -> list[Tensor]:
+        """The parents' values as the conditional sees them."""
+        if not self.pooled:
+            return [values[parent] for parent in self.parents]
+        return [port.receive(values[port.name]) for port in self.conditional.ports]
+
+    def prepare(self, values: Mapping[str, Tensor]) -> Prepared:
+        """What the parents determine."""
+        return self.conditional.prepare(*self.receive(values))
+
+
+class Conditionals(nn.Module):
+    """The conditionals by node; a parameter of node z is named `conditionals.p(z)...`, so that any node name will do."""
+
+    def __init__(self, conditionals: Mapping[str, Conditional]):
+        super().__init__()
+        self.names = tuple(conditionals)
+        for name, conditional in conditionals.items():
+            self.add_module(self.key(name), conditional)
+
+    @staticmethod
+    def key(name: str) -> str:
+        return f"p({name.replace('.', '%2E')})"
+
+    def __getitem__(self, name: str) -> Conditional:
+        return self._modules[self.key(name)]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __iter__(self):
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class Model(nn.Module):
+    """A net with its parameters.
+
+    Called with data, it is a Pyro program: sites named as the nodes, plates as declared, rows as a plate, observed where data
+    has a value. `sample`, `log_prob` and `rsample` evaluate the same schedule without effect handlers.
+    """
+
+    is_guide = False
+
+    def __init__(self, net: BayesNet, conditionals: Mapping[str, Conditional], shared: Mapping[int, tuple]):
+        super().__init__()
+        self.net, self.layout = net, Layout(net)
+        self.conditionals = Conditionals({name: conditionals[name] for name in net if name in conditionals})
+        self.register_buffer("anchor", torch.empty(0), persistent=False)
+        self.shared = dict(shared)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        self.schedule = tuple(self._node(name) for name in self.net.order if name in self.conditionals)
+
+    def _node(self, name: str) -> Node:
+        conditional, variable = self.conditionals[name], self.net[name]
+        pooled = any(port.pooled for port in conditional.ports)
+        return Node(name, conditional, variable.all_parents, len(variable.shape), variable.is_deterministic, pooled)
+
+    def __getstate__(self) -> dict:
+        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "shared")}
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        self.shared = {}
+        self._schedule()                                                    # over this copy's conditionals
+
+    @property
+    def random(self) -> tuple[str, ...]:
+        """The nodes that have a distribution of their own, parents first."""
+        return tuple(node.name for node in self.schedule if not node.deterministic)
+
+    @property
+    def device(self) -> torch.device:
+        return self.anchor.device
+
+    # ---- the Pyro program
+
+    def forward(self, data: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+        """Runs the Pyro program; returns every node's value in Pyro's layout (absent plates as singletons)."""
+        values = self.encode(data or {})
+        worlds, sizes = self.layout.worlds(values), self.layout.sizes(values)
+        return run_program(self, self.layout.align_all(values), worlds, sizes, self.device)
+
+    def encode(self, data: Mapping[str, Any], require: Sequence[str] = ()) -> dict[str, Tensor]:
+        """Data checked against the declaration and encoded, on the model's device, in the user's layout."""
+        return self.layout.encode(data, require=require, like=self.anchor)
+
+    # ---- direct evaluation, aligned values
+
+    def run(
+        self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int] = {}, noise: Noise = noise,
+    ) -> dict[str, Tensor]:
+        """Samples what `values` lacks, parents first; everything aligned, differentiable where reparameterized."""
+        found = dict(values)
+        for node in self.schedule:
+            if node.name not in found:
+                found[node.name] = self.draw(node, node.prepare(found), worlds, sizes, noise)
+        return found
+
+    def draw(self, node: Node, prepared: Prepared, worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise = noise) -> Tensor:
+        """One node's sample, aligned."""
+        return node.conditional.draw(self.layout.batch(node.name, worlds, sizes), prepared, noise)
+
+    def log_densities(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """log p of every random node given its parents, `(*worlds)`, from aligned values of all of them."""
+        found, terms = dict(values), {}
+        for node in self.schedule:
+            prepared = node.prepare(found)
+            if node.deterministic:
+                found[node.name] = node.conditional.value(prepared)
+            else:
+                terms[node.name] = self.per_world(node.conditional.log_density(found[node.name], prepared))
+        return terms
+
+    def per_world(self, term: Tensor) -> Tensor:
+        """Sums an aligned batch `(*worlds, *plates)` over the plates."""
+        rank = self.layout.rank
+        return term.sum(tuple(range(-rank, 0))) if rank else term
+
+    # ---- what users ask
+
+    def sample(self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+        """Draws every node, parents first: `(*worlds, *plates, *event)` each, no gradient.
+
+        `given` holds Given inputs, and may hold other nodes all of whose ancestors are given; for evidence on a descendant
+        ask `dgm.posterior`.
+
+        Raises:
+            GraphError: an unknown name, a Given input without a value, evidence below a node that is not given.
+        """
+        with torch.no_grad():
+            return self.rsample(worlds, given=given)
+
+    def rsample(self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+        """`sample` with gradients through the reparameterized nodes."""
+        values = self.encode(given or {})
+        self._check_upstream(values)
+        asked = (worlds,) if isinstance(worlds, int) else tuple(worlds)
+        inherited = self.layout.worlds(values)
+        rows = asked if not inherited or asked[len(asked) - len(inherited):] == inherited else (*asked, *inherited)
+        found = self.run(self.layout.align_all(values), rows, self.layout.sizes(values))
+        return {name: self._released(name, found[name], rows) for name in self.net}
+
+    def _released(self, name: str, value: Tensor, worlds: Sequence[int]) -> Tensor:
+        value = self.layout.release(name, value)
+        own = value.shape[value.ndim - len(self.layout.members[name]) - len(self.layout.events[name]):]
+        return value.expand((*worlds, *own))
+
+    def _check_upstream(self, values: Mapping[str, Tensor]) -> None:
+        for name in values:
+            above = [parent for parent in self.net.dag.ancestors(name) if parent not in values and parent in self.random]
+            if above:
+                raise GraphError(
+                    f"sample: {name!r} is given but its ancestor {above[0]!r} is not, so this would not be a sample from the posterior; ask "
+                    f"dgm.posterior(model, {{{name!r}: ...}}, method=...), or intervene: model.do({name}=...)"
+                )
+
+    def log_prob(self, values: Mapping[str, Any]) -> Tensor:
+        """log p(values) of complete data, one number a world: the sum of every node's log-density given its parents, in nats.
+
+        Raises:
+            GraphError: a node without a value (ask `dgm.log_prob` to marginalise it), values that the declaration excludes.
+        """
+        encoded = self.encode(values)
+        missing = [name for name in self.random if name not in encoded]
+        if missing:
+            raise GraphError(
+                f"log_prob: node {missing[0]!r} has no value; complete data needs {list(self.random)}; to marginalise it: "
+                f"dgm.log_prob(model, data, method=dgm.Importance(guide, 1000))"
+            )
+        terms = self.log_densities(self.layout.align_all(encoded)).values()
+        return sum(terms, start=torch.zeros(self.layout.worlds(encoded), dtype=self.anchor.dtype, device=self.device))
+
+    def do(self, values: Mapping[str, Any] | None = None, /, **interventions: Any) -> Model:
+        """The model after setting nodes from outside: their arrows are cut, their parameters shared with this one.
+
+        Example:
+            >>> import torch, dgm_ppl as dgm
+            >>> model = dgm.compile(dgm.BayesNet(a=dgm.Normal(), b=dgm.Normal(loc="a", scale=0.1)))
+            >>> model.do(a=3.0).sample(2)["a"]
+            tensor([3., 3.])
+        """
+        asked = {**(values or {}), **interventions}
+        codes = {name: self.layout.encode_one(name, value) for name, value in asked.items()}
+        kept = {name: self.conditionals[name] for name in self.conditionals if name not in codes}
+        return assemble(self.net.do(codes), kept, self.shared).to(self.anchor)
+
+    def conditional(self, name: str) -> Conditional:
+        """The compiled conditional of a node."""
+        if name not in self.conditionals:
+            raise GraphError(f"no random node {name!r}{did_you_mean(name, self.conditionals)}")
+        return self.conditionals[name]
+
+    def plan(self) -> str:
+        """Which path each node takes in a training step: formulas of its own, or its distribution's methods."""
+        lines = []
+        for node in self.schedule:
+            path = "deterministic" if node.deterministic else "formulas" if node.conditional.functional else "distribution methods"
+            lines.append(f"{node.name}: {path}{'' if node.conditional.reparameterized else ', not reparameterized'}")
+        return "\n".join(lines)
+
+    def extra_repr(self) -> str:
+        return repr(self.net)
+
+
+def assemble(net: BayesNet, kept: Mapping[str, Conditional], shared: Mapping[int, tuple]) -> Model:
+    """A model over `net` that takes the conditionals at hand and builds the others."""
+    shared = dict(shared)
+    return Model(net, {**build_conditionals(net, shared, skip=kept), **kept}, shared)

@@ -1,0 +1,63 @@
+"""A compiled net as a Pyro program: the only place that says `pyro.sample` and `pyro.plate`."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pyro
+from pyro.poutine.runtime import am_i_wrapped, effectful
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from .model import Model
+
+__all__ = ["run_program"]
+
+
+def run_program(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], device) -> dict[str, Tensor]:
+    """Runs the net as sample statements in plates; `values` are aligned, those of random nodes are observed.
+
+    Rows are plates always, so that importance-weighted bounds are per row; plates of the net sit to their right.
+    """
+    declare_parameters(model)
+    layout, found = model.layout, dict(values)
+    plates = {
+        name: pyro.plate(name, layout.size(name, sizes), dim=position - layout.rank, device=device)
+        for position, name in enumerate(model.net.plates) if any(node in model.conditionals for node in model.net.plates[name].nodes)
+    }
+    with ExitStack() as rows:
+        for position, size in enumerate(worlds):
+            name = "rows" if len(worlds) == 1 else f"rows_{position}"
+            rows.enter_context(pyro.plate(name, size, dim=position - len(worlds) - layout.rank, device=device))
+        for node in model.schedule:
+            if node.name in found and model.is_guide:
+                continue
+            with ExitStack() as inside:
+                for plate in model.net.plates_of(node.name):
+                    inside.enter_context(plates[plate])
+                parents = node.receive(found)
+                if node.deterministic:
+                    found[node.name] = pyro.deterministic(node.name, node.conditional.value(node.conditional.prepare(*parents)), event_dim=node.event_rank)
+                else:
+                    infer = {"enumerate": "parallel"} if node.conditional.finite else {}
+                    found[node.name] = pyro.sample(node.name, node.conditional(*parents), obs=values.get(node.name), infer=infer)
+    return found
+
+
+def declare_parameters(module: nn.Module) -> None:
+    """Shows the parameters to SVI where it listens; nothing enters Pyro's parameter store."""
+    if not am_i_wrapped():
+        return
+    prefix = "guide" if module.is_guide else "model"
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            effectful(type="param")(_handle)(parameter, name=f"{prefix}.{name}")
+
+
+def _handle(parameter: nn.Parameter) -> Tensor:
+    handle = parameter.detach()
+    handle.unconstrained = weakref.ref(parameter)
+    return handle

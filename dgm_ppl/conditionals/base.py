@@ -1,0 +1,67 @@
+"""The compiled variable: a module from parents to a distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from ..families import Noise, Variable
+from .ports import Port
+
+__all__ = ["Conditional"]
+
+
+class Conditional(nn.Module):
+    """p(node | parents), compiled.
+
+    `conditional(*parents)` is a Pyro distribution whose `batch_shape` broadcasts the parents' leading dimensions and whose
+    `event_shape` is the variable's. The direct path calls, in this order, `prepare(*parents)` once, then any of `draw`,
+    `log_density` and `divergence` on what it returned.
+
+    To add a kind: one file here, a subclass that says what it can do (`finite`, `density`, `reparameterized`) and writes
+    `prepare`, `draw`, `log_density` and `forward`; the base class has received and checked the parents already.
+    """
+
+    density: str | None = "exact"                   # "exact", "bound", or None for one that only samples
+
+    def __init__(self, name: str, variable: Variable, ports: Sequence[Port]):
+        super().__init__()
+        self.name, self.variable, self.ports = name, variable, tuple(ports)
+
+    @property
+    def finite(self) -> bool:
+        """Whether the support can be enumerated."""
+        return self.variable.space.cardinality is not None and not self.variable.shape
+
+    @property
+    def reparameterized(self) -> bool:
+        """Whether samples are differentiable in the parameters."""
+        return False
+
+    @property
+    def functional(self) -> bool:
+        """Whether the direct path evaluates formulas, without making Distribution objects."""
+        return False
+
+    def forward(self, *parents: Tensor, validate_args: bool | None = None) -> dist.TorchDistribution:
+        """The distribution given the parents' values."""
+        raise NotImplementedError
+
+    def prepare(self, *parents: Tensor) -> Any:
+        """What the parents determine, for the methods below."""
+        raise NotImplementedError
+
+    def draw(self, batch: Sequence[int], prepared: Any, noise: Noise) -> Tensor:
+        """A sample `(*batch, *event)`, differentiable where `reparameterized`."""
+        raise NotImplementedError
+
+    def log_density(self, value: Tensor, prepared: Any) -> Tensor:
+        """log p(value | parents), `(*batch)`."""
+        raise NotImplementedError
+
+    def divergence(self, prepared: Any, other: Conditional, other_prepared: Any) -> Tensor | None:
+        """KL(self || other) in closed form, `(*batch)`, or None where there is none."""
+        return None

@@ -1,0 +1,271 @@
+"""A family whose parameters are fixed, learned, computed from the parents, or expressions of them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.distributions import constraints, transform_to
+
+from ..families import Constant, Expression, Free, Noise, Variable
+from ..families.expressions import evaluator, pad_event
+from ..graph import GraphError
+from ..nets import Net, adapt
+from .base import Conditional
+from .ports import Port
+from .predictors import Configurations, Function, Linear, Network, Table
+
+__all__ = ["Parametric", "Shared"]
+
+Shared = dict[int, nn.Module]
+
+
+class Parametric(Conditional):
+    """p(node | parents) = family(parameters), each parameter from its own source.
+
+    `shared` maps the identity of a builder to the module it became, so that nodes given the same object share weights.
+    """
+
+    def __init__(
+        self, name: str, variable: Variable, ports: Sequence[Port], *,
+        plates: Sequence[int] = (), all_plates: int = 0, shared: Shared | None = None,
+    ):
+        super().__init__(name, variable, ports)
+        self.forms = variable.family.forms_of(variable.signature)
+        self.event = variable.shape
+        self.summed = tuple(range(-(len(self.event) - self.forms.event_dim), 0))
+        self.plates, self.all_plates = tuple(plates), all_plates
+        self.register_buffer("anchor", torch.empty(0), persistent=False)
+        self._predicted_at = tuple(i for i, port in enumerate(self.ports) if port.name in variable.parents)
+        self._predicted = [self.ports[i] for i in self._predicted_at]
+        self.computed: tuple[str, ...] = ()
+        self.predictor: nn.Module | None = None
+        self.unconstrained = nn.ParameterDict()
+        self._place(shared if shared is not None else {})
+        self._bind()
+
+    def _bind(self) -> None:
+        self._sources = tuple(self._source(parameter) for parameter in self.variable.signature)
+
+    def __getstate__(self) -> dict:
+        return {key: value for key, value in self.__dict__.items() if key != "_sources"}
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        self._bind()                                                        # closures over this copy, not over the original
+
+    # ---- where each parameter comes from
+
+    def _place(self, shared: Shared) -> None:
+        variable, opened = self.variable, self.variable.open_parameters
+        free = [parameter for parameter, value in variable.parameters if isinstance(value, Free)]
+        finite = [i for i, port in enumerate(self._predicted) if port.is_configuration]
+        classical = variable.net is None and variable.fn is None
+        configurations = Configurations(self._predicted, finite) if finite and classical else None
+        if not self._predicted:
+            free += opened
+        elif variable.fn is not None:
+            self.computed = opened
+            self.predictor = Function(self.name, variable.fn, opened, self._shapes(opened))
+        elif variable.net is not None:
+            self.computed = opened
+            self.predictor = self._network(opened, shared)
+        elif len(finite) == len(self._predicted):
+            self.computed = opened
+            self.predictor = Table(configurations, opened, self._shapes(opened)) if opened else None
+        else:
+            self.computed = tuple(parameter for parameter in opened if parameter in variable.family.linear)
+            self.predictor = Linear(self._predicted, configurations, self._shapes(self.computed))
+            free += [parameter for parameter in opened if parameter not in self.computed]
+        self._configurations = configurations
+        for parameter in free:
+            self.unconstrained[parameter] = nn.Parameter(self._start(parameter))
+
+    def _shapes(self, parameters: Sequence[str]) -> list[tuple[int, ...]]:
+        return [self.variable.parameter_shape(parameter) for parameter in parameters]
+
+    def _start(self, parameter: str) -> Tensor:
+        shape = self.variable.parameter_shape(parameter)
+        given, constraint = self.variable.fixed.get(parameter), self._constraint(parameter)
+        if isinstance(given, Free) and given.initial is not None:
+            value = torch.as_tensor(given.initial.array, dtype=torch.get_default_dtype()).expand(shape).clone()
+            return transform_to(constraint).inv(value)
+        if parameter == "cov_factor":                                       # zero would be a saddle point
+            return torch.randn(shape) / math.sqrt(shape[-1])
+        return torch.zeros(shape)
+
+    def _network(self, parameters: Sequence[str], shared: Shared) -> Network:
+        shapes, inputs = self._shapes(parameters), tuple(port.encoded_shape for port in self._predicted)
+        for port in self._predicted:
+            if None in port.encoded_shape:
+                raise GraphError(
+                    f"node {self.name!r}: its network reads all members of a plate through {port.name!r}, so the plate needs a size: "
+                    f"plates={{...: dgm.Plate([...], size=8)}}; or use fn=, which takes any size"
+                )
+        net = self.variable.net
+        try:
+            if not isinstance(net, Net):
+                module, flat = adapt(net, inputs, tuple(shapes), tuple(parameters))
+                return Network(module, self._predicted, shapes, flat=flat, batched=True)
+            signature = (inputs, tuple(shapes))
+            module, built_for = shared.get(id(net), (None, signature))
+            if built_for != signature:
+                raise ValueError(
+                    f"shares the net {net.label()} with a node of other sizes ({_sizes(built_for)} against {_sizes(signature)}); "
+                    f"pass an object of its own to each node: net={net.label()}"
+                )
+            module = net.build(inputs, tuple(shapes)) if module is None else module
+            shared[id(net)] = (module, signature)
+        except ValueError as error:
+            raise GraphError(f"node {self.name!r}: {error}") from error
+        return Network(module, self._predicted, shapes, flat=net.flatten, batched=net.flatten)
+
+    def _constraint(self, parameter: str) -> constraints.Constraint:
+        constraint = self.variable.family.parameters[parameter].constraint
+        return constraint.base_constraint if isinstance(constraint, constraints.independent) else constraint
+
+    def _source(self, parameter: str) -> Callable[[list, tuple], Any]:
+        """A function from (what the predictors computed, the parents) to the parameter."""
+        given = self.variable.fixed.get(parameter)
+        if isinstance(given, Constant):
+            return self._constant(parameter, given)
+        if isinstance(given, Expression):
+            return self._expression(parameter, given)
+        if parameter in self.computed:
+            position = self.computed.index(parameter)
+            constrain = None if isinstance(self.predictor, Function) else _constrain(self._constraint(parameter))
+            return (lambda computed, parents: computed[position]) if constrain is None else (lambda computed, parents: constrain(computed[position]))
+        constrain = _constrain(self._constraint(parameter)) or (lambda value: value)
+        return lambda computed, parents: constrain(self.unconstrained[parameter])
+
+    def _constant(self, parameter: str, given: Constant) -> Callable:
+        shape, array = self.variable.parameter_shape(parameter), given.array
+        if array.ndim == 0 and shape == self.event and not self.forms.event_dim:
+            number = float(array)
+            return lambda computed, parents: number
+        rows = self._configurations
+        if rows is not None and array.shape == (*rows.sizes, *shape):
+            key = self._hold(parameter, array.reshape(rows.count, *shape))
+            return lambda computed, parents: self._buffers[key][rows(*(parents[i] for i in self._predicted_at))]
+        outer = array.ndim - len(shape)
+        if outer > 0:                                                       # one value a plate member, the net's other plates as singletons
+            array = array.reshape(*self._aligned(array.shape[:outer]), *array.shape[outer:])
+        else:
+            array = numpy.broadcast_to(array, shape)
+        key = self._hold(parameter, array)
+        return lambda computed, parents: self._buffers[key]
+
+    def _aligned(self, sizes: Sequence[int]) -> list[int]:
+        aligned = [1] * self.all_plates
+        for position, size in zip(self.plates, sizes):
+            aligned[position] = size
+        return aligned
+
+    def _hold(self, name: str, array: numpy.ndarray) -> str:
+        key = f"fixed_{name}"
+        if key not in self._buffers:
+            self.register_buffer(key, torch.tensor(array, dtype=torch.get_default_dtype()), persistent=False)
+        return key
+
+    def _expression(self, parameter: str, given: Expression) -> Callable:
+        inputs = [(i, port.name, port.rank) for i, port in enumerate(self.ports) if port.name in self.variable.expression_parents]
+        rank, held = len(self.variable.parameter_shape(parameter)), itertools.count()
+
+        def place(constant: Constant) -> Callable[[], Any]:
+            if constant.array.ndim == 0:
+                number = constant.array.item()
+                return lambda: number
+            key = self._hold(f"{parameter}_{next(held)}", constant.array)
+            return lambda: self._buffers[key]
+
+        evaluate = evaluator(given, place)
+
+        def source(computed: Sequence, parents: Sequence[Tensor]) -> Any:
+            value, found = evaluate({name: (parents[i], event_rank) for i, name, event_rank in inputs})
+            if found > rank:
+                raise GraphError(
+                    f"node {self.name!r}: parameter {parameter!r} = {given} has {found} event dimensions; expected at most {rank} "
+                    f"for the event shape {self.event}; declare the node's shape: {self.variable.family_name}({', '.join('n' * found)}, ...)"
+                )
+            return pad_event(value, found, rank)
+        return source
+
+    # ---- the direct path
+
+    def prepare(self, *parents: Tensor) -> tuple:
+        """The parameters, in the order of the signature; fixed scalars stay plain numbers."""
+        computed = () if self.predictor is None else self.predictor(*(parents[i] for i in self._predicted_at))
+        return tuple([source(computed, parents) for source in self._sources])
+
+    def parameters_of(self, *parents: Tensor) -> Mapping[str, Tensor]:
+        """The distribution's parameters as tensors, by name."""
+        return dict(zip(self.variable.signature, map(self._tensor, self.prepare(*parents))))
+
+    def _tensor(self, value: Any) -> Tensor:
+        return value if isinstance(value, Tensor) else self.anchor.new_tensor(value)
+
+    def draw(self, batch: Sequence[int], prepared: tuple, noise: Noise) -> Tensor:
+        return self.forms.sample((*batch, *self.event), prepared, self.anchor, noise)
+
+    def value(self, prepared: tuple) -> Tensor:
+        """The value of a deterministic node."""
+        found = self._tensor(prepared[0])
+        found = found.expand(torch.broadcast_shapes(found.shape, self.event))
+        return found.long() if self.variable.space.integer else found
+
+    def log_density(self, value: Tensor, prepared: tuple) -> Tensor:
+        return self._over_event(self.forms.log_prob(value, prepared))
+
+    def divergence(self, prepared: tuple, other: Conditional, other_prepared: Any) -> Tensor | None:
+        if not isinstance(other, Parametric) or other.event != self.event:
+            return None
+        term = self.forms.kl(prepared, other.forms, other_prepared, self.anchor)
+        return None if term is None else self._over_event(term)
+
+    def _over_event(self, term: Tensor) -> Tensor:
+        if not self.summed:
+            return term
+        elements = self.event[: len(self.summed)]
+        if term.shape[-len(elements):] != elements:
+            term = term.expand(torch.broadcast_shapes(term.shape, elements))
+        return term.sum(self.summed)
+
+    # ---- the Pyro program
+
+    def forward(self, *parents: Tensor, validate_args: bool | None = None) -> dist.TorchDistribution:
+        built = self.forms.distribution(**self.parameters_of(*parents), validate_args=validate_args)
+        elements = self.event[: len(self.summed)]
+        batch = torch.broadcast_shapes(built.batch_shape, elements)
+        if batch != built.batch_shape:
+            built = built.expand(batch)
+        return built.to_event(len(elements)) if elements else built
+
+    @property
+    def reparameterized(self) -> bool:
+        return self.forms.reparameterized
+
+    @property
+    def functional(self) -> bool:
+        return self.forms.functional
+
+
+def _sizes(signature: tuple) -> str:
+    inputs, outputs = signature
+    return f"{' + '.join(map(str, inputs))} -> {' + '.join(map(str, outputs))}"
+
+
+def _constrain(constraint: constraints.Constraint) -> Callable[[Tensor], Tensor] | None:
+    """The map from unconstrained numbers to a parameter; None where it is the identity."""
+    if constraint is constraints.real:
+        return None
+    if constraint in (constraints.positive, constraints.nonnegative):
+        return torch.exp
+    if constraint is constraints.unit_interval:
+        return torch.sigmoid
+    return transform_to(constraint)

@@ -1,0 +1,156 @@
+"""What turns parents into parameters: a table, a linear predictor, a network, or the user's own function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..graph import GraphError
+from .ports import Port, broadcast_batch
+
+__all__ = ["Configurations", "Function", "Linear", "Network", "Table"]
+
+LARGEST_TABLE = 50_000_000
+Shapes = Sequence[tuple[int, ...]]
+
+
+class Configurations(nn.Module):
+    """The row of a table that the finite parents select: `sum_i value_i * stride_i`."""
+
+    def __init__(self, ports: Sequence[Port], selected: Sequence[int]):
+        super().__init__()
+        self.selected = tuple(selected)
+        self.sizes = tuple(ports[i].space.cardinality for i in selected)
+        self.strides = tuple(math.prod(self.sizes[i + 1:]) for i in range(len(self.sizes)))
+
+    @property
+    def count(self) -> int:
+        return math.prod(self.sizes)
+
+    def forward(self, *parents: Tensor) -> Tensor:
+        terms = (parents[i].long() * stride for i, stride in zip(self.selected, self.strides))
+        return sum(terms)
+
+
+class Table(nn.Module):
+    """One row of parameters for each configuration of the finite parents."""
+
+    def __init__(self, configurations: Configurations, names: Sequence[str], shapes: Shapes):
+        super().__init__()
+        self.configurations, self.shapes = configurations, tuple(map(tuple, shapes))
+        cells = configurations.count * sum(map(math.prod, shapes))
+        if cells > LARGEST_TABLE:
+            raise GraphError(f"the table has {configurations.count:,} parent configurations and {cells:,} parameters; give a network: .given(..., net=MLP(64))")
+        self.rows = nn.ParameterDict({                                      # unequal rows, or a latent parent would never come alive
+            name: nn.Parameter(0.1 * torch.randn(configurations.count, *shape)) for name, shape in zip(names, shapes)
+        })
+
+    def forward(self, *parents: Tensor) -> list[Tensor]:
+        row = self.configurations(*parents)
+        return [functional.embedding(row, rows.flatten(1)).unflatten(-1, shape) if shape else rows[row]
+                for rows, shape in zip(self.rows.values(), self.shapes)]
+
+
+class Linear(nn.Module):
+    """A linear predictor on the real parents, with its own coefficients for each configuration of the finite ones."""
+
+    def __init__(self, ports: Sequence[Port], configurations: Configurations | None, shapes: Shapes):
+        super().__init__()
+        self.ports, self.configurations, self.shapes = tuple(ports), configurations, tuple(map(tuple, shapes))
+        self.inputs = tuple(i for i in range(len(ports)) if configurations is None or i not in configurations.selected)
+        features, outputs = sum(ports[i].features for i in self.inputs), sum(map(math.prod, shapes))
+        if configurations is None:
+            self.predictor = nn.Linear(features, outputs)
+        else:
+            bound = 1 / math.sqrt(features)
+            self.weight = nn.Parameter(torch.empty(configurations.count, outputs, features).uniform_(-bound, bound))
+            self.bias = nn.Parameter(torch.empty(configurations.count, outputs).uniform_(-bound, bound))
+
+    def forward(self, *parents: Tensor) -> list[Tensor]:
+        like = next(self.parameters())
+        features = joined([self.ports[i] for i in self.inputs], [parents[i] for i in self.inputs], like)
+        if self.configurations is None:
+            return split(self.predictor(features), self.shapes)
+        row = self.configurations(*parents)
+        product = (self.weight[row] @ features.unsqueeze(-1)).squeeze(-1)
+        return split(product + self.bias[row], self.shapes)
+
+
+class Network(nn.Module):
+    """A network's output, cut into the computed parameters.
+
+    A `flat` network takes the parents encoded, flattened and concatenated; another takes each in its own shape, under one
+    leading dimension. `batched` networks take any number of leading dimensions.
+    """
+
+    def __init__(self, network: nn.Module, ports: Sequence[Port], shapes: Shapes, *, flat: bool, batched: bool):
+        super().__init__()
+        self.network, self.ports, self.shapes = network, tuple(ports), tuple(map(tuple, shapes))
+        self.flat, self.batched = flat, batched
+        self.register_buffer("anchor", torch.empty(0), persistent=False)
+
+    def forward(self, *parents: Tensor) -> list[Tensor]:
+        if self.flat:
+            features = joined(self.ports, parents, self.anchor)
+            if self.batched or features.ndim == 2:
+                return split(self.network(features), self.shapes)
+            return split(self._one_batch([features], features.shape[:-1]), self.shapes)
+        ranks = [len(port.encoded_shape) for port in self.ports]
+        encoded = broadcast_batch([port.encode(value, self.anchor) for port, value in zip(self.ports, parents)], ranks)
+        if self.batched:
+            return split(self.network(*encoded), self.shapes)
+        return split(self._one_batch(encoded, encoded[0].shape[: encoded[0].ndim - ranks[0]]), self.shapes)
+
+    def _one_batch(self, values: list[Tensor], batch: torch.Size) -> Tensor:
+        output = self.network(*(value.reshape(-1, *value.shape[len(batch):]) for value in values))
+        return output.reshape(*batch, -1)
+
+
+class Function(nn.Module):
+    """The user's function of the parents' values; it returns the parameters themselves."""
+
+    def __init__(self, name: str, fn: Callable, names: Sequence[str], shapes: Shapes):
+        super().__init__()
+        self.name, self.fn, self.names, self.shapes = name, fn, tuple(names), tuple(map(tuple, shapes))
+
+    def forward(self, *parents: Tensor) -> list[Any]:
+        result = self.fn(*parents)
+        if isinstance(result, dict):
+            unknown = set(result) ^ set(self.names)
+            if unknown:
+                raise GraphError(f"node {self.name!r}: fn must return the parameters {list(self.names)}; got {list(result)}; try dict({', '.join(f'{n}=...' for n in self.names)})")
+            return [result[name] for name in self.names]
+        values = list(result) if isinstance(result, (tuple, list)) else [result]
+        if len(values) != len(self.names):
+            raise GraphError(
+                f"node {self.name!r}: fn must return {len(self.names)} parameters {list(self.names)}; got {len(values)}; return "
+                f"dict({', '.join(f'{n}=...' for n in self.names)}), or fix or free the others: {self.names[-1]}=dgm.free()"
+            )
+        return values
+
+
+def joined(ports: Sequence[Port], parents: Sequence[Tensor], like: Tensor) -> Tensor:
+    """The encoded parents in one vector, `(*batch, features)`."""
+    encoded = [port.encode_flat(value, like) for port, value in zip(ports, parents)]
+    if len(encoded) == 1:
+        return encoded[0]
+    return torch.cat(broadcast_batch(encoded, [1] * len(encoded)), -1)
+
+
+def split(output: Tensor, shapes: Shapes) -> list[Tensor]:
+    """A network's output `(*batch, numbers)` or `(n, *image)` cut into parameters `(*batch, *shape)`."""
+    if len(shapes) == 1:
+        return [_shaped(output, shapes[0])]
+    pieces = output.split([math.prod(shape) for shape in shapes], -1)
+    return [_shaped(piece, shape) for piece, shape in zip(pieces, shapes)]
+
+
+def _shaped(piece: Tensor, shape: tuple[int, ...]) -> Tensor:
+    if len(shape) == 1:
+        return piece
+    return piece.unflatten(-1, shape) if shape else piece.squeeze(-1)

@@ -1,0 +1,155 @@
+"""The table of families. A new one is a line here, or three lines in user code: `Gumbel = dgm.family(dist.Gumbel)`."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from ..graph import GraphError
+from .expressions import Constant
+from .family import CATALOGUE, Family, Parameter, family
+from .forms import BernoulliLogits, BernoulliProbs, CategoricalLogits, Forms, LogNormalForms, NormalForms
+from .spaces import Circle, Counts, Finite, Interval, Real, Space
+from .variable import Variable
+
+__all__ = [
+    "Bernoulli", "Beta", "Binomial", "Categorical", "Cauchy", "Delta", "Dirichlet", "Exponential", "Gamma", "Gumbel", "HalfCauchy",
+    "HalfNormal", "InverseGamma", "Laplace", "LogNormal", "Logistic", "LowRankMultivariateNormal", "MultivariateNormal", "NegativeBinomial",
+    "Normal", "OrderedLogistic", "Poisson", "StudentT", "Uniform", "VonMises", "Weibull", "ZeroInflatedPoisson", "LogitNormal",
+]
+
+
+class ExactBernoulli(dist.Bernoulli):
+    """Bernoulli whose density is exact where probs is 0 or 1 (torch clamps the probability)."""
+
+    def expand(self, batch_shape, _instance=None):
+        return super().expand(batch_shape, self._get_checked_instance(ExactBernoulli, _instance))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if "probs" not in self.__dict__:
+            return super().log_prob(value)
+        return torch.special.xlogy(value, self.probs) + torch.special.xlog1py(1 - value, -self.probs)
+
+
+def _categorical(*, logits: Tensor | None = None, probs: Tensor | None = None, validate_args: bool | None = None) -> dist.Categorical:
+    """Categorical whose impossible states have log-probability minus infinity (torch clamps the probability)."""
+    return dist.Categorical(logits=probs.log() if logits is None else logits, validate_args=validate_args)
+
+
+class CategoricalProbs(CategoricalLogits):
+    """The x-th entry of log p."""
+
+    def log_prob(self, value: Tensor, params: Any) -> Tensor:
+        return super().log_prob(value, (params[0].log(),))
+
+    def kl(self, q: Any, other: Forms, p: Any, like: Tensor) -> None:
+        return None
+
+
+def _logit_normal(*, loc: Tensor, scale: Tensor, validate_args: bool | None = None) -> dist.TransformedDistribution:
+    """x in (0, 1) whose log-odds are normal."""
+    return dist.TransformedDistribution(dist.Normal(loc, scale, validate_args=validate_args), [dist.transforms.SigmoidTransform()], validate_args=validate_args)
+
+
+def _delta(*, v: Tensor, validate_args: bool | None = None) -> dist.Delta:
+    return dist.Delta(v, validate_args=validate_args)
+
+
+def _states(event: tuple[int, ...], variable: Variable) -> tuple[int, ...]:
+    return (*event, variable.size)
+
+
+def _cutpoints(event: tuple[int, ...], variable: Variable) -> tuple[int, ...]:
+    return (*event, variable.size - 1)
+
+
+def _finite(variable: Variable) -> Space:
+    return Finite(variable.size)
+
+
+def _between(variable: Variable) -> Space:
+    low, high = variable.fixed.get("low"), variable.fixed.get("high")
+    if isinstance(low, Constant) and isinstance(high, Constant):
+        if not (low.array < high.array).all():
+            raise GraphError(f"Uniform: expected low < high; got low={low}, high={high}")
+        return Interval(float(low.array.min()), float(high.array.max()))
+    return Real()
+
+
+def _up_to(variable: Variable) -> Space:
+    total = variable.fixed.get("total_count")
+    return Counts(int(total.array.max())) if isinstance(total, Constant) else Counts()
+
+
+class LowRank(Family):
+    """A family whose covariance has a factor of `rank` columns."""
+
+    def __call__(self, *shape: Any, rank: int, **parameters: Any) -> Variable:
+        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+            raise GraphError(f"{self.name}: expected a positive whole number for rank; got {rank!r}; try rank=2")
+        return replace(super().__call__(*shape, **parameters), size=rank)
+
+
+class FullRank(Family):
+    """A family of full covariance, which `rank=` turns into the low-rank one."""
+
+    def __call__(self, *shape: Any, rank: int | None = None, **parameters: Any) -> Variable:
+        if rank is None:
+            return super().__call__(*shape, **parameters)
+        return LowRankMultivariateNormal(*shape, rank=rank, **parameters)
+
+
+def _fields(base: Family) -> dict[str, Any]:
+    return {field.name: getattr(base, field.name) for field in fields(base)}
+
+
+NORMAL = ("loc", "scale")
+
+Normal = family(dist.Normal, forms=[NormalForms(dist.Normal, NORMAL)])
+LogNormal = family(dist.LogNormal, forms=[LogNormalForms(dist.LogNormal, NORMAL)])
+Laplace = family(dist.Laplace)
+StudentT = family(dist.StudentT, signatures=[("df", "loc", "scale")])
+Cauchy = family(dist.Cauchy)
+Logistic = family(dist.Logistic)
+Gumbel = family(dist.Gumbel)
+HalfNormal = family(dist.HalfNormal)
+HalfCauchy = family(dist.HalfCauchy)
+Exponential = family(dist.Exponential)
+Gamma = family(dist.Gamma)
+InverseGamma = family(dist.InverseGamma)
+Weibull = family(dist.Weibull, linear=("scale",))
+Beta = family(dist.Beta)
+Uniform = family(dist.Uniform, space=_between, fixed=("low", "high"), linear=("low", "high"))
+VonMises = family(dist.VonMises, space=Circle(), reparameterized=False)
+Dirichlet = family(dist.Dirichlet)
+LowRankMultivariateNormal = LowRank(**_fields(family(
+    dist.LowRankMultivariateNormal, signatures=[("loc", "cov_factor", "cov_diag")],
+    shapes={"cov_factor": lambda event, variable: (*event, variable.size)},
+)))
+MultivariateNormal = FullRank(**_fields(family(dist.MultivariateNormal)))
+Bernoulli = family(
+    ExactBernoulli, name="Bernoulli",
+    forms=[BernoulliLogits(dist.Bernoulli, ("logits",), 0, False), BernoulliProbs(ExactBernoulli, ("probs",), 0, False)],
+)
+Binomial = family(dist.Binomial, space=_up_to, fixed=("total_count",))
+Categorical = family(
+    dist.Categorical, space=_finite, sized=True, shapes={"logits": _states, "probs": _states},
+    forms=[CategoricalLogits(_categorical, ("logits",), 0, False), CategoricalProbs(_categorical, ("probs",), 0, False)],
+)
+OrderedLogistic = family(dist.OrderedLogistic, space=_finite, sized=True, shapes={"cutpoints": _cutpoints})
+Poisson = family(dist.Poisson)
+NegativeBinomial = family(dist.NegativeBinomial, linear=("logits",))
+ZeroInflatedPoisson = family(dist.ZeroInflatedPoisson)
+LogitNormal = Family(
+    "LogitNormal", _logit_normal, (NORMAL,), Normal.parameters, Interval(0.0, 1.0), linear=("loc",),
+)
+Delta = Family(
+    "Delta", _delta, (("v",),), {"v": Parameter(constraints.real)}, Real(), linear=("v",), deterministic=True,
+)
+
+CATALOGUE.update({value.name: value for value in list(globals().values()) if isinstance(value, Family)})

@@ -1,0 +1,192 @@
+"""Densities, samplers and closed-form divergences as plain functions of parameters: what a training step evaluates.
+
+Distribution objects cost more than the mathematics on small nets, so the direct path calls these. A family without forms of
+its own goes through its distribution's methods. Parameters are tensors, or plain numbers where they are fixed scalars.
+Samplers take their noise from an object with `normal(shape, like)` and use the generator exactly as Pyro does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import kl_divergence
+from torch.nn import functional
+
+__all__ = ["BernoulliLogits", "BernoulliProbs", "CategoricalLogits", "Forms", "LogNormalForms", "Noise", "NormalForms", "OneProcess", "log", "noise"]
+
+Params = Sequence[Any]
+
+
+class Noise:
+    """Standard normal noise of a single process."""
+
+    def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        return torch.randn(shape, dtype=like.dtype, device=like.device)
+
+
+OneProcess = Noise
+noise = Noise()
+
+
+@dataclass(frozen=True)
+class ShardedNoise(Noise):
+    """The noise of rows `offset ... offset + local` out of `total`: what one process holding all rows would draw.
+
+    `axis` is the position of the rows among the dimensions of a value.
+    """
+
+    offset: int
+    total: int
+    axis: int = 0
+
+    def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
+        whole = (*shape[: self.axis], self.total, *shape[self.axis + 1:])
+        drawn = torch.randn(whole, dtype=like.dtype, device=like.device)
+        return drawn.narrow(self.axis, self.offset, shape[self.axis])
+
+
+@dataclass(frozen=True)
+class Forms:
+    """The formulas of one parameterization, through the distribution's methods unless a subclass knows better.
+
+    `log_prob` is per element of the family's own event; `kl` is the divergence of two members per element, or None.
+    """
+
+    distribution: Callable
+    signature: tuple[str, ...]
+    event_dim: int = 0
+    reparameterized: bool = True
+
+    functional = False
+
+    def build(self, params: Params, like: Tensor) -> torch.distributions.Distribution:
+        placed = {name: value if isinstance(value, Tensor) else like.new_tensor(value, dtype=_float(like)) for name, value in zip(self.signature, params)}
+        return self.distribution(**placed, validate_args=False)
+
+    def log_prob(self, value: Tensor, params: Params) -> Tensor:
+        return self.build(params, value).log_prob(value)
+
+    def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
+        built = self.build(params, like)
+        expanded = built.expand(shape[: len(shape) - self.event_dim])
+        return expanded.rsample() if self.reparameterized else expanded.sample()
+
+    def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
+        try:
+            return kl_divergence(self.build(q, like), other.build(p, like))
+        except NotImplementedError:
+            return None
+
+
+def _float(like: Tensor) -> torch.dtype:
+    return like.dtype if like.is_floating_point() else torch.get_default_dtype()
+
+
+def log(value: Tensor | float) -> Tensor | float:
+    """The logarithm of a tensor or of a plain number."""
+    return value.log() if isinstance(value, Tensor) else math.log(value)
+
+
+class NormalForms(Forms):
+    """N(x; loc, scale): -(x - loc)^2 / (2 scale^2) - log scale - log(2 pi) / 2."""
+
+    functional = True
+
+    def log_prob(self, value: Tensor, params: Params) -> Tensor:
+        loc, scale = params
+        z = value if _is(loc, 0) else value - loc
+        z = z if _is(scale, 1) else z / scale
+        constant = 0.5 * math.log(2 * math.pi)
+        if isinstance(scale, Tensor):
+            return -0.5 * z.square() - (scale.log() + constant)
+        return -0.5 * z.square() - (math.log(scale) + constant)
+
+    def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
+        loc, scale = params
+        drawn = noise.normal(shape, like)
+        return loc + drawn * scale
+
+    def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
+        if type(other) is not type(self):
+            return super().kl(q, other, p, like)
+        (loc, scale), (other_loc, other_scale) = q, p
+        if not isinstance(loc, Tensor) and not isinstance(scale, Tensor):
+            return super().kl(q, other, p, like)
+        difference = loc if _is(other_loc, 0) else loc - other_loc
+        if _is(other_scale, 1):
+            return 0.5 * (difference * difference + scale * scale - 1) - log(scale)
+        ratio = scale / other_scale
+        return 0.5 * ((difference / other_scale) ** 2 + ratio * ratio - 1) - log(ratio)
+
+
+class LogNormalForms(NormalForms):
+    """log x is normal: the density of log x less log x; the divergence is the one of the logarithms."""
+
+    def log_prob(self, value: Tensor, params: Params) -> Tensor:
+        logarithm = value.log()
+        return super().log_prob(logarithm, params) - logarithm
+
+    def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
+        return super().sample(shape, params, like, noise).exp()
+
+
+class BernoulliLogits(Forms):
+    """x log sigmoid(l) + (1 - x) log sigmoid(-l)."""
+
+    functional = True
+
+    def log_prob(self, value: Tensor, params: Params) -> Tensor:
+        (logits,) = params
+        if not isinstance(logits, Tensor):
+            logits = value.new_tensor(logits)
+        if logits.shape != value.shape:
+            logits, value = torch.broadcast_tensors(logits, value)
+        return -functional.binary_cross_entropy_with_logits(logits, value, reduction="none")
+
+    def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
+        if type(other) is not type(self) or not isinstance(q[0], Tensor) or not isinstance(p[0], Tensor):
+            return super().kl(q, other, p, like)
+        (a,), (b,) = q, p
+        return a.sigmoid() * (a - b) - functional.softplus(a) + functional.softplus(b)
+
+
+class BernoulliProbs(Forms):
+    """x log p + (1 - x) log(1 - p), exact where p is 0 or 1."""
+
+    functional = True
+
+    def log_prob(self, value: Tensor, params: Params) -> Tensor:
+        (probs,) = params
+        if not isinstance(probs, Tensor):
+            probs = value.new_tensor(probs)
+        return torch.special.xlogy(value, probs) + torch.special.xlog1py(1 - value, -probs)
+
+
+class CategoricalLogits(Forms):
+    """The x-th entry of log softmax(l)."""
+
+    functional = True
+
+    def log_prob(self, value: Tensor, params: Params) -> Tensor:
+        (logits,) = params
+        if logits.ndim == 2 and value.shape == logits.shape[:1]:
+            return -functional.cross_entropy(logits, value.long(), reduction="none")
+        normalised = logits.log_softmax(-1)
+        shape = torch.broadcast_shapes(value.shape, logits.shape[:-1])
+        index = value.long().expand(shape).unsqueeze(-1)
+        return normalised.expand(*shape, logits.shape[-1]).gather(-1, index).squeeze(-1)
+
+    def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
+        if type(other) is not type(self):
+            return super().kl(q, other, p, like)
+        a, b = q[0].log_softmax(-1), p[0].log_softmax(-1)
+        return (a.exp() * (a - b)).sum(-1)
+
+
+def _is(value: Any, number: float) -> bool:
+    return not isinstance(value, Tensor) and value == number

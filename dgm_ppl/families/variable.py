@@ -1,0 +1,197 @@
+"""The declaration of one node: family, event shape, fixed parameters, parents and parameterization."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ..graph import GraphError
+from .expressions import Constant, Expression, Free, Ref, references
+from .spaces import Finite, Interval, Real, Space
+
+if TYPE_CHECKING:
+    from .family import Family
+
+__all__ = ["Given", "Variable"]
+
+Fixed = Constant | Expression | Free
+
+
+@dataclass(frozen=True, repr=False)
+class Variable:
+    """One node of a net, declared. Nothing is allocated and nothing is random until `compile`.
+
+    `shape` is the event shape; `parameters` holds what was given: constants are fixed, expressions make arrows, `free(...)` is
+    learned but not computed. What is left out is computed from `parents` when there are any, else learned.
+    """
+
+    family: Family | None
+    shape: tuple[int, ...] = ()
+    parameters: tuple[tuple[str, Fixed], ...] = ()
+    parents: tuple[str, ...] = ()
+    net: Any = None
+    fn: Callable | None = None
+    size: int | None = None
+    labels: tuple[str, ...] | None = None
+    declared_space: Space | None = field(default=None)
+
+    def given(self, *parents: str, net: Any = None, fn: Callable | None = None) -> Variable:
+        """The same variable, its open parameters computed from parents: by a table or linear predictor, by `net`, or by `fn`.
+
+        `net` is a builder such as `MLP(400)` or any `nn.Module`; `fn(*parents)` is a function of the parents' values.
+        Called without names on a net over a `DAG`, the DAG's arrows are the parents.
+        """
+        for parent in parents:
+            if not isinstance(parent, str):
+                raise GraphError(f"given: parents are named by string; got {parent!r}; try .given('z')")
+        if len(set(parents)) < len(parents):
+            raise GraphError(f"given: a parent is named twice in {parents}")
+        if net is not None and fn is not None:
+            raise GraphError("given: expected net= or fn=, not both")
+        if isinstance(net, str):
+            raise GraphError(f"given: net is an object such as dgm.MLP(400); got the string {net!r}")
+        if fn is not None and not callable(fn):
+            raise GraphError(f"given: fn is a function of the parents; got {fn!r}")
+        if self.is_given:
+            raise GraphError("given: a Given node is an input and has no parents")
+        return replace(self, parents=parents, net=net, fn=fn)
+
+    @property
+    def is_given(self) -> bool:
+        """Whether the node is an exogenous input, without a distribution."""
+        return self.family is None
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether the node is a function of its parents."""
+        return self.family is not None and self.family.deterministic
+
+    @property
+    def family_name(self) -> str:
+        return "Given" if self.family is None else self.family.name
+
+    @cached_property
+    def fixed(self) -> Mapping[str, Fixed]:
+        """The parameters that were given, by name."""
+        return dict(self.parameters)
+
+    @cached_property
+    def signature(self) -> tuple[str, ...]:
+        """The parameters of the distribution, in order."""
+        return () if self.family is None else self.family.signature(self.fixed)
+
+    @cached_property
+    def expression_parents(self) -> tuple[str, ...]:
+        """The nodes that parameters refer to."""
+        found = (references(value) for _, value in self.parameters if isinstance(value, Expression))
+        return tuple(dict.fromkeys(name for names in found for name in names))
+
+    @cached_property
+    def all_parents(self) -> tuple[str, ...]:
+        """Every parent: those of `given`, then those of expressions."""
+        return tuple(dict.fromkeys((*self.parents, *self.expression_parents)))
+
+    @cached_property
+    def parameter_edges(self) -> Mapping[str, tuple[str, ...]]:
+        """For each parent by expression, the parameters that it enters."""
+        edges: dict[str, tuple[str, ...]] = {}
+        for parameter, value in self.parameters:
+            for name in references(value) if isinstance(value, Expression) else ():
+                edges[name] = (*edges.get(name, ()), parameter)
+        return edges
+
+    @cached_property
+    def open_parameters(self) -> tuple[str, ...]:
+        """What was left out: computed from the parents of `given`, or learned where there are none."""
+        return tuple(name for name in self.signature if name not in self.fixed)
+
+    @cached_property
+    def space(self) -> Space:
+        """Where values live."""
+        if self.declared_space is not None:
+            return self.declared_space
+        return Real() if self.family is None else self.family.space(self)
+
+    def parameter_shape(self, name: str) -> tuple[int, ...]:
+        """The shape of one parameter for one world and one plate member."""
+        return self.family.parameter_shape(name, self)
+
+    @property
+    def net_label(self) -> str:
+        """What turns the parents into parameters, for pictures: `MLP(400)`, `fn`, or nothing said for the classical conditional."""
+        if self.fn is not None:
+            return getattr(self.fn, "__name__", "fn").replace("<lambda>", "fn")
+        if self.net is None:
+            return ""
+        return self.net.label() if hasattr(self.net, "label") else type(self.net).__name__
+
+    @property
+    def summary(self) -> str:
+        """The distribution as it was declared: `Normal(20, loc=0.0, scale=1.0)`."""
+        if self.is_given and self.declared_space not in (None, Real()):
+            parts = [*map(str, self.shape), str(self.declared_space)]
+        else:
+            parts = [*self._states(), *map(str, self.shape), *self._rank()]
+        parts += [f"{name}={value}" for name, value in self.parameters]
+        return f"{self.family_name}({', '.join(parts)})"
+
+    def _states(self) -> list[str]:
+        named = self.size is not None and (self.is_given or self.family.sized)
+        return ([repr(list(self.labels)) if self.labels else str(self.size)]) if named else []
+
+    def _rank(self) -> list[str]:
+        return [f"rank={self.size}"] if self.size is not None and self.family is not None and not self.family.sized else []
+
+    def __deepcopy__(self, memo: dict) -> Variable:
+        return self
+
+    def __repr__(self) -> str:
+        given = f" | {', '.join(self.parents)}" if self.parents else ""
+        net = f", {self.net_label}" if self.net_label else ""
+        return f"{self.summary}{given}{net}"
+
+    @property
+    def numel(self) -> int:
+        """The number of elements of one value."""
+        return math.prod(self.shape)
+
+
+def Given(*shape: int, states: int | Sequence[str] | None = None, space: Space | None = None) -> Variable:
+    """An exogenous input: a node without a distribution, whose value must always be given.
+
+    `states` (a number or labels) makes it finite.
+
+    >>> Given(3)
+    Given(3)
+    """
+    labels, size = states_of(states, "Given") if states is not None else (None, None)
+    if size is not None:
+        space = Finite(size)
+    return Variable(None, checked_shape(shape, "Given"), size=size, labels=labels, declared_space=space or Real())
+
+
+def states_of(states: int | Sequence[str], place: str) -> tuple[tuple[str, ...] | None, int]:
+    """Labels (or None) and number of states."""
+    if isinstance(states, bool) or not isinstance(states, (int, Sequence)) or isinstance(states, str):
+        raise GraphError(f"{place}: expected the number of states or a list of labels; got {states!r}; try {place}(10) or {place}(['low', 'high'])")
+    if isinstance(states, int):
+        labels, size = None, states
+    else:
+        labels = tuple(map(str, states))
+        size = len(labels)
+        if len(set(labels)) < size:
+            raise GraphError(f"{place}: a state is named twice in {list(labels)}")
+    if size < 2:
+        raise GraphError(f"{place}: expected at least two states; got {size}")
+    return labels, size
+
+
+def checked_shape(shape: tuple, place: str) -> tuple[int, ...]:
+    """An event shape of positive whole numbers."""
+    for length in shape:
+        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+            raise GraphError(f"{place}: an event shape is made of positive whole numbers; got {length!r}; parameters go by name: {place}(3, loc=0.0)")
+    return tuple(shape)

@@ -1,0 +1,10 @@
+"""Bayesian networks: variables on a DAG, plates, and data held against them."""
+
+from .bayes_net import BayesNet
+from .building import build_conditionals
+from .dry_run import probe
+from .layout import Layout
+from .plates import Plate
+from .recognition import RecognitionNet
+
+__all__ = ["BayesNet", "Layout", "Plate", "RecognitionNet", "build_conditionals", "probe"]

@@ -1,0 +1,227 @@
+"""Variables on a DAG, checked when built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+from ..families import Constant, Delta, Variable
+from ..graph import DAG, GraphError, did_you_mean
+from .checking import check_variable
+from .dry_run import dry_run
+from .plates import Plate, plates_of
+
+__all__ = ["BayesNet"]
+
+
+class BayesNet:
+    """A Bayesian network: one conditional distribution for each node of a DAG, and the plates in which nodes repeat.
+
+    Nodes are named by keyword, or by a dict where a name is not an identifier; on a `DAG` passed first the arrows need no
+    `.given`. The declaration is frozen: `replace`, `add` and `do` return another net.
+
+    Example:
+        >>> from dgm_ppl import BayesNet, Bernoulli, MLP, Normal
+        >>> BayesNet(z=Normal(20, loc=0.0, scale=1.0), x=Bernoulli(1, 28, 28).given("z", net=MLP(400)))
+        z ~ Normal(20, loc=0.0, scale=1.0)
+        x | z ~ Bernoulli(1, 28, 28), MLP(400)
+
+    Raises:
+        GraphError: an unknown parent or plate member, a cycle, a parameter that does not fit.
+    """
+
+    def __init__(self, *structure: DAG | Mapping[str, Variable], plates: Mapping[str, Any] | None = None, **variables: Variable):
+        dag, variables = _gathered(structure, variables)
+        if not variables:
+            raise GraphError("BayesNet: expected at least one node; got none; try BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0))")
+        for name, variable in variables.items():
+            if not isinstance(name, str) or not name:
+                raise GraphError(f"BayesNet: nodes are named by non-empty strings; got {name!r}")
+            if not isinstance(variable, Variable):
+                raise GraphError(f"node {name!r}: expected a declaration such as dgm.Normal(2); got {variable!r}{_called(variable)}")
+        if dag is not None:
+            variables = {name: _on_dag(name, variable, dag) for name, variable in _in_dag_order(dag, variables).items()}
+        for name, variable in variables.items():
+            for parent in variable.all_parents:
+                if parent not in variables:
+                    raise GraphError(f"node {name!r}: no parent {parent!r}{did_you_mean(parent, variables)}")
+        self.variables: Mapping[str, Variable] = MappingProxyType(dict(variables))
+        self.dag = DAG({name: variable.all_parents for name, variable in variables.items()})
+        self.plates: Mapping[str, Plate] = MappingProxyType(plates_of(plates, variables))
+        for name, variable in variables.items():
+            check_variable(name, variable, self.variables, self.plates)
+
+    # ---- reading
+
+    def __getitem__(self, name: str) -> Variable:
+        if name not in self.variables:
+            raise GraphError(f"no node {name!r}{did_you_mean(str(name), self.variables)}")
+        return self.variables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.variables)
+
+    def __len__(self) -> int:
+        return len(self.variables)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.variables
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """The nodes, parents first."""
+        return self.dag.order
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """The Given nodes."""
+        return tuple(name for name, variable in self.variables.items() if variable.is_given)
+
+    @cached_property
+    def deterministic(self) -> tuple[str, ...]:
+        """The nodes that are functions of their parents."""
+        return tuple(name for name, variable in self.variables.items() if variable.is_deterministic)
+
+    def plates_of(self, name: str) -> tuple[str, ...]:
+        """The plates that a node is in, in the net's order."""
+        self[name]
+        return tuple(plate for plate in self.plates if name in self.plates[plate].nodes)
+
+    # ---- other nets
+
+    def replace(self, declared: Mapping[str, Variable] = MappingProxyType({}), /, **variables: Variable) -> BayesNet:
+        """The net with some nodes declared anew, by keyword or by dict."""
+        variables = {**declared, **variables}
+        for name in variables:
+            self[name]
+        return self._with({**self.variables, **variables})
+
+    def add(
+        self, declared: Mapping[str, Variable] = MappingProxyType({}), /, *, plates: Mapping[str, Any] | None = None, **variables: Variable,
+    ) -> BayesNet:
+        """The net with more nodes, by keyword or by dict; `plates` says which plates they are in."""
+        variables = {**declared, **variables}
+        for name in variables:
+            if name in self.variables:
+                raise GraphError(f"add: the net has a node {name!r} already; try net.replace({name}=...)")
+        joined = dict(self.plates)
+        for name, value in (plates or {}).items():
+            new = value if isinstance(value, Plate) else Plate(value)
+            old = joined.get(name, Plate(()))
+            joined[name] = Plate(dict.fromkeys((*old.nodes, *new.nodes)), new.size or old.size)
+        return BayesNet({**self.variables, **variables}, plates=joined)
+
+    def remove(self, *names: str) -> BayesNet:
+        """The net without some nodes, none of which may be a parent of one that stays."""
+        for name in names:
+            self[name]
+        kept = {name: variable for name, variable in self.variables.items() if name not in names}
+        plates = {name: Plate([n for n in plate.nodes if n in kept], plate.size) for name, plate in self.plates.items()}
+        return BayesNet(kept, plates={name: plate for name, plate in plates.items() if plate.nodes})
+
+    def do(self, values: Mapping[str, Any] = MappingProxyType({}), /, **interventions: Any) -> BayesNet:
+        """The net after setting nodes from outside: a set node keeps its space and loses its arrows."""
+        asked = {**values, **interventions}
+        return self._with({**self.variables, **{name: _set(self[name], value) for name, value in asked.items()}})
+
+    def check(self, data: Mapping[str, Any] | None = None) -> str:
+        """A dry run on the first rows of `data`: worlds, plates, event, parameters and device of every node, or the first error.
+
+        Example:
+            >>> from dgm_ppl import BayesNet, Normal
+            >>> print(BayesNet(z=Normal(2, loc=0.0, scale=1.0), x=Normal(3, scale=1.0).given("z")).check())
+            node  worlds  plates  event  parameters  device
+            z     (2,)    ()      (2,)   0           cpu
+            x     (2,)    ()      (3,)   9           cpu
+        """
+        return dry_run(self, data)
+
+    def _with(self, variables: Mapping[str, Variable]) -> BayesNet:
+        return type(self)(variables, plates=self.plates)
+
+    # ---- a value
+
+    @property
+    def _key(self) -> tuple:
+        return tuple(sorted(self.variables.items(), key=lambda item: item[0])), tuple(self.plates.items())
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BayesNet):
+            return NotImplemented
+        return dict(self.variables) == dict(other.variables) and dict(self.plates) == dict(other.plates)
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self.variables.items()), frozenset(self.plates.items())))
+
+    def __deepcopy__(self, memo: dict) -> BayesNet:
+        return self
+
+    def __reduce__(self):
+        return _rebuilt, (type(self), dict(self.variables), dict(self.plates))
+
+    def __repr__(self) -> str:
+        lines = [self._line(name) for name in self.variables]
+        lines += [f"plate {name}{'' if plate.size is None else f' ({plate.size})'}: {', '.join(plate.nodes)}" for name, plate in self.plates.items()]
+        return "\n".join(lines)
+
+    def _line(self, name: str) -> str:
+        variable = self.variables[name]
+        given = f" | {', '.join(variable.all_parents)}" if variable.all_parents else ""
+        net = f", {variable.net_label}" if variable.net_label else ""
+        twins = [other for other, twin in self.variables.items() if other != name and variable.net is not None and twin.net is variable.net]
+        shared = f" shared with {', '.join(twins)}" if twins else ""
+        return f"{name}{given} ~ {variable.summary}{net}{shared}"
+
+
+def _set(variable: Variable, value: Any) -> Variable:
+    return replace(
+        Delta(), shape=variable.shape, parameters=(("v", Constant(value)),), size=variable.size, labels=variable.labels, declared_space=variable.space,
+    )
+
+
+def _rebuilt(kind: type, variables: dict, plates: dict) -> BayesNet:
+    return kind(variables, plates=plates)
+
+
+def _gathered(structure: tuple, keywords: Mapping[str, Variable]) -> tuple[DAG | None, dict[str, Variable]]:
+    dag, variables = None, {}
+    for part in structure:
+        if isinstance(part, DAG) and dag is None:
+            dag = part
+        elif isinstance(part, Mapping):
+            variables.update(part)
+        else:
+            raise GraphError(f"BayesNet: expected a DAG, a dict of declarations, or keywords; got {part!r}; try BayesNet(z=dgm.Normal(2))")
+    twice = set(variables) & set(keywords)
+    if twice:
+        raise GraphError(f"BayesNet: {sorted(twice)} declared twice, by dict and by keyword")
+    return dag, {**variables, **keywords}
+
+
+def _in_dag_order(dag: DAG, variables: Mapping[str, Variable]) -> dict[str, Variable]:
+    for name in variables:
+        if name not in dag:
+            raise GraphError(f"node {name!r}: not in the DAG{did_you_mean(name, dag.nodes)}")
+    missing = [name for name in dag.nodes if name not in variables]
+    if missing:
+        raise GraphError(f"BayesNet: the DAG's nodes {missing} have no declaration; try BayesNet(dag, {missing[0]}=dgm.Normal(1), ...)")
+    return {name: variables[name] for name in dag.nodes}
+
+
+def _on_dag(name: str, variable: Variable, dag: DAG) -> Variable:
+    arrows = dag.parents(name)
+    stray = [parent for parent in variable.all_parents if parent not in arrows]
+    if stray:
+        raise GraphError(f"node {name!r}: {stray[0]!r} is a parent here but not in the DAG; add the arrow {stray[0]!r} -> {name!r} to the DAG or drop the parent")
+    left = tuple(parent for parent in arrows if parent not in variable.all_parents)
+    if variable.parents and left:
+        raise GraphError(f"node {name!r}: the DAG has the parents {list(arrows)}, .given names {list(variable.parents)}; leave the names out: .given(net=...)")
+    return replace(variable, parents=(*variable.parents, *left))
+
+
+def _called(value: Any) -> str:
+    name = getattr(value, "name", None)
+    return f"; call it: dgm.{name}()" if callable(value) and isinstance(name, str) else ""

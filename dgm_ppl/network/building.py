@@ -1,0 +1,46 @@
+"""From variables to conditionals: the modules of a net, in the order in which they are evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from ..conditionals import Conditional, Parametric, Port
+from ..graph import GraphError
+
+if TYPE_CHECKING:
+    from .bayes_net import BayesNet
+
+__all__ = ["build_conditionals", "ports_of"]
+
+
+def ports_of(net: BayesNet, name: str) -> tuple[Port, ...]:
+    """How a node sees each of its parents."""
+    return tuple(_port(net, parent, name) for parent in net[name].all_parents)
+
+
+def _port(net: BayesNet, parent: str, child: str) -> Port:
+    plates, inside = list(net.plates), net.plates_of(child)
+    pooled = [plate for plate in net.plates_of(parent) if plate not in inside]
+    return Port(
+        parent, net[parent].space, net[parent].shape, plates=len(plates), pooled=tuple(plates.index(plate) for plate in pooled),
+        sizes=tuple(net.plates[plate].size for plate in pooled),
+    )
+
+
+def build_conditionals(net: BayesNet, shared: dict, skip: Collection[str] = ()) -> dict[str, Conditional]:
+    """One conditional for each node that has a distribution, in declaration order, so that a seed gives the same weights."""
+    return {name: _conditional(net, name, shared) for name, variable in net.variables.items() if not variable.is_given and name not in skip}
+
+
+def _conditional(net: BayesNet, name: str, shared: dict) -> Conditional:
+    ports, plates = ports_of(net, name), list(net.plates)
+    for port in ports:
+        if None in port.sizes and net[name].net is None and net[name].fn is None and port.name in net[name].parents:
+            pooled = [plates[position] for position in port.pooled]
+            raise GraphError(
+                f"node {name!r}: its parent {port.name!r} is in the plate {pooled[0]!r} and {name!r} is not, so {name!r} depends on all members; say how: "
+                f".given({port.name!r}, fn=lambda v: v.mean(-1)), or declare the plate's size"
+            )
+    positions = tuple(plates.index(plate) for plate in net.plates_of(name))
+    return Parametric(name, net[name], ports, plates=positions, all_plates=len(plates), shared=shared)

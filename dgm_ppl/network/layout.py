@@ -1,0 +1,190 @@
+"""Data against the declaration: names, labels, shapes and supports, checked and encoded once at the boundary.
+
+A user's value is `(*worlds, *plates of the node, *event)`. Inside, every value is aligned: `(*worlds, *plates of the net, *event)`
+with singletons for the plates that the node is not in, so that conditionals broadcast without knowing about plates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from ..families import Variable
+from ..graph import GraphError, did_you_mean
+
+if TYPE_CHECKING:
+    from .bayes_net import BayesNet
+
+__all__ = ["Layout"]
+
+
+class Layout:
+    """The shapes of a net's values, and the way in and out."""
+
+    def __init__(self, net: BayesNet):
+        self.net, self.rank = net, len(net.plates)
+        names = list(net.plates)
+        self.members = {name: tuple(names.index(plate) for plate in net.plates_of(name)) for name in net}
+        self.events = {name: net[name].shape for name in net}
+
+    # ---- the way in
+
+    def encode(self, data: Mapping[str, Any], *, allow: Iterable[str] = (), require: Iterable[str] = (), like: Tensor | None = None) -> dict[str, Tensor]:
+        """Columns as checked tensors in the user's layout: codes for labels, the model's dtype and device for numbers.
+
+        Names in `allow` that the net lacks are left out silently; names in `require` must be there.
+
+        Raises:
+            GraphError: an unknown name, a label outside the states, a shape or a value that the declaration excludes.
+        """
+        if not isinstance(data, Mapping):
+            raise GraphError(f"data: expected a dict of node names to tensors; got {type(data).__name__}; try {{'x': x}}")
+        for name in data:
+            if name not in self.net and name not in allow:
+                raise GraphError(f"data: no node {name!r}{did_you_mean(str(name), self.net)}")
+        like = torch.empty(0) if like is None else like
+        values = {name: self._tensor(name, data[name], like) for name in data if name in self.net}
+        for name in (*self.net.inputs, *require):
+            if name not in values:
+                raise GraphError(f"data: node {name!r} needs a value{'' if name in require else ', it is a Given input'}; add {name!r} to the data")
+        for name, value in values.items():
+            self._check(name, value)
+        self.worlds(values)
+        self.sizes(values)
+        return values
+
+    def encode_one(self, name: str, value: Any) -> Tensor:
+        """One node's value, checked and encoded on the CPU."""
+        found = self._tensor(name, value, torch.empty(0)) if name in self.net else self.net[name]
+        self._check(name, found)
+        return found
+
+    def _tensor(self, name: str, value: Any, like: Tensor) -> Tensor:
+        variable = self.net[name]
+        if variable.is_deterministic:
+            raise GraphError(f"data: node {name!r} is deterministic and cannot be observed; observe a noisy child of it instead")
+        if not isinstance(value, Tensor):
+            value = torch.as_tensor(_numbers(name, variable, value))
+        wanted = torch.long if variable.space.integer else like.dtype
+        if variable.space.integer and value.is_floating_point() and value.isnan().any():
+            raise GraphError(f"data: node {name!r} has missing cells (NaN); nothing here can handle them: drop the rows or fill them in")
+        if variable.space.integer and value.is_floating_point() and not bool((value == value.round()).all()):
+            raise GraphError(f"data: node {name!r} has states 0 ... {variable.space.cardinality - 1}; got numbers that are not whole")
+        return value.to(device=like.device, dtype=wanted)
+
+    def _check(self, name: str, value: Tensor) -> None:
+        variable, event = self.net[name], self.events[name]
+        plates = self.net.plates_of(name)
+        outer = value.ndim - len(event)
+        if outer < len(plates) or tuple(value.shape[outer:]) != event:
+            expected = ", ".join(["*worlds", *plates, *map(str, event)])
+            raise GraphError(f"data: node {name!r}: expected the shape ({expected}); got {tuple(value.shape)}{self._mend(name, value)}")
+        if not value.numel():
+            raise GraphError(f"data: node {name!r} is empty: got the shape {tuple(value.shape)}; give at least one row")
+        if value.is_floating_point() and bool(value.isnan().any()):
+            raise GraphError(f"data: node {name!r} has missing cells (NaN); nothing here can handle them: drop the rows or fill them in")
+        legal = variable.space.constraint.check(value)
+        if not bool(legal.all()):
+            shown = value[~legal] if legal.shape == value.shape else value.reshape(-1, value.shape[-1])[~legal.reshape(-1)]
+            raise GraphError(f"data: node {name!r}: {variable.summary} has values in {variable.space}; got {_sample(shown)}")
+
+    def _mend(self, name: str, value: Tensor) -> str:
+        event = self.events[name]
+        cells = self.net[name].numel
+        if value.ndim and cells and value.shape[-1] == cells and len(event) != 1:
+            return f"; try {name}.reshape({', '.join(map(str, (*([-1] if value.ndim > 1 else []), *event)))})"
+        return f"; the event shape is declared as {self.net[name].family_name}({', '.join(map(str, event))})"
+
+    def worlds(self, values: Mapping[str, Tensor]) -> tuple[int, ...]:
+        """The leading dimensions that the values share; Given inputs may lack them."""
+        found: dict[tuple[int, ...], str] = {}
+        for name, value in values.items():
+            worlds = tuple(value.shape[: value.ndim - len(self.members[name]) - len(self.events[name])])
+            if worlds or not self.net[name].is_given:
+                found.setdefault(worlds, name)
+        if len(found) > 1:
+            (a, first), (b, second) = list(found.items())[:2]
+            raise GraphError(f"data: {first!r} has the worlds {a}, {second!r} has {b}; expected the same rows in every column")
+        return next(iter(found), ())
+
+    def sizes(self, values: Mapping[str, Tensor]) -> dict[str, int]:
+        """The size of every plate, from the declaration and the data; a plate that neither tells is left out."""
+        found = {plate.name: (plate.size, "the declaration") for plate in self.net.plates.values() if plate.size is not None}
+        for name, value in values.items():
+            plates = self.net.plates_of(name)
+            outer = value.ndim - len(self.events[name]) - len(plates)
+            for plate, size in zip(plates, value.shape[outer:]):
+                known, source = found.setdefault(plate, (size, repr(name)))
+                if known != size:
+                    raise GraphError(f"data: plate {plate!r} has {known} members by {source}, {size} by {name!r}")
+        return {plate: size for plate, (size, _) in found.items()}
+
+    # ---- aligned values
+
+    @cached_property
+    def absent(self) -> dict[str, tuple[int, ...]]:
+        """For each node, where singletons stand for the plates it is not in, counted from the right, leftmost first."""
+        return {
+            name: tuple(position - self.rank - len(self.events[name]) for position in range(self.rank) if position not in self.members[name])
+            for name in self.net
+        }
+
+    def align(self, name: str, value: Tensor) -> Tensor:
+        """From the user's layout to the aligned one."""
+        for axis in reversed(self.absent[name]):                            # from the right: positions to the left have not moved yet
+            value = value.unsqueeze(axis)
+        return value
+
+    def release(self, name: str, value: Tensor) -> Tensor:
+        """From the aligned layout to the user's."""
+        for axis in self.absent[name]:
+            value = value.squeeze(axis)
+        return value
+
+    def align_all(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every value, aligned."""
+        return {name: self.align(name, value) for name, value in values.items()} if self.rank else dict(values)
+
+    def batch(self, name: str, worlds: Sequence[int], sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The aligned batch shape of a node."""
+        if not self.rank:
+            return tuple(worlds)
+        return (*worlds, *(self.size(plate, sizes) if name in self.net.plates[plate].nodes else 1 for plate in self.net.plates))
+
+    def size(self, plate: str, sizes: Mapping[str, int]) -> int:
+        """The size of a plate, or an error that says how to give it."""
+        if plate not in sizes:
+            raise GraphError(
+                f"plate {plate!r}: its size is not known; give it (plates={{{plate!r}: dgm.Plate([...], size=8)}}) or give values for one of its "
+                f"nodes {list(self.net.plates[plate].nodes)}"
+            )
+        return sizes[plate]
+
+
+def _numbers(name: str, variable: Variable, value: Any) -> numpy.ndarray:
+    array = numpy.asarray(value)
+    if array.dtype.kind in "OUST" or array.dtype.kind not in "buif":
+        return _codes(name, variable, array)
+    return array if array.flags.writeable else array.copy()
+
+
+def _codes(name: str, variable: Variable, array: numpy.ndarray) -> numpy.ndarray:
+    if variable.labels is None:
+        if array.dtype.kind == "O" and all(isinstance(cell, (int, float, numpy.number)) for cell in array.ravel()):
+            return array.astype(float)
+        raise GraphError(f"data: node {name!r}: expected numbers; got {array.ravel()[:1].tolist()[0]!r}; labels need named states: Categorical(['low', 'high'])")
+    positions = {label: code for code, label in enumerate(variable.labels)}
+    states, inverse = numpy.unique(array.astype(str), return_inverse=True)
+    for state in states:
+        if state not in positions:
+            raise GraphError(f"data: node {name!r} has no state {str(state)!r}{did_you_mean(str(state), variable.labels)}")
+    return numpy.array([positions[str(state)] for state in states])[inverse].reshape(array.shape)
+
+
+def _sample(values: Tensor) -> str:
+    return ", ".join(f"{value:g}" for value in values.flatten()[:3].tolist())

@@ -1,0 +1,60 @@
+"""Plates: repetition inside one world."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..graph import GraphError, did_you_mean
+
+__all__ = ["Plate", "plates_of"]
+
+
+@dataclass(frozen=True)
+class Plate:
+    """The nodes that repeat together, and how often: `Plate(["theta", "y"], size=8)`.
+
+    A plate without a size takes the one that its data have. Plates that share nodes cross, or nest where one's nodes are
+    among the other's.
+    """
+
+    nodes: tuple[str, ...]
+    size: int | None = None
+    name: str = ""
+
+    def __init__(self, nodes: Iterable[str], size: int | None = None, name: str = ""):
+        if isinstance(nodes, str) or not isinstance(nodes, Iterable):
+            raise GraphError(f"Plate: expected a list of node names; got {nodes!r}; try Plate(['theta', 'y'])")
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            raise GraphError(f"Plate: expected a positive whole number for size; got {size!r}")
+        object.__setattr__(self, "nodes", tuple(nodes))
+        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "name", name)
+
+    def __repr__(self) -> str:
+        return f"Plate({list(self.nodes)}" + (f", size={self.size})" if self.size is not None else ")")
+
+
+def plates_of(declared: Mapping[str, Any] | None, nodes: Iterable[str]) -> dict[str, Plate]:
+    """The plates by name, checked against the nodes."""
+    nodes, plates = list(nodes), {}
+    for name, value in (declared or {}).items():
+        if not isinstance(name, str) or not name:
+            raise GraphError(f"plates: a plate is named by a non-empty string; got {name!r}")
+        if name in nodes:
+            raise GraphError(f"plates: {name!r} is the name of a node already; name the plate otherwise")
+        if name == "rows" or name.startswith("rows_"):
+            raise GraphError(f"plates: {name!r} is kept for the rows of a batch; name the plate otherwise")
+        plate = replace_name(value if isinstance(value, Plate) else Plate(value), name)
+        for node in plate.nodes:
+            if node not in nodes:
+                raise GraphError(f"plate {name!r}: no node {node!r}{did_you_mean(node, nodes)}")
+        if not plate.nodes or len(set(plate.nodes)) < len(plate.nodes):
+            raise GraphError(f"plate {name!r}: expected one or more nodes, each once; got {list(plate.nodes)}")
+        plates[name] = plate
+    return plates
+
+
+def replace_name(plate: Plate, name: str) -> Plate:
+    return Plate(plate.nodes, plate.size, name)

@@ -1,0 +1,47 @@
+"""The graph turned round: a net over the same names that samples the latents given what is observed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..families import Variable
+from ..graph import Certificate, Inversion, certify
+from .bayes_net import BayesNet
+
+__all__ = ["RecognitionNet"]
+
+
+class RecognitionNet(BayesNet):
+    """A guide: a Bayesian network of recognition conditionals for the latents of `model`, its observed nodes Given.
+
+    `own` are the latents that take the model's own conditional, because nothing observed depends on them.
+    """
+
+    def __init__(self, variables: Mapping[str, Variable], *, model: BayesNet, inversion: Inversion, plates: Mapping[str, Any] | None = None):
+        super().__init__(variables, plates=plates)
+        self.model, self.inversion = model, inversion
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """What the guide is given."""
+        return self.inputs
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The latents that take the model's own conditional."""
+        return tuple(name for name in self.inversion.barren if name in self and self[name] == self.model[name])
+
+    def certificate(self) -> Certificate:
+        """For each latent: the parents it keeps, and the separation in the model's graph that justifies dropping the others."""
+        return certify(self.model.dag, self.dag, self.observed, order=[name for name in self.order if name not in self.inputs], deterministic=self.model.deterministic)
+
+    def _with(self, variables: Mapping[str, Variable]) -> RecognitionNet:
+        return RecognitionNet(variables, model=self.model, inversion=self.inversion, plates=self.plates)
+
+    def __reduce__(self):
+        return _rebuilt, (dict(self.variables), self.model, self.inversion, dict(self.plates))
+
+
+def _rebuilt(variables: dict, model: BayesNet, inversion: Inversion, plates: dict) -> RecognitionNet:
+    return RecognitionNet(variables, model=model, inversion=inversion, plates=plates)

@@ -1,0 +1,62 @@
+"""What `fit` minimises: an objective hands out players, groups of parameters with a loss each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+__all__ = ["Objective", "Player"]
+
+
+@dataclass(frozen=True)
+class Player:
+    """A group of parameters and the loss that they minimise: the mean over the worlds of a batch, in nats."""
+
+    name: str
+    parameters: tuple[nn.Parameter, ...]
+    loss: Callable[[Mapping[str, Tensor]], Tensor]
+
+
+class Objective(nn.Module):
+    """A training criterion over compiled nets.
+
+    To add one, subclass, register the model (and guide) as submodules, and write `world_losses(batch)`, the loss of each
+    world in nats. An objective with several players overrides `players` as well.
+    """
+
+    @property
+    def players(self) -> tuple[Player, ...]:
+        """The players, in the order in which they step; one unless the objective is adversarial."""
+        return (Player("all", tuple(p for p in self.parameters() if p.requires_grad), self._mean_loss),)
+
+    def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """The loss of each world of the batch, `(*worlds)`, in nats; its gradient is the training gradient."""
+        raise NotImplementedError
+
+    def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Checks and encodes columns once, at the boundary; the result is what `forward` takes."""
+        raise NotImplementedError
+
+    def declaration(self) -> dict:
+        """What is trained, as JSON data: a checkpoint of another declaration is refused."""
+        raise NotImplementedError
+
+    def forward(self, batch: Mapping[str, Tensor], player: int = 0) -> Tensor:
+        """The loss of one player on a prepared batch."""
+        return self.players[player].loss(batch)
+
+    def begin_step(self, step: int) -> None:
+        """Told the number of the coming training step, for weights that follow a schedule."""
+
+    def shard(self, offset: int, total: int) -> None:
+        """Told that the batches hold rows `offset...` of a global batch of `total`, so that noise is that of one process."""
+
+    def score(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """The value of each world for validation, `(*worlds)`, in nats, higher is better."""
+        return -self.world_losses(batch)
+
+    def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return self.world_losses(batch).mean()
