@@ -1,0 +1,64 @@
+"""Learner: all that a step changes, and where in the data it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from dgm_ppl.training.randomness import generator_states, set_generator_states
+from dgm_ppl.training.step import Turn
+from dgm_ppl.training.trees import clone
+
+__all__ = ["Learner", "Position"]
+
+
+class Position(NamedTuple):
+    """Completed steps, completed epochs, and batches taken of the epoch that comes next or is under way.
+
+    >>> Position(step=7, epoch=2, index=1).begun
+    3
+    """
+
+    step: int = 0
+    epoch: int = 0
+    index: int = 0
+
+    @property
+    def begun(self) -> int:
+        """The number of epochs begun, the one that the last step belongs to."""
+        return self.epoch + (self.index > 0)
+
+    def after(self, ends: bool) -> Position:
+        """The position one step later."""
+        return Position(self.step + 1, self.epoch + 1, 0) if ends else Position(self.step + 1, self.epoch, self.index + 1)
+
+
+class Learner:
+    """Parameters, buffers, optimizers, schedules and generators, taken and put back together."""
+
+    def __init__(self, objective: nn.Module, turns: Sequence[Turn], device: torch.device) -> None:
+        self.objective, self.turns, self.device = objective, turns, device
+
+    def state(self) -> dict[str, Any]:
+        """A copy of the state as a tree of tensors and plain data."""
+        return clone(
+            {
+                "objective": self.objective.state_dict(),
+                "optimizers": [turn.optimizer.state_dict() for turn in self.turns],
+                "schedules": [turn.schedule and turn.schedule.state_dict() for turn in self.turns],
+                "generators": generator_states(self.device),
+            }
+        )
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts a state back; the tree that is given is not touched later."""
+        state = clone(state)
+        self.objective.load_state_dict(state["objective"])
+        for turn, optimizer, schedule in zip(self.turns, state["optimizers"], state["schedules"]):
+            turn.optimizer.load_state_dict(optimizer)
+            if turn.schedule is not None:
+                turn.schedule.load_state_dict(schedule)
+        set_generator_states(state["generators"], self.device)

@@ -1,0 +1,135 @@
+"""Step: one update of every player on one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from dgm_ppl.training.feed import Batch
+from dgm_ppl.training.optimizers import describe, for_player
+from dgm_ppl.training.plan import Plan
+from dgm_ppl.training.team import Alone, Share
+
+__all__ = ["NonFiniteError", "Step", "Turn", "set_up_turns"]
+
+
+class NonFiniteError(ArithmeticError):
+    """A loss, gradient or parameter is NaN or infinite."""
+
+
+@dataclass
+class Turn:
+    """What one player does in a step."""
+
+    name: str
+    parameters: list[nn.Parameter]
+    loss: Callable[[Batch], Tensor]
+    optimizer: torch.optim.Optimizer
+    schedule: LRScheduler | None
+    settings: dict[str, Any]
+
+    def end_step(self) -> None:
+        """Moves the schedule on, but for one that waits for a validation."""
+        if self.schedule is not None and not isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step()
+
+    def end_validation(self, value: float) -> None:
+        """Tells the value to a schedule that waits for it."""
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step(value)
+
+
+class Step:
+    """Updates every player on a batch, in order; nothing in it waits for the device.
+
+    With `careful=True` losses, gradients and parameters are read and `NonFiniteError` is raised at the first that is
+    not finite, before the update that it would spoil.
+    """
+
+    def __init__(self, turns: Sequence[Turn], *, clip: float | None, autocast: torch.device | None, team: Alone) -> None:
+        self.turns, self.clip, self.team = turns, clip, team
+        self._autocast = autocast
+        self._alone = len(turns) == 1
+
+    def __call__(self, batch: Batch, share: Share, *, careful: bool = False) -> list[Tensor]:
+        losses = [self._update(turn, batch, share, careful) for turn in self.turns]
+        for turn in self.turns:
+            turn.end_step()
+        return losses
+
+    def _update(self, turn: Turn, batch: Batch, share: Share, careful: bool) -> Tensor:
+        if isinstance(turn.optimizer, torch.optim.LBFGS):  # asks for the loss several times a step
+            loss = turn.optimizer.step(partial(self._gradient, turn, batch, share, careful))
+        else:
+            loss = self._gradient(turn, batch, share, careful)
+            turn.optimizer.step()
+        if careful:
+            _check_finite(f"parameters of player {turn.name!r} that are not, from a finite gradient,", turn.parameters)
+        return loss
+
+    def _gradient(self, turn: Turn, batch: Batch, share: Share, careful: bool) -> Tensor:
+        turn.optimizer.zero_grad(set_to_none=True)
+        with self._precision():
+            loss = turn.loss(batch)
+        loss.backward(inputs=None if self._alone else turn.parameters)  # the others' gradients are not wanted
+        loss = self.team.combine(turn.parameters, loss.detach(), share)
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(turn.parameters, self.clip)
+        if careful:
+            _check_finite(f"a loss of player {turn.name!r} that is not", [loss])
+            _check_finite(f"a gradient of player {turn.name!r} that is not", [p.grad for p in turn.parameters if p.grad is not None])
+        return loss
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self._autocast is None:
+            return nullcontext()
+        return torch.autocast(self._autocast.type, dtype=torch.bfloat16)
+
+
+def set_up_turns(objective: nn.Module, plan: Plan) -> list[Turn]:
+    """The turns of an objective's players, with optimizers and schedules.
+
+    Raises `ValueError` for a player that has nothing to train.
+    """
+    players = objective.players
+    names = [player.name for player in players]
+    return [_turn(player, names, plan) for player in players]
+
+
+def finite(tensors: Sequence[Tensor]) -> bool:
+    """Whether all entries of all tensors are finite; waits for the device once."""
+    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all()) if tensors else True
+
+
+def _turn(player: Any, names: Sequence[str], plan: Plan) -> Turn:
+    parameters = [parameter for parameter in player.parameters if parameter.requires_grad]
+    if not parameters:
+        raise ValueError(
+            f"fit: expected player {player.name!r} to have parameters to train; got none that require a gradient; "
+            "try objective.score(objective.prepare(data)) to evaluate without training, or leave a parameter out of the "
+            "declaration so that it is learned"
+        )
+    optimizer = for_player(plan.optimizer, player.name, names, "optimizer")(parameters)
+    settings = describe(optimizer)
+    builder = for_player(plan.schedule, player.name, names, "schedule")
+    schedule = None if builder is None else builder(optimizer)
+    settings["schedule"] = type(schedule).__name__
+    return Turn(player.name, parameters, _compiled(player.loss, plan), optimizer, schedule, settings)
+
+
+def _compiled(loss: Callable[[Batch], Tensor], plan: Plan) -> Callable[[Batch], Tensor]:
+    if plan.compile is False:
+        return loss
+    return torch.compile(loss) if plan.compile is True else plan.compile(loss)
+
+
+def _check_finite(what: str, tensors: Sequence[Tensor]) -> None:
+    if not finite(tensors):
+        raise NonFiniteError(what)
