@@ -3,5 +3,7 @@
 from .compile import Model, compile
 from .families import *  # noqa: F403
 from .graph import DAG, GraphError, Independence
+from .guides import amortize
 from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
 from .network import BayesNet, Plate
+from .objectives import ELBO, IWAE, MaximumLikelihood

@@ -51,9 +51,14 @@ class CategoricalProbs(CategoricalLogits):
         return None
 
 
-def _logit_normal(*, loc: Tensor, scale: Tensor, validate_args: bool | None = None) -> dist.TransformedDistribution:
-    """x in (0, 1) whose log-odds are normal."""
-    return dist.TransformedDistribution(dist.Normal(loc, scale, validate_args=validate_args), [dist.transforms.SigmoidTransform()], validate_args=validate_args)
+def _logit_normal(
+    *, loc: Tensor, scale: Tensor, low: Tensor | None = None, high: Tensor | None = None, validate_args: bool | None = None,
+) -> dist.TransformedDistribution:
+    """x between two bounds, whose log-odds within them are normal."""
+    bounds = [] if low is None else [dist.transforms.AffineTransform(low, high - low)]
+    return dist.TransformedDistribution(
+        dist.Normal(loc, scale, validate_args=validate_args), [dist.transforms.SigmoidTransform(), *bounds], validate_args=validate_args,
+    )
 
 
 def _delta(*, v: Tensor, validate_args: bool | None = None) -> dist.Delta:
@@ -76,9 +81,13 @@ def _between(variable: Variable) -> Space:
     low, high = variable.fixed.get("low"), variable.fixed.get("high")
     if isinstance(low, Constant) and isinstance(high, Constant):
         if not (low.array < high.array).all():
-            raise GraphError(f"Uniform: expected low < high; got low={low}, high={high}")
+            raise GraphError(f"{variable.family_name}: expected low < high; got low={low}, high={high}")
         return Interval(float(low.array.min()), float(high.array.max()))
     return Real()
+
+
+def _between_bounds(variable: Variable) -> Space:
+    return _between(variable) if "low" in variable.fixed else Interval(0.0, 1.0)
 
 
 def _up_to(variable: Variable) -> Space:
@@ -146,7 +155,9 @@ Poisson = family(dist.Poisson)
 NegativeBinomial = family(dist.NegativeBinomial, linear=("logits",))
 ZeroInflatedPoisson = family(dist.ZeroInflatedPoisson)
 LogitNormal = Family(
-    "LogitNormal", _logit_normal, (NORMAL,), Normal.parameters, Interval(0.0, 1.0), linear=("loc",),
+    "LogitNormal", _logit_normal, (NORMAL, (*NORMAL, "low", "high")),
+    {**Normal.parameters, "low": Parameter(constraints.real, learnable=False), "high": Parameter(constraints.real, learnable=False)},
+    _between_bounds, linear=("loc",),
 )
 Delta = Family(
     "Delta", _delta, (("v",),), {"v": Parameter(constraints.real)}, Real(), linear=("v",), deterministic=True,

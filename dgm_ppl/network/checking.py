@@ -18,7 +18,7 @@ def check_variable(name: str, variable: Variable, variables: Mapping[str, Variab
     """Raises GraphError where the node's declaration cannot be compiled."""
     if variable.is_given:
         return
-    _check_parents(name, variable)
+    _check_parents(name, variable, _configurations(name, variable, variables, plates))
     for parameter in variable.open_parameters:
         if not variable.family.parameters[parameter].learnable:
             raise GraphError(f"node {name!r}: {variable.family_name}'s parameter {parameter!r} cannot be learned; give it: {variable.family_name}({parameter}=...)")
@@ -27,8 +27,10 @@ def check_variable(name: str, variable: Variable, variables: Mapping[str, Variab
             _check_constant(name, variable, parameter, value, variables, plates)
 
 
-def _check_parents(name: str, variable: Variable) -> None:
-    if variable.parents and not variable.open_parameters:
+def _check_parents(name: str, variable: Variable, configurations: tuple[int, ...]) -> None:
+    constants = [(parameter, value) for parameter, value in variable.parameters if isinstance(value, Constant)]
+    tables = any(configurations and value.shape == (*configurations, *variable.parameter_shape(parameter)) for parameter, value in constants)
+    if variable.parents and not variable.open_parameters and not tables:
         raise GraphError(
             f"node {name!r}: {list(variable.parents)} are parents, but every parameter of {variable.family_name} is given, so nothing is left to "
             f"compute from them; leave one out, or drop .given"
@@ -43,7 +45,7 @@ def _check_constant(
     name: str, variable: Variable, parameter: str, value: Constant, variables: Mapping[str, Variable], plates: Mapping[str, Plate],
 ) -> None:
     shape, found = variable.parameter_shape(parameter), value.shape
-    configurations = tuple(variables[parent].space.cardinality for parent in variable.parents if _selects(parent, name, variables, plates))
+    configurations = _configurations(name, variable, variables, plates)
     own = [plate for plate in plates.values() if name in plate.nodes]
     if found == (*configurations, *shape) or (len(found) <= len(shape) and _broadcasts(found, shape)):
         pass
@@ -58,6 +60,12 @@ def _check_constant(
         raise GraphError(f"node {name!r}: parameter {parameter!r} = {value} is outside its range: expected {_words(constraint)}")
     if not bool(torch.isfinite(tensor).all()) and parameter not in ("logits", "low", "high"):
         raise GraphError(f"node {name!r}: parameter {parameter!r} = {value} is not finite")
+
+
+def _configurations(name: str, variable: Variable, variables: Mapping[str, Variable], plates: Mapping[str, Plate]) -> tuple[int, ...]:
+    if variable.net is not None or variable.fn is not None:
+        return ()
+    return tuple(variables[parent].space.cardinality for parent in variable.parents if _selects(parent, name, variables, plates))
 
 
 def _selects(parent: str, name: str, variables: Mapping[str, Variable], plates: Mapping[str, Plate]) -> bool:

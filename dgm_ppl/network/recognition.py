@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..families import Variable
-from ..graph import Certificate, Inversion, certify
+from ..graph import Certificate, Inversion, certify, invert
 from .bayes_net import BayesNet
 
 __all__ = ["RecognitionNet"]
@@ -21,6 +21,11 @@ class RecognitionNet(BayesNet):
     def __init__(self, variables: Mapping[str, Variable], *, model: BayesNet, inversion: Inversion, plates: Mapping[str, Any] | None = None):
         super().__init__(variables, plates=plates)
         self.model, self.inversion = model, inversion
+
+    @classmethod
+    def between(cls, variables: Mapping[str, Variable], model: BayesNet, observed: Iterable[str], plates: Mapping[str, Any]) -> RecognitionNet:
+        """The guide of a model from its declarations, as a file holds them."""
+        return cls(variables, model=model, inversion=invert(model.dag, tuple(observed), deterministic=model.deterministic), plates=plates)
 
     @property
     def observed(self) -> tuple[str, ...]:

@@ -1,0 +1,47 @@
+"""Maximum likelihood from complete data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..compile import Model
+from ..formats.declaration import describe
+from ..graph import GraphError
+from .base import Objective
+
+__all__ = ["MaximumLikelihood"]
+
+
+class MaximumLikelihood(Objective):
+    """-log p(x), the mean over worlds, of data that have a value for every random node.
+
+    Raises:
+        GraphError: a node without data (`ELBO` marginalises it), a node without a density.
+    """
+
+    def __init__(self, model: Model):
+        super().__init__()
+        self.model = model
+        for node in model.schedule:
+            if node.conditional.density is None:
+                raise GraphError(f"MaximumLikelihood: node {node.name!r} has no density; use an adversarial objective")
+
+    def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
+        values = self.model.encode(data)
+        for name in self.model.random:
+            if name not in values:
+                raise GraphError(
+                    f"MaximumLikelihood: node {name!r} has no data; give a column {name!r}, or treat it as latent: "
+                    f"dgm.ELBO(model, dgm.compile(dgm.amortize(net, observed={[n for n in self.model.random if n in values]})))"
+                )
+        return values
+
+    def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
+        terms = self.model.log_densities(self.model.layout.align_all(batch))
+        return -sum(terms.values())
+
+    def declaration(self) -> dict:
+        return {"objective": "MaximumLikelihood", "model": describe(self.model.net)}

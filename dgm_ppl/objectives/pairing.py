@@ -1,0 +1,118 @@
+"""A model and a guide held against each other for one pattern of observed nodes: which terms a bound has, and of what kind."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..compile import Model
+from ..compile.model import Node
+from ..families import Noise
+from ..graph import GraphError, did_you_mean
+
+__all__ = ["Pairing", "check_guide"]
+
+
+def check_guide(model: Model, guide: Model) -> None:
+    """Raises where the guide names nodes that the model lacks, or declares them otherwise."""
+    for name in guide.net:
+        if name not in model.net:
+            raise GraphError(f"guide: the model has no node {name!r}{did_you_mean(name, model.net)}")
+        ours, theirs = guide.net[name], model.net[name]
+        if ours.shape != theirs.shape:
+            raise GraphError(f"guide: node {name!r} has the event shape {ours.shape}; the model's has {theirs.shape}")
+        if guide.net.plates_of(name) != model.net.plates_of(name):
+            raise GraphError(f"guide: node {name!r} is in the plates {guide.net.plates_of(name)}; in the model it is in {model.net.plates_of(name)}")
+    for name in model.net.inputs:
+        if name in guide.random:
+            raise GraphError(f"guide: node {name!r} is a Given input of the model and has no posterior")
+    if not [name for name in guide.random if name in model.random]:
+        raise GraphError("guide: expected a distribution for at least one latent of the model; got none; try dgm.compile(dgm.amortize(net, observed=...))")
+
+
+@dataclass(frozen=True, eq=False)
+class Latent:
+    """A latent's two nodes; `closed` says that KL(q || p) may replace log p - log q: p's parents are settled before it is drawn."""
+
+    q: Node
+    p: Node
+    closed: bool
+
+
+class Pairing:
+    """The order of evaluation: the guide's latents, then the model's terms.
+
+    `steps` of the model are nodes with what they are here: "latent", "observed", "deterministic" or "own" (sampled from the model,
+    contributing nothing).
+    """
+
+    def __init__(self, model: Model, guide: Model, observed: Collection[str]):
+        self.model, self.guide = model, guide
+        self.observed = tuple(name for name in model.random if name in observed)
+        self._check(observed)
+        drawn = [node for node in guide.schedule if node.name not in observed and not node.deterministic]
+        self.latents = tuple(self._latent(node) for node in drawn)
+        names = {latent.q.name for latent in self.latents}
+        kinds = {**dict.fromkeys(self.observed, "observed"), **dict.fromkeys(names, "latent")}
+        self.steps = tuple((node, "deterministic" if node.deterministic else kinds.get(node.name, "own")) for node in model.schedule)
+        self.score = tuple(latent for latent in self.latents if not latent.q.conditional.reparameterized)
+
+    def _check(self, observed: Collection[str]) -> None:
+        model, guide = self.model, self.guide
+        own = getattr(guide.net, "own", ())
+        for name in guide.net.inputs:
+            if name not in observed:
+                raise GraphError(f"guide: it is given {name!r}, which the data lack; add {name!r} to the data, or derive the guide without it")
+        below = set(model.net.dag.ancestors(*self.observed)) if self.observed else set()
+        for name in model.random:
+            if name not in observed and name not in guide.random and (name in below or name not in own):
+                raise GraphError(
+                    f"guide: the latent {name!r} has neither data nor a distribution in the guide{did_you_mean(name, guide.random)}; give data for it, or derive "
+                    f"the guide: dgm.amortize(net, observed={[n for n in self.observed]})"
+                )
+        if not self.observed:
+            raise GraphError(f"data: no random node of the model is observed; give data for at least one of {list(model.random)}")
+
+    def _latent(self, node: Node) -> Latent:
+        later = {node.name, *self.guide.net.dag.descendants(node.name)}
+        above = set(self.model.net.dag.ancestors(node.name))                # through deterministic nodes as well
+        p = next(step for step in self.model.schedule if step.name == node.name)
+        reached = set(p.parents) | {name for name in above if self._deterministic_path(name, p)}
+        return Latent(node, p, closed=not (reached & later))
+
+    def _deterministic_path(self, name: str, p: Node) -> bool:
+        """Whether `name` reaches the node's parents through deterministic nodes alone."""
+        dag, functions = self.model.net.dag, set(self.model.net.deterministic)
+        frontier = [parent for parent in p.parents if parent in functions]
+        while frontier:
+            parents = dag.parents(frontier.pop())
+            if name in parents:
+                return True
+            frontier += [parent for parent in parents if parent in functions]
+        return False
+
+    # ---- which terms a draw influences
+
+    def downstream(self, latent: Latent) -> tuple[frozenset[str], frozenset[str]]:
+        """The latents whose log q, and the nodes whose log p, depend on a latent's draw."""
+        reached = {latent.q.name, *self.guide.net.dag.descendants(latent.q.name)}
+        for node, kind in self.steps:                                       # what is computed or drawn from them depends on them too
+            if kind in ("deterministic", "own") and reached & set(node.parents):
+                reached.add(node.name)
+        guide = frozenset(other.q.name for other in self.latents if other.q.name in reached)
+        model = frozenset(node.name for node, kind in self.steps if kind in ("latent", "observed") and reached & {node.name, *node.parents})
+        return guide, model
+
+    # ---- evaluation
+
+    def draw(self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Samples every latent from the guide; returns all values and what the guide's conditionals were prepared with."""
+        found, prepared = dict(values), {}
+        for latent in self.latents:
+            name = latent.q.name
+            prepared[name] = latent.q.prepare(found)
+            found[name] = self.guide.draw(latent.q, prepared[name], worlds, sizes, noise)
+        return found, prepared
