@@ -1,7 +1,8 @@
 """Pictures of graphs and nets: relations, then a figure, then DOT, and from there any format."""
 
+from .difference import draw_difference
 from .draw import draw
 from .figure import Figure
 from .picture import Picture
 
-__all__ = ["Figure", "Picture", "draw"]
+__all__ = ["Figure", "Picture", "draw", "draw_difference"]

@@ -12,30 +12,14 @@ from html import escape
 
 import graphviz
 
+from .chart_html import chart_rows
 from .columns import LABEL, Placement, place
-from .figure import Arrow, Box, Figure, Key, Mark, Role, Shape
-from .measure import CAPTION_SIZE, LABEL_SIZE, TITLE_SIZE, text_width
+from .figure import Arrow, Box, Figure, Key, Mark, Shape
+from .looks import ARROWS, BOX, COLORS, EDGE, FAINT, GRAPH, LINES, NODE, PAPER, mark_looks
+from .measure import CAPTION_SIZE, LABEL_SIZE, text_width
 from .plates import Nest, crossing, drawable, nested
 
 __all__ = ["Source", "identifiers", "write_dot"]
-
-FONT = "Helvetica"
-INK, FAINT, SHADE, PAPER, GUIDE_INK = "#000000", "#555555", "#d3d3d3", "#ffffff", "#0072b2"
-
-_GRAPH = {"fontname": FONT, "nodesep": "0.3", "ranksep": "0.42", "pad": "0.06"}
-_NODE = {"fontname": FONT, "fontsize": str(TITLE_SIZE), "style": "filled", "fillcolor": PAPER, "penwidth": "1.1",
-         "margin": "0.06,0.03", "width": "0.55", "height": "0.4"}
-_EDGE = {"fontname": FONT, "fontsize": str(CAPTION_SIZE), "fontcolor": FAINT, "arrowsize": "0.75", "penwidth": "1.1"}
-_BOX = {"fontsize": str(LABEL_SIZE), "style": "rounded", "color": FAINT, "fontcolor": FAINT, "margin": "10", "labelloc": "b"}
-_SHAPES = {
-    Shape.VARIABLE: {"shape": "ellipse"},
-    Shape.INPUT: {"shape": "box", "margin": "0.08,0.03", "width": "0.3", "height": "0.28"},
-    Shape.NETWORK: {"shape": "box", "style": "rounded,filled", "fontsize": str(CAPTION_SIZE), "margin": "0.06,0.02",
-                    "width": "0.2", "height": "0.2"},
-}
-_MARKS = {Role.MODEL: {}, Role.GUIDE: {"style": "rounded,filled,dashed", "color": GUIDE_INK, "fontcolor": GUIDE_INK}}
-_ARROWS = {Role.MODEL: {}, Role.GUIDE: {"style": "dashed", "color": GUIDE_INK, "fontcolor": GUIDE_INK, "weight": "0"}}
-
 
 @dataclass(frozen=True)
 class Source:
@@ -50,7 +34,9 @@ def write_dot(figure: Figure) -> Source:
     figure = drawable(figure)
     placement = place(figure) if crossing(figure.boxes) else None
     options = ("-Kdot",) if placement is None else ("-Kneato", "-n2")
-    graph = graphviz.Digraph("graph", comment=f"dot {' '.join(options)}", graph_attr=_GRAPH, node_attr=_NODE, edge_attr=_EDGE)
+    graph = graphviz.Digraph("graph", comment=f"dot {' '.join(options)}", graph_attr=GRAPH, node_attr=NODE, edge_attr=EDGE)
+    if figure.legend:
+        graph.attr(label=_legend(figure))
     ids = identifiers(figure)
     if placement is None:
         _write_nested(graph, figure, ids)
@@ -83,7 +69,7 @@ def _write_nested(graph: graphviz.Digraph, figure: Figure, ids: Mapping[Key, str
 
 def _write_nest(graph: graphviz.Digraph, nest: Nest, figure: Figure, ids: Mapping[Key, str]) -> None:
     with graph.subgraph(name=_cluster(nest.box, figure)) as cluster:
-        cluster.attr(**_BOX, labeljust="r", **_box_text(nest.box))
+        cluster.attr(**BOX, labeljust="r", **_box_text(nest.box))
         for key in nest.members:
             _write_mark(cluster, figure.mark(key), ids)
         for inner in nest.inner:
@@ -97,7 +83,7 @@ def _write_placed(graph: graphviz.Digraph, figure: Figure, ids: Mapping[Key, str
         _write_mark(graph, mark, ids, pos=f"{x:.2f},{y:.2f}")
     for box in figure.boxes:
         with graph.subgraph(name=_cluster(box, figure)) as cluster:
-            cluster.attr(**_BOX, **_box_text(box), **_box_place(box, figure, placement))
+            cluster.attr(**BOX, **_box_text(box), **_box_place(box, figure, placement))
             for key in box.members:
                 cluster.node(ids[key])
 
@@ -121,18 +107,21 @@ def _box_text(box: Box) -> dict[str, str]:
 
 
 def _write_mark(graph: graphviz.Digraph, mark: Mark, ids: Mapping[Key, str], **place: str) -> None:
-    looks = _SHAPES[mark.shape] | _MARKS[mark.role]
-    if mark.shaded:
-        looks |= {"fillcolor": SHADE}
-    if mark.double:
-        looks |= {"peripheries": "2"}
-    graph.node(ids[mark.key], label=_mark_label(mark), tooltip=_tooltip(mark.tooltip), **looks, **place)
+    graph.node(ids[mark.key], label=_mark_label(mark), tooltip=_tooltip(mark.tooltip), **mark_looks(mark), **place)
 
 
 def _mark_label(mark: Mark) -> str:
     title = _html(mark.title) if mark.shape is Shape.NETWORK else f"<B>{_html(mark.title)}</B>"
-    captions = (f'<BR/><FONT POINT-SIZE="{CAPTION_SIZE}" COLOR="{FAINT}">{_html(text)}</FONT>' for text in mark.captions)
-    return f"<{title}{''.join(captions)}>"
+    captions = [f'<FONT POINT-SIZE="{CAPTION_SIZE}" COLOR="{FAINT}">{_html(text)}</FONT>' for text in mark.captions]
+    if mark.chart is None:
+        return f"<{'<BR/>'.join([title, *captions])}>"
+    rows = "".join(f'<TR><TD COLSPAN="3">{line}</TD></TR>' for line in [title, *captions])
+    return f'<<TABLE BORDER="0" CELLSPACING="2" CELLPADDING="0">{rows}{chart_rows(mark.chart, _html)}</TABLE>>'
+
+
+def _legend(figure: Figure) -> str:
+    words = (f'<FONT COLOR="{COLORS[role]}"><B>{LINES[role]}</B> {role.value}</FONT>' for role in figure.legend)
+    return f"<{' &nbsp; '.join(words)}>"
 
 
 def _html(text: str) -> str:
@@ -152,7 +141,7 @@ def _tooltip(text: str) -> str:
 
 def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, ids: Mapping[Key, str], masked: bool) -> None:
     """Write an arrow downwards whichever way it points, so that it agrees with the rows."""
-    looks = dict(_ARROWS[arrow.role])
+    looks = dict(ARROWS[arrow.role])
     if arrow.label:
         looks["label"] = _masked(arrow.label) if masked else _text(f" {arrow.label} ")
     if not arrow.headed:

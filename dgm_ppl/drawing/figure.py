@@ -6,10 +6,12 @@ figures, and every decoration (evidence, `do`, colours, marginals) is a function
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
 
+from .charts import Chart
 from .relations import Dependence, Node, Plate, Relations
 
 __all__ = ["Arrow", "Box", "Figure", "Key", "Mark", "Role", "Shape", "compose"]
@@ -31,11 +33,19 @@ class Role(Enum):
 
     MODEL = "model"
     GUIDE = "guide"
+    CUT = "cut"
+    ADDED = "added"
+    REMOVED = "removed"
+    TURNED = "turned"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A variable, an input, or a network that reads several parents."""
+    """A variable, an input, or a network that reads several parents.
+
+    A shaded mark is observed, a double one deterministic, a forced one set by `do`; a color takes the place of the
+    shade. A chart shows its marginal.
+    """
 
     key: Key
     title: str
@@ -44,6 +54,9 @@ class Mark:
     role: Role = Role.MODEL
     shaded: bool = False
     double: bool = False
+    forced: bool = False
+    color: str | None = None
+    chart: Chart | None = None
     tooltip: str = ""
 
 
@@ -70,14 +83,29 @@ class Box:
 
 @dataclass(frozen=True)
 class Figure:
-    """Marks in drawing order, with arrows and boxes."""
+    """Marks in drawing order, with arrows and boxes; `legend` names the roles that a reader must be told."""
 
     marks: tuple[Mark, ...]
     arrows: tuple[Arrow, ...]
     boxes: tuple[Box, ...] = ()
+    legend: tuple[Role, ...] = ()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the variables."""
+        return tuple(mark.key for mark in self.marks if mark.shape is not Shape.NETWORK)
+
+    @cached_property
+    def _by_key(self) -> dict[Key, Mark]:
+        return {mark.key: mark for mark in self.marks}
 
     def mark(self, key: Key) -> Mark:
-        return next(mark for mark in self.marks if mark.key == key)
+        """Return the mark with this key."""
+        return self._by_key[key]
+
+    def changed(self, change: Callable[[Mark], Mark], names: Collection[str]) -> Figure:
+        """Return the figure with the marks of these variables changed."""
+        return replace(self, marks=tuple(change(mark) if mark.key in names else mark for mark in self.marks))
 
 
 def compose(relations: Relations) -> Figure:
@@ -102,7 +130,7 @@ def _variable(node: Node) -> Mark:
 
 
 def _tooltip(node: Node) -> str:
-    return f"{node.name} ~ {node.summary}" if node.summary else node.name
+    return "\n".join([f"{node.name} ~ {node.summary}" if node.summary else node.name, *node.table])
 
 
 def _role(dependence: Dependence) -> Role:

@@ -62,7 +62,7 @@ class Picture:
         return path
 
     def __repr__(self) -> str:
-        counts = {"node": len(self.figure.marks), "arrow": len(self.figure.arrows), "plate": len(self.figure.boxes)}
+        counts = {"node": len(self.figure.names), "arrow": len(self.figure.arrows), "plate": len(self.figure.boxes)}
         said = (f"{n} {word}{'s' * (n != 1)}" for word, n in counts.items() if n)
         return f"Picture({', '.join(said)})"
 

@@ -8,25 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
+from ..families import Variable
 from ..graph import DAG, GraphError, did_you_mean
 from ..graph.names import Names, chosen
+from ..network import BayesNet
+from .tables import states_of, table_lines
 
 __all__ = ["Dependence", "Node", "Plate", "Relations", "relate"]
 
 
 @dataclass(frozen=True)
 class Node:
-    """One variable: what it is, what is known of it, and the plates that repeat it, outermost first."""
+    """One variable: what it is and what is known of it."""
 
     name: str
     distribution: str = ""
     summary: str = ""
+    states: tuple[str, ...] = ()
+    table: tuple[str, ...] = ()
     given: bool = False
     deterministic: bool = False
     observed: bool = False
-    plates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Relations:
         return tuple(node.name for node in self.nodes)
 
 
-def relate(graph: Any, *, guide: Any = None, observed: Names = (), sizes: Mapping[str, int] | None = None) -> Relations:
+def relate(graph: DAG | BayesNet, *, guide: DAG | BayesNet | None = None, observed: Names = (), sizes: Mapping[str, int] | None = None) -> Relations:
     """Return what `graph`, a `DAG` or a `BayesNet`, says, and what `guide` says over it.
 
     Observed are the nodes named, and those that the guide takes as given but the model does not. `sizes` gives plates
@@ -70,21 +73,26 @@ def relate(graph: Any, *, guide: Any = None, observed: Names = (), sizes: Mappin
     >>> relate(DAG("z -> x"), observed="x").dependences
     (Dependence(parents=('z',), child='x', label='', guide=False),)
     """
-    said = _of_dag(graph) if isinstance(graph, DAG) else _of_net(graph)
+    said = _read(graph)
     said = replace(said, plates=_sized(said.plates, sizes or {}))
     seen = set(chosen(observed, said.names, "draw: observed"))
     if guide is not None:
-        _check_guide(guide, said.names)
-        seen |= {name for name in guide.dag.order if guide[name].is_given}
-        said = replace(said, dependences=(*said.dependences, *_dependences(guide, guide=True)))
+        inverse = _read(guide)
+        chosen(inverse.names, said.names, "draw: guide")
+        seen |= {node.name for node in inverse.nodes if node.given}
+        dashed = (replace(dependence, guide=True) for dependence in inverse.dependences)
+        said = replace(said, dependences=(*said.dependences, *dashed))
     nodes = tuple(replace(node, observed=node.name in seen and not node.given) for node in said.nodes)
     return replace(said, nodes=nodes)
 
 
-def _check_guide(guide: Any, known: tuple[str, ...]) -> None:
-    if isinstance(guide, DAG):
-        raise GraphError("draw: guide: expected a BayesNet; got a DAG; try guide=dgm.amortize(net, observed=[...])")
-    chosen(guide.dag.order, known, "draw: guide")
+def _read(graph: DAG | BayesNet) -> Relations:
+    if isinstance(graph, DAG):
+        return _of_dag(graph)
+    if isinstance(graph, BayesNet):
+        return _of_net(graph)
+    raise TypeError(f"draw: expected a DAG or a BayesNet; got {type(graph).__name__}; "
+                    'try draw(model.net) for a compiled model, or draw(DAG("a -> b"))')
 
 
 def _of_dag(dag: DAG) -> Relations:
@@ -92,7 +100,7 @@ def _of_dag(dag: DAG) -> Relations:
     return Relations(tuple(map(Node, dag.order)), tuple(arrows))
 
 
-def _of_net(net: Any) -> Relations:
+def _of_net(net: BayesNet) -> Relations:
     plates = (Plate(name, tuple(plate.nodes), plate.size) for name, plate in net.plates.items())
     return Relations(tuple(_node(net, name) for name in net.dag.order), tuple(_dependences(net)), tuple(plates))
 
@@ -105,26 +113,26 @@ def _sized(plates: tuple[Plate, ...], sizes: Mapping[str, int]) -> tuple[Plate, 
     return tuple(replace(plate, size=sizes.get(plate.name, plate.size)) for plate in plates)
 
 
-def _node(net: Any, name: str) -> Node:
+def _node(net: BayesNet, name: str) -> Node:
     variable = net[name]
-    return Node(name, _distribution(variable), variable.summary, variable.is_given, variable.is_deterministic,
-                plates=tuple(net.plates_of(name)))
+    return Node(name, _distribution(variable), variable.summary, states_of(variable), table_lines(net, name),
+                variable.is_given, variable.is_deterministic)
 
 
-def _distribution(variable: Any) -> str:
+def _distribution(variable: Variable) -> str:
     """The family with the number of states and the event shape, parameters left to the arrows: `Bernoulli(1, 28, 28)`."""
     lengths = [*([] if variable.size is None else [variable.size]), *variable.shape]
     return variable.family_name + (f"({', '.join(map(str, lengths))})" if lengths else "")
 
 
-def _dependences(net: Any, guide: bool = False) -> Iterator[Dependence]:
+def _dependences(net: BayesNet) -> Iterator[Dependence]:
     for name in net.dag.order:
         variable, parents = net[name], net.dag.parents(name)
         by_parameter = {parent: names for parent, names in variable.parameter_edges.items() if parent in parents}
         together = tuple(p for p in parents if p not in by_parameter or (variable.net_label and p in variable.parents))
         if variable.net_label and together:
-            yield Dependence(together, name, variable.net_label, guide)
+            yield Dependence(together, name, variable.net_label)
         else:
-            yield from (Dependence((parent,), name, "", guide) for parent in together)
+            yield from (Dependence((parent,), name) for parent in together)
         for parent, names in by_parameter.items():
-            yield Dependence((parent,), name, "" if variable.is_deterministic else ", ".join(names), guide)
+            yield Dependence((parent,), name, "" if variable.is_deterministic else ", ".join(names))

@@ -3,7 +3,9 @@
 import pytest
 
 from dgm_ppl.drawing.relations import Dependence, relate
+from dgm_ppl.families import Bernoulli, Categorical, Normal
 from dgm_ppl.graph import DAG, GraphError
+from dgm_ppl.network import BayesNet
 
 from . import nets
 
@@ -55,7 +57,6 @@ def test_sizes_fill_in_what_plates_leave_open():
     ({"observed": "rian"}, r"draw: observed: .*got 'rian'; did you mean 'rain'\?"),
     ({"observed": ["wet", 3]}, r"draw: observed: expected a name"),
     ({"guide": nets.vae_guide}, r"draw: guide: expected a node of the graph; got 'x'"),
-    ({"guide": DAG("wet -> rain")}, r"draw: guide: expected a BayesNet; got a DAG; try guide=dgm.amortize"),
 ])
 def test_names_that_the_graph_lacks(arguments, message):
     with pytest.raises(GraphError, match=message):
@@ -70,3 +71,29 @@ def test_sizes_of_plates_that_the_net_lacks():
 def test_a_dag_has_no_plates_to_size():
     with pytest.raises(GraphError, match=r"draw: sizes: expected a plate of the net; got 'school'; known names: none"):
         relate(nets.sprinkler, sizes={"school": 8})
+
+
+def test_a_guide_may_be_structure_alone():
+    assert relate(nets.vae, guide=DAG("x -> z")).dependences[-1] == Dependence(("x",), "z", guide=True)
+
+
+@pytest.mark.parametrize("arguments", [("vae",), (nets.vae, "guide")])
+def test_what_is_no_graph(arguments):
+    graph, *guide = arguments
+    with pytest.raises(TypeError, match=r"draw: expected a DAG or a BayesNet; got str; try draw\(model.net\)"):
+        relate(graph, guide=guide[0] if guide else None)
+
+
+def test_tables_have_a_line_for_each_configuration():
+    net = BayesNet(rain=Categorical(["no", "yes"], probs=[0.8, 0.2]), wet=Bernoulli(probs=[0.1, 0.9]).given("rain"))
+    assert [node.table for node in relate(net).nodes] == [("0.8, 0.2",), ("rain=no: 0.9, 0.1", "rain=yes: 0.1, 0.9")]
+
+
+def test_long_tables_are_cut_short():
+    net = BayesNet(a=Categorical(30), b=Bernoulli(probs=[0.5] * 30).given("a"))
+    assert relate(net).nodes[1].table[-1] == "… 14 more rows"
+
+
+def test_learned_tables_and_numbers_have_no_lines():
+    net = BayesNet(a=Bernoulli(), b=Normal(scale=1.0).given("a"), c=Bernoulli(2, probs=0.5))
+    assert not any(node.table for node in relate(net).nodes)
