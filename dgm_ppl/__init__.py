@@ -1,9 +1,11 @@
 """Deep generative models declared as graphs of conditional distributions, compiled to Pyro and torch."""
 
 from .compile import Model, compile
+from .drawing import draw, draw_difference
 from .families import *  # noqa: F403
 from .graph import DAG, GraphError, Independence
 from .guides import amortize
 from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
 from .network import BayesNet, Plate
-from .objectives import ELBO, IWAE, MaximumLikelihood
+from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
+from .training import SGD, Adam, AdamW, Checkpoint, EarlyStopping, Moment, Run, fit

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
+from ..compile.pairing import Pairing, check_guide
 from ..families import Noise, ShardedNoise, noise
 from ..formats.declaration import describe
 from ..graph import GraphError
 from .base import Objective
-from .pairing import Pairing, check_guide
 
 __all__ = ["ELBO", "IWAE"]
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..compile import Model
-from ..compile.model import Node
+from .model import Model, Node
 from ..families import Noise
 from ..graph import GraphError, did_you_mean
 
