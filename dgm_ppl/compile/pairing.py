@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from .model import Model, Node
 from ..families import Noise
 from ..graph import GraphError, did_you_mean
+from .model import Model, Node
 
 __all__ = ["Pairing", "check_guide"]
 
@@ -57,6 +57,7 @@ class Pairing:
         names = {latent.q.name for latent in self.latents}
         kinds = {**dict.fromkeys(self.observed, "observed"), **dict.fromkeys(names, "latent")}
         self.steps = tuple((node, "deterministic" if node.deterministic else kinds.get(node.name, "own")) for node in model.schedule)
+        self.completing = tuple(node for node, kind in self.steps if kind in ("deterministic", "own"))
         self.score = tuple(latent for latent in self.latents if not latent.q.conditional.reparameterized)
 
     def _check(self, observed: Collection[str]) -> None:
@@ -108,10 +109,24 @@ class Pairing:
     # ---- evaluation
 
     def draw(self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Samples every latent from the guide; returns all values and what the guide's conditionals were prepared with."""
+        """Every node's aligned value, latents drawn from the guide, and what the guide's conditionals were prepared with."""
         found, prepared = dict(values), {}
         for latent in self.latents:
             name = latent.q.name
             prepared[name] = latent.q.prepare(found)
             found[name] = self.guide.draw(latent.q, prepared[name], worlds, sizes, noise)
+        for node in self.completing:
+            here = node.prepare(found)
+            found[node.name] = node.conditional.value(here) if node.deterministic else self.model.draw(node, here, worlds, sizes, noise)
         return found, prepared
+
+    def log_weights(self, found: Mapping[str, Tensor], prepared: Mapping[str, Any]) -> Tensor:
+        """log p(x, z) - log q(z | x) of each world of a draw."""
+        total: Any = 0
+        for latent in self.latents:
+            name = latent.q.name
+            total = total - self.guide.per_world(latent.q.conditional.log_density(found[name], prepared[name]))
+        for node, kind in self.steps:
+            if kind in ("observed", "latent"):
+                total = total + self.model.per_world(node.conditional.log_density(found[node.name], node.prepare(found)))
+        return total

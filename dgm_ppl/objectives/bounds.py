@@ -61,15 +61,7 @@ class Bound(Objective):
         rows = (self.particles, *worlds) if self.particles > 1 else worlds
         sizes = layout.sizes(batch) if layout.rank else {}
         found, prepared = pairing.draw(layout.align_all(batch), rows, sizes, self.noise)
-        return pairing, self._completed(pairing, found, rows, sizes), prepared
-
-    def _completed(self, pairing: Pairing, found: dict[str, Tensor], rows: tuple[int, ...], sizes: Mapping[str, int]) -> dict[str, Tensor]:
-        """Adds deterministic values and latents that the model draws itself."""
-        for node, kind in pairing.steps:
-            if kind == "deterministic" or kind == "own":
-                prepared = node.prepare(found)
-                found[node.name] = node.conditional.value(prepared) if kind == "deterministic" else self.model.draw(node, prepared, rows, sizes, self.noise)
-        return found
+        return pairing, found, prepared
 
     def declaration(self) -> dict:
         return {
@@ -196,14 +188,8 @@ class IWAE(Bound):
 
     def log_weights(self, batch: Mapping[str, Tensor]) -> Tensor:
         """log p(x, z) - log q(z | x) of every particle, `(particles, *worlds)` (no particle dimension for one)."""
-        pairing, found, prepared_q = self._drawn(batch)
-        total: Any = 0
-        for latent in pairing.latents:
-            total = total - self.guide.per_world(latent.q.conditional.log_density(found[latent.q.name], prepared_q[latent.q.name]))
-        for node, kind in pairing.steps:
-            if kind in ("observed", "latent"):
-                total = total + self.model.per_world(node.conditional.log_density(found[node.name], node.prepare(found)))
-        return total
+        pairing, found, prepared = self._drawn(batch)
+        return pairing.log_weights(found, prepared)
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         weights = self.log_weights(batch)
