@@ -1,0 +1,126 @@
+"""log p(data), latents marginalised, saying whether it is exact, an estimate or a bound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..compile import Model
+from ..data import columns
+from ..graph import GraphError
+from .methods import Bound, Importance, Method
+from .weighting import WeightedDraws
+
+__all__ = ["Score", "log_prob"]
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """log p of each world, in nats: `kind` is "exact", "estimate" or "bound"; `stderr` the Monte Carlo error of each where not exact."""
+
+    value: Tensor
+    kind: str
+    stderr: Tensor | None = None
+    method: str = ""
+
+    def mean(self) -> float:
+        """The mean over worlds."""
+        return self.value.mean().item()
+
+    def mean_stderr(self) -> float:
+        """The standard error of the mean over worlds as an estimate for the population: rows vary, draws vary."""
+        if self.value.numel() < 2:
+            return 0.0 if self.stderr is None else self.stderr.max().item()
+        return (self.value.std() / math.sqrt(self.value.numel())).item()
+
+    def monte_carlo_stderr(self) -> float:
+        """The standard error of the mean over these very worlds, from the draws alone."""
+        return 0.0 if self.stderr is None else (self.stderr.square().sum().sqrt() / self.stderr.numel()).item()
+
+    def __repr__(self) -> str:
+        spread = "" if self.stderr is None else f" ± {self.monte_carlo_stderr():.3f}"
+        worlds = f", mean of {self.value.numel()} worlds" if self.value.numel() > 1 else ""
+        return f"log p = {self.mean():.3f}{spread} nats ({self.kind}{', ' + self.method if self.method else ''}{worlds})"
+
+
+def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
+    """log p(data) of each world, summed or integrated over the nodes that the data lack.
+
+    Nodes that nothing observed depends on integrate to one and are dropped. Where no other latent is left the answer is exact and
+    needs no method.
+
+    Args:
+        model: a compiled net.
+        data: a dict of tensors, arrays or labels (a DataFrame is taken too), one row or many.
+        method: `Importance(guide, 5000)` for the estimate log mean_s p(x, z_s) / q(z_s | x), or `Bound(guide, particles)`.
+
+    Raises:
+        GraphError: latents without a method, a method that cannot do this, data that the declaration excludes.
+
+    Example:
+        >>> import dgm_ppl as dgm
+        >>> rain = dgm.compile(dgm.BayesNet(rain=dgm.Bernoulli(probs=0.25)))
+        >>> dgm.log_prob(rain, {"rain": [1.0, 0.0]})
+        log p = -0.837 nats (exact, mean of 2 worlds)
+    """
+    values = model.encode(columns(data))
+    latents = relevant(model, values)
+    if not latents:
+        return Score(_complete(model, values), "exact")
+    if method is None:
+        raise GraphError(
+            f"log_prob: the latents {latents} have to be marginalised; say how: method=dgm.Importance(guide, 5000), with "
+            f"guide = dgm.compile(dgm.amortize(net, observed={[name for name in values]}))"
+        )
+    if not isinstance(method, (Importance, Bound)):
+        raise GraphError(f"log_prob: {type(method).__name__} gives no evidence; use dgm.Importance(guide, samples) or dgm.Bound(guide, particles)")
+    pieces = list(WeightedDraws(model, method.guide, values).pieces())
+    answers = [_estimate(piece, method) if isinstance(method, Importance) else _bound(piece, method) for piece in pieces]
+    value, stderr = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*answers))
+    if isinstance(method, Importance):
+        return Score(value, "estimate", stderr, f"{method.samples} importance samples")
+    return Score(value, "bound", stderr, f"{method.particles} particle{'s' if method.particles > 1 else ''}")
+
+
+def relevant(model: Model, observed: Iterable[str]) -> list[str]:
+    """The random nodes that are not observed and on which something observed depends."""
+    observed = [name for name in observed if name in model.random]
+    above = model.net.dag.ancestors(*observed) if observed else ()
+    return [name for name in model.random if name in above and name not in observed]
+
+
+def _complete(model: Model, values: Mapping[str, Tensor]) -> Tensor:
+    found, worlds = model.layout.align_all(values), model.layout.worlds(values)
+    total = torch.zeros(worlds, dtype=model.anchor.dtype, device=model.device)
+    with torch.no_grad():
+        for node in model.schedule:
+            readable = all(parent in found for parent in node.parents)
+            if node.deterministic and readable:
+                found[node.name] = node.conditional.value(node.prepare(found))
+            elif node.name in values:
+                total = total + model.per_world(node.conditional.log_density(found[node.name], node.prepare(found)))
+    return total
+
+
+def _estimate(draws: WeightedDraws, method: Importance) -> tuple[Tensor, Tensor]:
+    """log mean w and its standard error by the delta method: sqrt((E w^2 / (E w)^2 - 1) / n)."""
+    first, second = None, None
+    for weights in draws.weights(method.samples):
+        one, two = weights.logsumexp(0), (2 * weights).logsumexp(0)
+        first = one if first is None else torch.logaddexp(first, one)
+        second = two if second is None else torch.logaddexp(second, two)
+    mean = first - math.log(method.samples)
+    spread = (second - math.log(method.samples) - 2 * mean).exp() - 1
+    return mean, (spread.clamp_min(0) / method.samples).sqrt()
+
+
+def _bound(draws: WeightedDraws, method: Bound) -> tuple[Tensor, Tensor]:
+    weights = torch.cat(list(draws.weights(method.samples * method.particles)))
+    bounds = weights.unflatten(0, (method.samples, method.particles)).logsumexp(1) - math.log(method.particles)
+    spread = bounds.std(0) / math.sqrt(method.samples) if method.samples > 1 else torch.zeros_like(bounds[0])
+    return bounds.mean(0), spread

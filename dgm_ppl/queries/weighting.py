@@ -1,0 +1,72 @@
+"""Draws from a guide with their importance weights, in pieces that fit in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from ..compile import Model
+from ..compile.pairing import Pairing, check_guide
+from ..families import noise
+
+__all__ = ["WeightedDraws", "paired"]
+
+CELLS = 4_000_000                                   # numbers in the largest value of one piece: a few tens of megabytes
+
+
+class WeightedDraws:
+    """z ~ q(z | x) and log p(x, z) - log q(z | x) for rows of evidence; draws are the first dimension."""
+
+    def __init__(self, model: Model, guide: Model, values: Mapping[str, Tensor]):
+        check_guide(model, guide)
+        self.model, self.layout = model, model.layout
+        self.pairing = Pairing(model, guide, frozenset(values))
+        self.values, self.worlds, self.sizes = dict(values), model.layout.worlds(values), model.layout.sizes(values)
+
+    def draw(self, samples: int) -> tuple[dict[str, Tensor], Tensor]:
+        """Aligned values `(samples, *worlds, ...)` of every node that is not observed, and log-weights `(samples, *worlds)`."""
+        with torch.no_grad():
+            found, prepared = self.pairing.draw(self.layout.align_all(self.values), (samples, *self.worlds), self.sizes, noise)
+            return {name: value for name, value in found.items() if name not in self.values}, self.pairing.log_weights(found, prepared)
+
+    def weights(self, samples: int) -> Iterator[Tensor]:
+        """The log-weights of `samples` draws, `(some, *worlds)` at a time."""
+        piece = max(1, CELLS // (self._cells() * max(1, self._rows())))
+        while samples:
+            now = min(piece, samples)
+            yield self.draw(now)[1]
+            samples -= now
+
+    def pieces(self) -> Iterator[WeightedDraws]:
+        """The rows of evidence, some at a time."""
+        if len(self.worlds) != 1 or not self._rows():
+            yield self
+            return
+        size = max(1, CELLS // (self._cells() * 64))
+        for start in range(0, self.worlds[0], size):
+            yield self._rows_of(slice(start, start + size))
+
+    def _rows_of(self, rows: slice) -> WeightedDraws:
+        whole = {name: len(self.layout.members[name]) + len(self.layout.events[name]) for name in self.values}
+        values = {name: value[rows] if value.ndim > whole[name] else value for name, value in self.values.items()}
+        piece = object.__new__(WeightedDraws)
+        piece.model, piece.layout, piece.pairing = self.model, self.layout, self.pairing
+        piece.values, piece.sizes = values, self.sizes
+        piece.worlds = self.layout.worlds(values)
+        return piece
+
+    def _rows(self) -> int:
+        return int(torch.Size(self.worlds).numel())
+
+    def _cells(self) -> int:
+        members = 1
+        for size in self.sizes.values():
+            members *= size
+        return members * max(self.model.net[name].numel for name in self.model.net)
+
+
+def paired(model: Model, guide: Model, values: Mapping[str, Tensor]) -> WeightedDraws:
+    """Draws of the guide for checked evidence."""
+    return WeightedDraws(model, guide, values)
