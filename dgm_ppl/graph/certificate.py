@@ -3,11 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .bayes_ball import connected
 from .dag import DAG
 from .errors import GraphError, did_you_mean
 from .independence import Independence
 from .names import Names, braced, chosen, disjoint, several
-from .surgery import contract
+from .separation import Path, open_path
+from .contraction import contract
 
 __all__ = ["Certificate", "Line", "certify"]
 
@@ -32,6 +34,9 @@ class Line:
     barren: bool
     """Whether it has no observed descendant and takes the model's own conditional."""
 
+    path: Path | None = None
+    """Where a dependence is lost, an open path in the model to the first of the `lost`."""
+
     @property
     def statement(self) -> Independence | None:
         """The separation that would justify what is dropped; None where nothing is."""
@@ -50,7 +55,7 @@ class Line:
         if self.sound:
             yield f"sound, {claim}"
         else:
-            yield f"NOT sound, {claim} does not hold: it depends on {braced(self.lost)}"
+            yield f"NOT sound, {claim} does not hold: it depends on {braced(self.lost)} ({self.path})"
         if self.needless:
             yield f"needless: {', '.join(self.needless)}"
         if self.barren:
@@ -99,7 +104,7 @@ def certify(dag: DAG, guide_dag: DAG, observed: Names, order: Iterable[str] | No
     >>> print(certify(DAG("a -> x <- b"), DAG("x -> a, x -> b"), "x"))
     NOT sound, minimal
     a | x: sound, nothing is dropped
-    b | x: NOT sound, b _||_ a | x does not hold: it depends on a
+    b | x: NOT sound, b _||_ a | x does not hold: it depends on a (b -> x <- a: open, the collider x is given)
     """
     observed, collapsed = chosen(observed, dag, "observed"), chosen(collapsed, dag, "collapsed")
     functions = chosen(deterministic, dag, "deterministic")
@@ -115,10 +120,11 @@ def certify(dag: DAG, guide_dag: DAG, observed: Names, order: Iterable[str] | No
 
 def _line(model: DAG, keeps: tuple[str, ...], before: tuple[str, ...], node: str, childless: bool) -> Line:
     drops = tuple(one for one in before if one not in keeps)
-    lost = () if model.independent(node, drops, keeps) else tuple(
-        one for one in drops if not model.independent(node, one, keeps))
-    needless = tuple(one for one in keeps if not lost and model.independent(node, one, set(keeps) - {one}))
-    return Line(node, keeps, drops, lost, needless, childless and set(keeps) == set(model.parents(node)))
+    met = set(connected(model, node, keeps))
+    lost = tuple(one for one in drops if one in met)
+    needless = tuple(one for one in keeps if not lost and one not in connected(model, node, set(keeps) - {one}))
+    return Line(node, keeps, drops, lost, needless, childless and set(keeps) == set(model.parents(node)),
+                open_path(model, node, lost[0], keeps) if lost else None)
 
 
 def _check_guide(model: DAG, guide: DAG, observed: tuple[str, ...], collapsed: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ from .errors import GraphError, did_you_mean
 from .imap import Oracle, minimal_parents
 from .independence import Independence
 from .names import Names, braced, chosen, disjoint, quoted, several
+from .separation import Explanation, explain
 
 __all__ = ["DAG"]
 
@@ -110,6 +111,15 @@ class DAG:
         disjoint("independent", a=a, b=b, given=given)
         return nx.is_d_separator(self._graph, set(a), set(b), set(given))
 
+    def explain(self, a: Names, b: Names, given: Names = ()) -> Explanation:
+        """Return why `a` and `b` are independent given `given`, or the path along which they are not; print it.
+
+        >>> print(DAG("age -> {height vocabulary}").explain("height", "vocabulary", given="age"))
+        height and vocabulary are independent given age
+          height <- age -> vocabulary: blocked at age, a fork whose middle is given
+        """
+        return explain(self, a, b, given)
+
     def independencies(self) -> tuple[Independence, ...]:
         """Return the local Markov statements: each node against its non-descendants, given its parents.
 
@@ -123,6 +133,15 @@ class DAG:
         """Return the graph of these nodes and the arrows between them."""
         kept = set(chosen(nodes, self._place, "subgraph"))
         return DAG([edge for edge in self.edges if kept.issuperset(edge)], nodes=self._arranged(kept))
+
+    def do(self, *nodes: str) -> "DAG":
+        """Return the graph in which `nodes` are set from outside: no arrow points into them (Pearl, 1995).
+
+        >>> DAG("rain -> wet <- sprinkler").do("wet").parents("wet")
+        ()
+        """
+        cut = chosen(nodes, self._place, "do")
+        return DAG([edge for edge in self.edges if edge[1] not in cut], nodes=self.nodes)
 
     def moral(self) -> nx.Graph:
         """Return the moral graph: arrows without heads, and the parents of each node joined."""

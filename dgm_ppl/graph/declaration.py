@@ -47,7 +47,7 @@ def _from_networkx(graph: nx.Graph) -> Declared:
     if not graph.is_directed() or graph.is_multigraph():
         raise GraphError(f"{_PLACE}: expected a networkx DiGraph; got {type(graph).__name__}; "
                          "try DAG(nx.DiGraph(edges)) with each arrow once, from parent to child")
-    nodes = [named(node, "networkx graph") for node in graph]
+    nodes = [named(node, "networkx graph", "nx.relabel_nodes(graph, str)") for node in graph]
     return nodes, list(graph.edges)
 
 

@@ -14,7 +14,7 @@ from .independence import LARGEST_CLOSURE, Independence, as_statement, closure_o
 from .names import chosen, several
 from .semigraphoid import follows
 
-__all__ = ["Oracle", "minimal_parents"]
+__all__ = ["Oracle", "minimal_parents", "shrunk"]
 
 Oracle = Callable[[set[str], set[str], set[str]], bool]
 """`oracle(a, b, given)`: whether the sets `a` and `b` are independent given the set `given`."""
@@ -35,9 +35,19 @@ def minimal_parents(source: Iterable[Independence | str] | Oracle, order: Sequen
     """
     order = _checked_order(order)
     if callable(source):
-        return _along(order, lambda node, before: _shrunk(source, node, before))
+        return _along(order, lambda node, before: shrunk(source, node, before))
     known = _known(source, order)
     return _from_closure(known, order) if len(order) <= LARGEST_CLOSURE else _from_recursion(known, order)
+
+
+def shrunk(oracle: Oracle, node: str, before: Sequence[str]) -> list[str]:
+    """Return what is left of the nodes `before` when all that `node` does not need, given the others, are left out."""
+    kept = list(before)
+    for name in before:
+        others = [one for one in kept if one != name]
+        if oracle({node}, {name}, set(others)):
+            kept = others
+    return kept
 
 
 def _checked_order(order: Sequence[str]) -> list[str]:
@@ -57,15 +67,6 @@ def _known(source: Iterable[Independence | str], order: list[str]) -> list[Indep
 
 def _along(order: list[str], parents_of: Callable[[str, list[str]], Iterable[str]]) -> Parents:
     return {node: tuple(parents_of(node, order[:index])) for index, node in enumerate(order)}
-
-
-def _shrunk(oracle: Oracle, node: str, before: list[str]) -> list[str]:
-    kept = list(before)
-    for name in before:
-        others = [one for one in kept if one != name]
-        if oracle({node}, {name}, set(others)):
-            kept = others
-    return kept
 
 
 def _from_closure(known: list[Independence], order: list[str]) -> Parents:

@@ -47,7 +47,7 @@ class Independence:
 
     @classmethod
     def parse(cls, text: str) -> "Independence":
-        """Read a statement such as `"a, b _||_ c | d e"`; `⊥` and `⫫` do as well, and odd names want double quotes."""
+        """Read a statement such as `"a, b _||_ c | d e"`, also with `⊥` or `⫫`; odd names want double quotes."""
         sides = _SEPARATOR.split(text) if isinstance(text, str) else []
         if len(sides) != 2 or sides[0].count("|") or sides[1].count("|") > 1:
             raise GraphError(f"{_PLACE}: expected two sides and what is given; got {text!r}; {_MEND}")

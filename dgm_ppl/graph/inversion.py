@@ -15,11 +15,11 @@ from .dag import DAG
 from .elimination import Explicit, Forward, MinFill, Order, Reverse, Step, eliminate
 from .errors import GraphError
 from .names import Names, chosen, disjoint, several
-from .surgery import contract, from_parents
+from .contraction import contract, from_parents
 
 __all__ = ["Inversion", "invert"]
 
-AUTO = (MinFill(), Forward(), Reverse())
+_AUTO = (MinFill(), Forward(), Reverse())
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _checked(dag: DAG, observed: Names, deterministic: Names) -> tuple[tuple[str
 
 def _rules(order: str | Order | Iterable[str], latents: Collection[str], barren: Collection[str]) -> tuple[Order, ...]:
     if order == "auto":
-        return AUTO
+        return _AUTO
     if isinstance(order, Order):
         return (order,)
     named = [node for node in several(order, "order") if node not in barren]

@@ -30,11 +30,11 @@ def several(names: Names, place: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named(name, place) for name in names))
 
 
-def named(name: object, place: str) -> str:
-    """Return `name`, which must be a string with something in it."""
+def named(name: object, place: str, mend: str = "") -> str:
+    """Return `name`, which must be a string with something in it; `mend` replaces the usual advice."""
     if not isinstance(name, str):
-        mend = "nx.relabel_nodes(graph, str)" if place == "networkx graph" else f'"{name}"'
-        raise GraphError(f"{place}: expected a name (str); got {name!r} ({type(name).__name__}); try {mend}")
+        advice = mend or f'"{name}"'
+        raise GraphError(f"{place}: expected a name (str); got {name!r} ({type(name).__name__}); try {advice}")
     if not name.strip():
         raise GraphError(f'{place}: expected a name; got {name!r}; try a name such as "x"')
     return name

@@ -1,4 +1,4 @@
-"""Graphs made from graphs: nodes contracted away."""
+"""Contraction: nodes that only pass on what their parents say are left out of the graph."""
 
 from collections.abc import Mapping
 
