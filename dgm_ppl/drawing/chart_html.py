@@ -52,4 +52,4 @@ def _cell(text: str, align: str) -> str:
 
 
 def _small(text: str) -> str:
-    return f'<FONT POINT-SIZE="8.5" COLOR="{_INK}">{text}</FONT>'
+    return f'<FONT POINT-SIZE="8" COLOR="{_INK}">{text}</FONT>'

@@ -29,6 +29,11 @@ class Bars:
         return len(self.states) if len(self.states) <= _MOST_ROWS else None
 
     @property
+    def lines(self) -> tuple[str, ...]:
+        """The bars in words."""
+        return tuple(f"{state}: {share:.1%}" for state, share in zip(self.states, self.shares))
+
+    @property
     def heights(self) -> tuple[float, ...]:
         """The shares, the largest one being 1."""
         return tuple(share / max(self.shares) for share in self.shares)
@@ -51,6 +56,11 @@ class Outline:
     def rows(self) -> None:
         """Outlines stand upright."""
         return None
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The ends in words."""
+        return (" … ".join(self.ends),)
 
     @property
     def ends(self) -> tuple[str, str]:

@@ -42,8 +42,8 @@ def write_dot(figure: Figure) -> Source:
         _write_nested(graph, figure, ids)
     else:
         _write_placed(graph, figure, ids, placement)
-    for arrow in figure.arrows:
-        _write_arrow(graph, arrow, ids, masked=placement is not None)
+    for i, arrow in enumerate(figure.arrows):
+        _write_arrow(graph, arrow, ids, masked=placement is not None, id=f"arrow{i}")
     return Source(graph.source, options)
 
 
@@ -69,7 +69,7 @@ def _write_nested(graph: graphviz.Digraph, figure: Figure, ids: Mapping[Key, str
 
 def _write_nest(graph: graphviz.Digraph, nest: Nest, figure: Figure, ids: Mapping[Key, str]) -> None:
     with graph.subgraph(name=_cluster(nest.box, figure)) as cluster:
-        cluster.attr(**BOX, labeljust="r", **_box_text(nest.box))
+        cluster.attr(**BOX, labeljust="r", **_box_text(nest.box, figure))
         for key in nest.members:
             _write_mark(cluster, figure.mark(key), ids)
         for inner in nest.inner:
@@ -83,7 +83,7 @@ def _write_placed(graph: graphviz.Digraph, figure: Figure, ids: Mapping[Key, str
         _write_mark(graph, mark, ids, pos=f"{x:.2f},{y:.2f}")
     for box in figure.boxes:
         with graph.subgraph(name=_cluster(box, figure)) as cluster:
-            cluster.attr(**BOX, **_box_text(box), **_box_place(box, figure, placement))
+            cluster.attr(**BOX, **_box_text(box, figure), **_box_place(box, figure, placement))
             for key in box.members:
                 cluster.node(ids[key])
 
@@ -102,17 +102,17 @@ def _cluster(box: Box, figure: Figure) -> str:
     return f"cluster_{figure.boxes.index(box)}"
 
 
-def _box_text(box: Box) -> dict[str, str]:
-    return {"label": _text(box.label), "tooltip": _tooltip(f"plate {box.label}")}
+def _box_text(box: Box, figure: Figure) -> dict[str, str]:
+    return {"id": f"box{figure.boxes.index(box)}", "label": _text(box.label), "tooltip": _tooltip(f"plate {box.label}")}
 
 
 def _write_mark(graph: graphviz.Digraph, mark: Mark, ids: Mapping[Key, str], **place: str) -> None:
-    graph.node(ids[mark.key], label=_mark_label(mark), tooltip=_tooltip(mark.tooltip), **mark_looks(mark), **place)
+    graph.node(ids[mark.key], id=f"mark{list(ids).index(mark.key)}", label=_mark_label(mark), tooltip=_tooltip(mark.tooltip), **mark_looks(mark), **place)
 
 
 def _mark_label(mark: Mark) -> str:
     title = _html(mark.title) if mark.shape is Shape.NETWORK else f"<B>{_html(mark.title)}</B>"
-    captions = [f'<FONT POINT-SIZE="{CAPTION_SIZE}" COLOR="{FAINT}">{_html(text)}</FONT>' for text in mark.captions]
+    captions = [f'<FONT POINT-SIZE="{CAPTION_SIZE:.0f}" COLOR="{FAINT}">{_html(text)}</FONT>' for text in mark.captions]
     if mark.chart is None:
         return f"<{'<BR/>'.join([title, *captions])}>"
     rows = "".join(f'<TR><TD COLSPAN="3">{line}</TD></TR>' for line in [title, *captions])
@@ -139,9 +139,9 @@ def _tooltip(text: str) -> str:
     return _text(text.replace("\\", r"\\"))
 
 
-def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, ids: Mapping[Key, str], masked: bool) -> None:
+def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, ids: Mapping[Key, str], *, masked: bool, id: str) -> None:
     """Write an arrow downwards whichever way it points, so that it agrees with the rows."""
-    looks = dict(ARROWS[arrow.role])
+    looks = {**ARROWS[arrow.role], "id": id}
     if arrow.label:
         looks["label"] = _masked(arrow.label) if masked else _text(f" {arrow.label} ")
     if not arrow.headed:

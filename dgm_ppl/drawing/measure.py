@@ -10,7 +10,7 @@ from .figure import Mark, Shape
 
 __all__ = ["BAR_WIDTH", "CAPTION_SIZE", "CHART_WIDTH", "COLUMN_HEIGHT", "LABEL_SIZE", "TITLE_SIZE", "extent", "text_width"]
 
-TITLE_SIZE, LABEL_SIZE, CAPTION_SIZE = 13.0, 10.5, 9.5
+TITLE_SIZE, LABEL_SIZE, CAPTION_SIZE = 13.0, 10.5, 9.0
 BAR_WIDTH, CHART_WIDTH, COLUMN_HEIGHT = 60, 120, 30
 _MARGIN = (9.0, 5.0)
 _NARROW, _WIDE = set("fijlrtI.,:;'|!()[]{} -/\\\""), set("mwMWOQG@%&")

@@ -1,4 +1,4 @@
-"""A picture: one figure, written as DOT, SVG or PNG, saved, or shown in a notebook."""
+"""A picture: one figure, written in any format, saved, or shown in a notebook."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from types import MappingProxyType
 
 from .dot import Source, write_dot
 from .figure import Figure
+from .mermaid import write_mermaid
+from .pdf import write_pdf
 from .render import render
+from .tikz import write_tikz
 
 __all__ = ["Picture"]
 
@@ -47,6 +50,18 @@ class Picture:
     def png(self, *, dpi: int = 192) -> bytes:
         """Return the picture as PNG, with so many dots to the inch."""
         return render(self._source, "png", f"-Gdpi={dpi}")
+
+    def pdf(self) -> bytes:
+        """Return the picture as PDF."""
+        return write_pdf(self._source)
+
+    def tikz(self) -> str:
+        """Return the picture as a `tikzpicture` for LaTeX."""
+        return write_tikz(self.figure, self._source)
+
+    def mermaid(self) -> str:
+        """Return the picture as a Mermaid flowchart."""
+        return write_mermaid(self.figure)
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write the picture in the format that the suffix names and return the path.
@@ -85,6 +100,9 @@ def _write(path: Path, content: bytes) -> None:
 FORMATS: Mapping[str, Callable[[Picture], bytes]] = MappingProxyType({
     ".svg": lambda picture: picture.svg().encode(),
     ".png": Picture.png,
+    ".pdf": Picture.pdf,
     ".dot": lambda picture: picture.dot.encode(),
     ".gv": lambda picture: picture.dot.encode(),
+    ".tex": lambda picture: picture.tikz().encode(),
+    ".mmd": lambda picture: picture.mermaid().encode(),
 })

@@ -7,13 +7,13 @@ consecutive-ones property). The few plates for which that fails are written on t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 
 from .figure import Box, Figure, Key, Mark, Shape
 
-__all__ = ["Nest", "Region", "crossing", "drawable", "nested", "region_order", "regions"]
+__all__ = ["Nest", "Region", "crossing", "drawable", "nested", "region_order", "regions", "uncrossed"]
 
 Region = frozenset[str]
 """The names of the boxes around a mark."""
@@ -59,13 +59,20 @@ def regions(figure: Figure) -> dict[Key, Region]:
 
 
 def drawable(figure: Figure) -> Figure:
-    """Return the figure with every plate that cannot be a rectangle written on its members.
+    """Return the figure with every plate that cannot be a rectangle written on its members."""
+    return _with_most_boxes(figure, lambda trial: not crossing(trial.boxes) or region_order(trial) is not None)
 
-    The smallest sets of plates are given up first, and among them the plates declared last.
-    """
+
+def uncrossed(figure: Figure) -> Figure:
+    """Return the figure with every plate that cannot be a nested box written on its members."""
+    return _with_most_boxes(figure, lambda trial: not crossing(trial.boxes))
+
+
+def _with_most_boxes(figure: Figure, fits: Callable[[Figure], bool]) -> Figure:
+    """The smallest sets of boxes are given up first, and among them those declared last."""
     trials = (_written_on_members(figure, given_up)
               for n in range(len(figure.boxes) + 1) for given_up in combinations(reversed(figure.boxes), n))
-    return next(trial for trial in trials if not crossing(trial.boxes) or region_order(trial) is not None)
+    return next(filter(fits, trials))
 
 
 def _written_on_members(figure: Figure, boxes: Sequence[Box]) -> Figure:
