@@ -1,107 +1,114 @@
-"""Several processes on one machine: each holds its rows of every batch. The one door to Lightning Fabric."""
+"""Several processes on one machine, each with its rows of every batch. The one door to Lightning Fabric."""
 
 from __future__ import annotations
 
+import builtins
+import logging
+import multiprocessing
+import os
 import signal
 import tempfile
+import threading
+import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dgm_ppl.training.checkpoint import read, write
-from dgm_ppl.training.feed import Batch
+from dgm_ppl.training.interrupt import Ending
 from dgm_ppl.training.journal import Journal
 from dgm_ppl.training.learner import Position
 from dgm_ppl.training.plan import Plan
 from dgm_ppl.training.randomness import generator_states, set_generator_states
 from dgm_ppl.training.sitting import Outcome, sit
-from dgm_ppl.training.team import Alone, Share
+from dgm_ppl.training.together import Together
 
-__all__ = ["Together", "sit_together"]
+__all__ = ["sit_together"]
+
+CPU = torch.device("cpu")
 
 
 def sit_together(plan: Plan, objective: nn.Module, data: Any, validation: Any) -> Outcome:
     """Runs the plan in `plan.devices` processes and brings the outcome back into this one.
 
-    On a CPU the processes are forked, so that a script needs no main guard and nothing has to be picklable; beside an
-    accelerator they are spawned, and both are needed.
+    On a machine without an accelerator the processes are forked, so that a script needs no main guard and nothing has to
+    be picklable; beside an accelerator they are spawned, and both are needed.
     """
-    fabric = _fabric(plan)
+    method = _start_method(plan)
+    fabric = _fabric(plan, method)
     objective.to(dtype=plan.dtype)
-    with tempfile.TemporaryDirectory() as folder, _launching():
-        result = Path(folder) / "result.safetensors"
-        fabric.launch(_member, plan, objective, data, validation, generator_states(torch.device("cpu")), str(result))
-        found = read(result)
-    objective.load_state_dict(found["objective"])
-    if plan.seed is None:
-        set_generator_states(found["generators"], torch.device("cpu"))
-    journal = Journal(tuple(found["players"]), plan.stopping)
-    journal.restore(found["journal"])
-    return Outcome(found["stopped"], Position(*found["position"]), found["seconds"], journal)
+    with tempfile.TemporaryDirectory() as folder:
+        asked = multiprocessing.get_context(method).Event()
+        errand = Errand(plan, objective, data, validation, generator_states(CPU), Path(folder), asked, os.getpid())
+        with _quiet_launch(), _forwarding_interrupts(asked):
+            _launch(fabric, errand)
+        return _bring_back(errand)
 
 
-class Together(Alone):
-    """A member of a team of processes that hold equal parameters and take the same steps.
+@dataclass(frozen=True)
+class Errand:
+    """What a member of the team is sent out with."""
 
-    The loss of a share is weighted by its rows, gradients are summed in one message, and buffers that a step changed get
-    the weighted mean of the changes: all as one process would have it for the whole batch, up to rounding. A member
-    without rows in a small batch computes on the first row with weight zero, so that its noise stays in step.
-    """
+    plan: Plan
+    objective: nn.Module
+    data: Any
+    validation: Any
+    generators: dict[str, Tensor]
+    folder: Path
+    asked: Any
+    sender: int
 
-    def __init__(self, fabric: Any) -> None:
-        self.fabric = fabric
-        self.rank, self.size = fabric.global_rank, fabric.world_size
-        self._before: dict[str, Tensor] = {}
+    @property
+    def result(self) -> Path:
+        """Where the member of rank 0 leaves what it brings back."""
+        return self.folder / "result.safetensors"
 
-    def share(self, rows: int) -> Share:
-        """Which rows of a batch are this process's."""
-        size = -(-rows // self.size)
-        start, stop = min(self.rank * size, rows), min((self.rank + 1) * size, rows)
-        return Share(start, stop, rows, (stop - start) / rows) if stop > start else Share(0, 1, rows, 0.0)
-
-    def cut(self, batch: Batch, share: Share) -> Batch:
-        """This process's rows of a batch."""
-        return {name: column[share.start : share.stop] for name, column in batch.items()}
-
-    def begin(self, objective: nn.Module, share: Share) -> None:
-        """Tells the objective its rows and remembers the buffers."""
-        objective.shard(share.start, share.total)
-        self._before = {name: b.clone() for name, b in objective.named_buffers() if b.is_floating_point()}
-
-    def end(self, objective: nn.Module, share: Share) -> None:
-        """Gives every process the weighted mean of the changes of the buffers."""
-        for name, buffer in objective.named_buffers():
-            if name in self._before:
-                change = (buffer - self._before[name]) * share.weight
-                buffer.copy_(self._before[name] + self.total(change))
-
-    def combine(self, parameters: Sequence[nn.Parameter], loss: Tensor, share: Share) -> Tensor:
-        """Sums the weighted gradients and losses of all processes."""
-        there = torch.tensor([parameter.grad is not None for parameter in parameters], device=loss.device)
-        there = self.total(there.to(loss.dtype)) > 0
-        used = [parameter for parameter, is_there in zip(parameters, there.tolist()) if is_there]
-        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in used]
-        flat = self.total(torch.cat([loss.reshape(1), *(grad.reshape(-1) for grad in grads)]) * share.weight)
-        for parameter, part in zip(used, flat[1:].split([parameter.numel() for parameter in used])):
-            parameter.grad = part.view_as(parameter)
-        return flat[0]
-
-    def total(self, values: Tensor) -> Tensor:
-        """The sum over the processes."""
-        return self.fabric.all_reduce(values, reduce_op="sum")
-
-    def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any process."""
-        return bool(self.total(torch.tensor(float(flag), device=self.fabric.device)) > 0)
+    def failure(self, rank: int | str) -> Path:
+        """Where a member leaves the error that it met."""
+        return self.folder / f"failure-{rank}.safetensors"
 
 
-def _fabric(plan: Plan) -> Any:
+class SharedInterrupt:
+    """Ctrl-C as the parent process passes it on; the members themselves ignore it while the parent lives."""
+
+    def __init__(self, event: Any, parent: int) -> None:
+        self._event, self._parent = event, parent
+
+    @property
+    def asked(self) -> bool:
+        """Whether the run shall end."""
+        return self._event.is_set()
+
+    @asked.setter
+    def asked(self, value: bool) -> None:
+        if value:
+            self._event.set()
+
+    def __enter__(self) -> SharedInterrupt:
+        signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getppid() != self._parent:  # torch has it sent when the parent dies
+            raise KeyboardInterrupt
+
+
+def _start_method(plan: Plan) -> str:
+    forks = plan.device.type == "cpu" and not torch.accelerator.is_available()
+    return "fork" if forks and "fork" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+def _fabric(plan: Plan, method: str) -> Any:
     try:
         from lightning_fabric import Fabric
     except ImportError:
@@ -109,26 +116,42 @@ def _fabric(plan: Plan) -> Any:
             f"fit: expected Lightning Fabric for devices={plan.devices}; got none installed; "
             "try pip install 'dgm-ppl[distributed]', or devices=1"
         ) from None
-    forked = plan.device.type == "cpu" and not torch.accelerator.is_available()
-    strategy = "ddp_fork" if forked else "ddp_spawn"
-    return Fabric(accelerator=plan.device.type, devices=plan.devices, strategy=strategy)
+    return Fabric(accelerator=plan.device.type, devices=plan.devices, strategy=f"ddp_{method}")
 
 
-def _member(
-    fabric: Any, plan: Plan, objective: nn.Module, data: Any, validation: Any, generators: dict[str, Tensor], result: str
-) -> None:
-    if plan.device.type == "cpu":
+def _launch(fabric: Any, errand: Errand) -> None:
+    try:
+        fabric.launch(_member, errand)
+    except torch.multiprocessing.ProcessRaisedException as raised:
+        raise _first_failure(errand) or raised from raised
+
+
+def _member(fabric: Any, errand: Errand) -> None:
+    interrupt = SharedInterrupt(errand.asked, errand.sender)
+    try:
+        with interrupt:
+            _run(fabric, errand, interrupt)
+    except FloatingPointError as error:  # met by all members in the same step
+        _leave_failure(errand, fabric.global_rank, error, errand.objective.state_dict())
+    except Exception as error:
+        _leave_failure(errand, fabric.global_rank, error, None)
+        raise
+
+
+def _run(fabric: Any, errand: Errand, interrupt: Ending) -> None:
+    if errand.plan.device.type == "cpu":
         torch.set_num_threads(1)  # a forked process cannot use the threads of its parent
-    set_generator_states(generators, torch.device("cpu"))
-    outcome = sit(replace(plan, device=fabric.device), objective, data, validation, Together(fabric))
+    set_generator_states(errand.generators, CPU)
+    plan = replace(errand.plan, device=fabric.device)
+    outcome = sit(plan, errand.objective, errand.data, errand.validation, Together(fabric.device, interrupt))
     if fabric.global_rank == 0:
-        write(Path(result), _packed(outcome, objective))
+        write(errand.result, _packed(outcome, errand.objective))
 
 
 def _packed(outcome: Outcome, objective: nn.Module) -> dict[str, Any]:
     return {
         "objective": objective.state_dict(),
-        "generators": generator_states(torch.device("cpu")),
+        "generators": generator_states(CPU),
         "stopped": outcome.stopped,
         "position": list(outcome.position),
         "seconds": outcome.seconds,
@@ -137,9 +160,72 @@ def _packed(outcome: Outcome, objective: nn.Module) -> dict[str, Any]:
     }
 
 
+def _bring_back(errand: Errand) -> Outcome:
+    failure = _first_failure(errand)
+    if failure is not None:
+        raise failure
+    found = read(errand.result)
+    errand.objective.load_state_dict(found["objective"])
+    if errand.plan.seed is None:
+        set_generator_states(found["generators"], CPU)
+    journal = Journal(tuple(found["players"]), errand.plan.stopping)
+    journal.restore(found["journal"])
+    return Outcome(found["stopped"], Position(*found["position"]), found["seconds"], journal)
+
+
+def _leave_failure(errand: Errand, rank: int, error: Exception, state: dict[str, Tensor] | None) -> None:
+    found = {"kind": type(error).__name__, "message": str(error), "time": time.time(), "objective": state}
+    write(errand.failure(rank), found)
+
+
+def _first_failure(errand: Errand) -> Exception | None:
+    """The earliest error that a member left, the others being its consequences; sound parameters are brought back."""
+    failures = sorted(map(read, errand.folder.glob(errand.failure("*").name)), key=lambda failure: failure["time"])
+    if not failures:
+        return None
+    first = failures[0]
+    if first["objective"] is not None:
+        errand.objective.load_state_dict(first["objective"])
+    kind = getattr(builtins, first["kind"], RuntimeError)
+    return kind(first["message"]) if issubclass(kind, Exception) else RuntimeError(first["message"])
+
+
 @contextmanager
-def _launching() -> Iterator[None]:
-    """Leaves Ctrl-C to the members, which end together after the step, and warnings about forking aside."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
+def _forwarding_interrupts(asked: Any) -> Iterator[None]:
+    """The first Ctrl-C asks the members to end after the step; a second one ends them at once."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    others = set(multiprocessing.active_children())
+    before = signal.getsignal(signal.SIGINT)
+    mine = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
+    if mine:
+        signal.signal(signal.SIGINT, handle)
+    try:
         yield
+    except KeyboardInterrupt:
+        for member in set(multiprocessing.active_children()) - others:
+            member.kill()
+        raise
+    finally:
+        if mine:
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _quiet_launch() -> Iterator[None]:
+    """Keeps the launcher's chatter, its warnings about forking and its environment variables to itself."""
+    logger, names = logging.getLogger("lightning_fabric"), ("MASTER_ADDR", "MASTER_PORT")
+    level, environment = logger.level, {name: os.environ.get(name) for name in names}
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+        for name, value in environment.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})

@@ -17,6 +17,7 @@ from dgm_ppl.training.plan import Moment, Plan
 from dgm_ppl.training.run import Run
 from dgm_ppl.training.sitting import Outcome, sit
 from dgm_ppl.training.stopping import EarlyStopping
+from dgm_ppl.training.team import Alone
 
 __all__ = ["fit"]
 
@@ -100,7 +101,7 @@ def fit(
 
 def _outcome(plan: Plan, objective: nn.Module, data: Any, validation: Any) -> Outcome:
     if plan.devices == 1:
-        return sit(plan, objective, data, validation)
+        return sit(plan, objective, data, validation, Alone())
     from dgm_ppl.training.distributed import sit_together  # Lightning Fabric is loaded only when asked for
 
     return sit_together(plan, objective, data, validation)

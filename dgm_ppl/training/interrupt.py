@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
+from typing import Protocol
 
-__all__ = ["Interrupt"]
+__all__ = ["Ending", "Interrupt"]
+
+
+class Ending(Protocol):
+    """A context that knows whether the run was asked to end."""
+
+    asked: bool
+
+    def __enter__(self) -> Ending: ...
+    def __exit__(self, *error: object) -> None: ...
 
 
 class Interrupt:
@@ -26,9 +36,7 @@ class Interrupt:
                 signal.signal(signal.SIGINT, self._handle)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._before is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 

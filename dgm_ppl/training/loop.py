@@ -12,13 +12,13 @@ from torch import Tensor
 
 from dgm_ppl.training.checkpoint import write
 from dgm_ppl.training.feed import Feed
-from dgm_ppl.training.interrupt import Interrupt
+from dgm_ppl.training.interrupt import Ending
 from dgm_ppl.training.journal import Journal
 from dgm_ppl.training.learner import Learner, Position
 from dgm_ppl.training.plan import Moment, Plan
-from dgm_ppl.training.progress import Quiet
+from dgm_ppl.training.progress import Display
 from dgm_ppl.training.step import NonFiniteError, Step, finite
-from dgm_ppl.training.team import Alone
+from dgm_ppl.training.team import Team
 
 __all__ = ["READ_EVERY", "Loop"]
 
@@ -42,7 +42,7 @@ class Loop:
         journal: Journal,
         *,
         plan: Plan,
-        team: Alone,
+        team: Team,
         identity: dict[str, Any],
     ) -> None:
         self.learner, self.step, self.feed, self.validate, self.journal = learner, step, feed, validate, journal
@@ -55,7 +55,7 @@ class Loop:
         self._written, self._written_step, self._written_best = time.perf_counter(), -1, None
         self._keep()
 
-    def run(self, interrupt: Interrupt, bar: Quiet) -> str:
+    def run(self, interrupt: Ending, bar: Display) -> str:
         """Steps until the plan is fulfilled or Ctrl-C; returns why it ended."""
         if self._written_step < 0:
             self._write()  # what cannot be stored is refused before any work
@@ -88,7 +88,7 @@ class Loop:
             "journal": self.journal.state(),
         }
 
-    def _over(self, interrupt: Interrupt) -> str | None:
+    def _over(self, interrupt: Ending) -> str | None:
         plan = self.plan
         if self._interrupted(interrupt):
             return "interrupted"
@@ -98,7 +98,7 @@ class Loop:
             return "epochs"
         return "steps" if plan.steps is not None and self.position.step >= plan.steps else None
 
-    def _interrupted(self, interrupt: Interrupt) -> bool:
+    def _interrupted(self, interrupt: Ending) -> bool:
         if self.team.size == 1:
             return interrupt.asked
         may_wait = self.learner.device.type == "cpu" or not self._pending
@@ -137,7 +137,7 @@ class Loop:
             self._advance(careful)
         self._broken = False
 
-    def _settle(self, bar: Quiet) -> float | None:
+    def _settle(self, bar: Display) -> float | None:
         """Reads, validates, records and writes where it is time to; returns the validation made, if any."""
         due = self._validation_is_due()
         row = due or self.position.step % self._row_every == 0
@@ -154,7 +154,7 @@ class Loop:
         self._broken = False
         return value
 
-    def _tell(self, bar: Quiet, validation: float | None) -> None:
+    def _tell(self, bar: Display, validation: float | None) -> None:
         losses = self._last
         bar.step(self.position.step, self.position.begun, losses[0])
         for callback in self.plan.callbacks if self.team.rank == 0 else ():
@@ -165,7 +165,8 @@ class Loop:
         self._read()
         if reason != "interrupted" and self.journal.tally.rows:
             self.journal.record(self.position, None, self._rate())
-        self._keep()
+        if self.position != self._kept[1]:
+            self._keep()
         if self.position.step != self._written_step:
             self._write()
 
@@ -201,7 +202,7 @@ class Loop:
         every = self.plan.validate_every
         return self.position.index == 0 if every is None else self.position.step % every == 0
 
-    def _validate(self, bar: Quiet) -> float:
+    def _validate(self, bar: Display) -> float:
         value = self.validate()
         self.journal.validated(value, self.position, self.learner.objective)
         for turn in self.step.turns:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
+from typing import Protocol
 
 from torch import Tensor
 
-__all__ = ["Bar", "Quiet", "say", "watch_progress"]
+__all__ = ["Bar", "Display", "Quiet", "say", "watch_progress"]
 
 REFRESH = 0.1  # seconds between two looks at the loss, the only time that the bar waits for the device
+
+
+class Display(Protocol):
+    """A context that is told of steps and validations."""
+
+    def __enter__(self) -> Display: ...
+    def __exit__(self, *error: object) -> None: ...
+    def step(self, step: int, epoch: int, loss: Tensor) -> None: ...
+    def validation(self, value: float) -> None: ...
 
 
 class Quiet:
@@ -28,7 +37,7 @@ class Quiet:
         """A validation is done."""
 
 
-class Bar(Quiet):
+class Bar:
     """A rich progress bar on stderr."""
 
     def __init__(self, done: int, total: int | None) -> None:
@@ -46,9 +55,7 @@ class Bar(Quiet):
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if self._latest and kind is None:
             self._show(*self._latest)
         self._progress.stop()
@@ -71,7 +78,7 @@ class Bar(Quiet):
         self._progress.update(self._task, completed=step, description=text, refresh=True)
 
 
-def watch_progress(wanted: bool | None, done: int, total: int | None) -> Quiet:
+def watch_progress(wanted: bool | None, done: int, total: int | None) -> Display:
     """A bar if it is wanted, or, for None, if stderr is a terminal or a notebook."""
     from rich.console import Console
 

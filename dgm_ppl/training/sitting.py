@@ -11,15 +11,14 @@ from torch import nn
 from dgm_ppl.training.checkpoint import check_same, read
 from dgm_ppl.training.feed import Feed
 from dgm_ppl.training.intake import Intake
-from dgm_ppl.training.interrupt import Interrupt
 from dgm_ppl.training.journal import Journal
 from dgm_ppl.training.learner import Learner, Position
 from dgm_ppl.training.loop import Loop
 from dgm_ppl.training.plan import Plan
-from dgm_ppl.training.progress import Quiet, say, watch_progress
+from dgm_ppl.training.progress import Display, Quiet, say, watch_progress
 from dgm_ppl.training.randomness import draw_seed, mix, seeded
 from dgm_ppl.training.step import Step, Turn, set_up_turns
-from dgm_ppl.training.team import Alone
+from dgm_ppl.training.team import Team
 from dgm_ppl.training.validation import Validation
 
 __all__ = ["Outcome", "sit"]
@@ -35,7 +34,7 @@ class Outcome:
     journal: Journal
 
 
-def sit(plan: Plan, objective: nn.Module, data: Any, validation: Any, team: Alone = Alone()) -> Outcome:
+def sit(plan: Plan, objective: nn.Module, data: Any, validation: Any, team: Team) -> Outcome:
     """Runs the plan, from its checkpoint if there is one, until it is fulfilled or interrupted."""
     objective.to(plan.device, plan.dtype)
     modes = [(module, module.training) for module in objective.modules()]
@@ -48,7 +47,7 @@ def sit(plan: Plan, objective: nn.Module, data: Any, validation: Any, team: Alon
             module.training = mode
 
 
-def _sit(plan: Plan, objective: nn.Module, data: Any, validation: Any, team: Alone) -> Outcome:
+def _sit(plan: Plan, objective: nn.Module, data: Any, validation: Any, team: Team) -> Outcome:
     stored = _stored(plan, objective)
     seed = stored["seed"] if stored else plan.seed if plan.seed is not None else draw_seed()
     turns = set_up_turns(objective, plan)
@@ -58,7 +57,7 @@ def _sit(plan: Plan, objective: nn.Module, data: Any, validation: Any, team: Alo
     if stored:
         check_same(plan.checkpoint.last, "settings", stored["settings"], loop.identity["settings"], _OTHER_SETTINGS)
         loop.resume(stored)
-    with Interrupt() as interrupt, _bar(plan, feed, loop.position, team) as bar:
+    with team.interrupt as interrupt, _bar(plan, feed, loop.position, team) as bar:
         stopped = loop.run(interrupt, bar)
     _say_interrupted(stopped, plan, loop.position, team)
     if plan.stopping is not None and loop.journal.best_state is not None:
@@ -79,7 +78,7 @@ def _stored(plan: Plan, objective: nn.Module) -> dict[str, Any] | None:
 
 
 def _loop(
-    plan: Plan, objective: nn.Module, turns: list[Turn], feed: Feed, validate: Validation | None, team: Alone, seed: int
+    plan: Plan, objective: nn.Module, turns: list[Turn], feed: Feed, validate: Validation | None, team: Team, seed: int
 ) -> Loop:
     autocast = plan.device if plan.precision == torch.bfloat16 else None
     return Loop(
@@ -105,21 +104,21 @@ def _settings(plan: Plan, turns: list[Turn], feed: Feed) -> dict[str, Any]:
     }
 
 
-def _validation(plan: Plan, objective: nn.Module, intake: Intake, data: Any, team: Alone) -> Validation | None:
+def _validation(plan: Plan, objective: nn.Module, intake: Intake, data: Any, team: Team) -> Validation | None:
     if data is None:
         return None
     feed = intake.open(data, plan.batch_size, shuffle=False)
     return Validation(objective, feed, team, intake.seed, plan.device, plan.precision == torch.bfloat16)
 
 
-def _bar(plan: Plan, feed: Feed, position: Position, team: Alone) -> Quiet:
+def _bar(plan: Plan, feed: Feed, position: Position, team: Team) -> Display:
     if team.rank != 0:
         return Quiet()
     ends = [plan.steps, plan.epochs * feed.batches if plan.epochs and feed.batches else None]
     return watch_progress(plan.progress, position.step, min(filter(None, ends), default=None))
 
 
-def _say_interrupted(stopped: str, plan: Plan, position: Position, team: Alone) -> None:
+def _say_interrupted(stopped: str, plan: Plan, position: Position, team: Team) -> None:
     if stopped == "interrupted" and team.rank == 0:
         kept = f"the same call resumes from '{plan.checkpoint.folder}'" if plan.checkpoint else "nothing was stored"
         say(f"fit: interrupted after step {position.step:,}; {kept}")

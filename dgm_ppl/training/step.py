@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from dgm_ppl.training.feed import Batch
 from dgm_ppl.training.optimizers import describe, for_player
 from dgm_ppl.training.plan import Plan
-from dgm_ppl.training.team import Alone, Share
+from dgm_ppl.training.team import Share, Team
 
 __all__ = ["NonFiniteError", "Step", "Turn", "set_up_turns"]
 
@@ -53,10 +53,9 @@ class Step:
     not finite, before the update that it would spoil.
     """
 
-    def __init__(self, turns: Sequence[Turn], *, clip: float | None, autocast: torch.device | None, team: Alone) -> None:
+    def __init__(self, turns: Sequence[Turn], *, clip: float | None, autocast: torch.device | None, team: Team) -> None:
         self.turns, self.clip, self.team = turns, clip, team
-        self._autocast = autocast
-        self._alone = len(turns) == 1
+        self._precision = _precision(autocast)
 
     def __call__(self, batch: Batch, share: Share, *, careful: bool = False) -> list[Tensor]:
         losses = [self._update(turn, batch, share, careful) for turn in self.turns]
@@ -76,9 +75,9 @@ class Step:
 
     def _gradient(self, turn: Turn, batch: Batch, share: Share, careful: bool) -> Tensor:
         turn.optimizer.zero_grad(set_to_none=True)
-        with self._precision():
+        with self._precision:
             loss = turn.loss(batch)
-        loss.backward(inputs=None if self._alone else turn.parameters)  # the others' gradients are not wanted
+        loss.backward(inputs=turn.parameters if len(self.turns) > 1 else None)  # the others' gradients are not wanted
         loss = self.team.combine(turn.parameters, loss.detach(), share)
         if self.clip is not None:
             nn.utils.clip_grad_norm_(turn.parameters, self.clip)
@@ -86,11 +85,6 @@ class Step:
             _check_finite(f"a loss of player {turn.name!r} that is not", [loss])
             _check_finite(f"a gradient of player {turn.name!r} that is not", [p.grad for p in turn.parameters if p.grad is not None])
         return loss
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self._autocast is None:
-            return nullcontext()
-        return torch.autocast(self._autocast.type, dtype=torch.bfloat16)
 
 
 def set_up_turns(objective: nn.Module, plan: Plan) -> list[Turn]:
@@ -105,7 +99,10 @@ def set_up_turns(objective: nn.Module, plan: Plan) -> list[Turn]:
 
 def finite(tensors: Sequence[Tensor]) -> bool:
     """Whether all entries of all tensors are finite; waits for the device once."""
-    return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all()) if tensors else True
+    if not tensors:
+        return True
+    sums = torch.stack([tensor.detach().sum() for tensor in tensors])  # finite sums have finite terms, and are quick
+    return bool(sums.isfinite().all()) or all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def _turn(player: Any, names: Sequence[str], plan: Plan) -> Turn:
@@ -128,6 +125,10 @@ def _compiled(loss: Callable[[Batch], Tensor], plan: Plan) -> Callable[[Batch], 
     if plan.compile is False:
         return loss
     return torch.compile(loss) if plan.compile is True else plan.compile(loss)
+
+
+def _precision(autocast: torch.device | None) -> AbstractContextManager[Any]:
+    return nullcontext() if autocast is None else torch.autocast(autocast.type, dtype=torch.bfloat16)
 
 
 def _check_finite(what: str, tensors: Sequence[Tensor]) -> None:

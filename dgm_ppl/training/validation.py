@@ -12,7 +12,7 @@ from torch import nn
 
 from dgm_ppl.training.feed import Feed
 from dgm_ppl.training.randomness import mix, seeded
-from dgm_ppl.training.team import Alone
+from dgm_ppl.training.team import Team
 
 __all__ = ["Validation"]
 
@@ -27,7 +27,7 @@ class Validation:
 
     objective: nn.Module
     feed: Feed
-    team: Alone
+    team: Team
     seed: int
     device: torch.device
     autocast: bool
