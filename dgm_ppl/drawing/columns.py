@@ -70,8 +70,14 @@ class _Columns:
     def _rows(self) -> list[list[Key]]:
         """The marks of each row, from the top; marks above the plates stand as low as they can."""
         above, level, below = self._bands
-        hanging = _layers(self.graph.subgraph(above).reverse())[::-1]
-        return [*hanging, *_layers(self.graph.subgraph(level)), *_layers(self.graph.subgraph(below))]
+        hanging = self._layers(above, self.graph.reverse())[::-1]
+        return [*hanging, *self._layers(level, self.graph), *self._layers(below, self.graph)]
+
+    def _layers(self, keys: list[Key], graph: nx.DiGraph) -> list[list[Key]]:
+        """Layers along the arrows, each in the figure's order; marks on a cycle, as groups may be, share a layer."""
+        whole = nx.condensation(graph.subgraph(keys))
+        home = whole.graph["mapping"]
+        return [[key for key in keys if home[key] in layer] for layer in nx.topological_generations(whole)]
 
     @cached_property
     def _heights(self) -> list[float]:
@@ -161,7 +167,3 @@ class _Columns:
                  for (x, y), (w, h) in ((centres[key], self.sizes[key]) for key in box.members)]
         left, bottom, right, top = zip(*edges)
         return (min(left) - margin, min(bottom) - margin - LABEL * (depth + 1), max(right) + margin, max(top) + margin)
-
-
-def _layers(graph: nx.DiGraph) -> list[list[Key]]:
-    return [list(layer) for layer in nx.topological_generations(graph)]

@@ -144,10 +144,8 @@ def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, ids: Mapping[Key, str], 
     looks = {**ARROWS[arrow.role], "id": id}
     if arrow.label:
         looks["label"] = _masked(arrow.label) if masked else _text(f" {arrow.label} ")
-    if not arrow.headed:
-        looks["dir"] = "none"
-    elif arrow.upward:
-        looks["dir"] = "back"
+    if arrow.heads != 1 or arrow.upward:
+        looks["dir"] = {0: "none", 1: "back", 2: "both"}[arrow.heads]
     ends = (arrow.head, arrow.tail) if arrow.upward else (arrow.tail, arrow.head)
     graph.edge(*(ids[key] for key in ends), tooltip=_arrow_tooltip(arrow), **looks)
 

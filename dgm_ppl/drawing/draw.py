@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from ..graph import DAG
 from ..graph.names import Names
-from ..network import BayesNet
+from .collapse import collapsed, communities
 from .coloring import colored
 from .evidence import shaded
 from .figure import compose
 from .intervention import cut
 from .marginals import charted
 from .picture import Picture
-from .relations import relate
-from .undirected import headless
+from .relations import Graph, relate
 
 __all__ = ["draw"]
 
 
 def draw(
-    graph: DAG | BayesNet,
+    graph: Graph,
     *,
-    guide: DAG | BayesNet | None = None,
+    guide: Graph | None = None,
     observed: Names = (),
     evidence: Mapping[str, Any] | Names = (),
     do: Mapping[str, Any] | Names = (),
     posterior: Mapping[str, Any] | None = None,
     color_by: Mapping[str, float] | None = None,
     sizes: Mapping[str, int] | None = None,
-    undirected: Iterable[tuple[str, str]] = (),
+    collapse: int | Mapping[str, Names] | None = None,
 ) -> Picture:
     """Return the picture of a graph in plate notation.
 
@@ -38,7 +36,8 @@ def draw(
     stands on its arrow, or on the way where one network reads several parents; so does the parameter that a parent enters.
 
     Arguments:
-        graph: a `DAG` or a `BayesNet`.
+        graph: a `DAG`, a `BayesNet`, or a `MixedGraph` such as an equivalence class (lines without heads) or a graph with
+            hidden common causes (dashed, with two heads).
         guide: another graph over the same names; its arrows are dashed over the model's, and what it takes as given is shaded.
         observed: names of further nodes to shade.
         evidence: values of nodes, shown on them, or names alone; they are shaded.
@@ -46,10 +45,11 @@ def draw(
         posterior: for each node probabilities, samples or a distribution, shown as a small chart.
         color_by: a number for each node, shown as its colour.
         sizes: sizes of plates whose declarations leave them open.
-        undirected: pairs of nodes whose arrows are drawn without heads, as in an equivalence class.
+        collapse: groups of nodes, by name, to draw as one; or about how many marks a large graph may have.
 
     Raises `GraphError` for a name that the graph lacks.
 
+    >>> from dgm_ppl.graph import DAG
     >>> dag = DAG("rain -> wet <- sprinkler")
     >>> draw(dag, evidence={"wet": "yes"}, posterior={"rain": [0.3, 0.7]})
     Picture(3 nodes, 2 arrows)
@@ -57,4 +57,6 @@ def draw(
     relations = relate(graph, guide=guide, observed=observed, sizes=sizes)
     figure = shaded(compose(relations), evidence)
     figure = charted(cut(figure, do), posterior or {}, relations)
-    return Picture(headless(colored(figure, color_by or {}), undirected))
+    figure = colored(figure, color_by or {})
+    groups = communities(figure, collapse) if isinstance(collapse, int) else collapse
+    return Picture(collapsed(figure, groups or {}))

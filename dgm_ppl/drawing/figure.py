@@ -17,7 +17,7 @@ from .relations import Dependence, Node, Plate, Relations
 __all__ = ["Arrow", "Box", "Figure", "Key", "Mark", "Role", "Shape", "compose"]
 
 Key = str | tuple[str, str]
-"""A variable's name, or `(role, child)` for the network on the way to a child."""
+"""A variable's name, `(role, child)` for the network on the way to a child, or `("group", name)`."""
 
 
 class Shape(Enum):
@@ -26,6 +26,7 @@ class Shape(Enum):
     VARIABLE = "variable"
     INPUT = "input"
     NETWORK = "network"
+    GROUP = "group"
 
 
 class Role(Enum):
@@ -33,6 +34,7 @@ class Role(Enum):
 
     MODEL = "model"
     GUIDE = "guide"
+    HIDDEN = "hidden"
     CUT = "cut"
     ADDED = "added"
     REMOVED = "removed"
@@ -41,7 +43,7 @@ class Role(Enum):
 
 @dataclass(frozen=True)
 class Mark:
-    """A variable, an input, or a network that reads several parents.
+    """A variable, an input, a network that reads several parents, or a group of variables.
 
     A shaded mark is observed, a double one deterministic, a forced one set by `do`; a color takes the place of the
     shade. A chart shows its marginal.
@@ -62,13 +64,13 @@ class Mark:
 
 @dataclass(frozen=True)
 class Arrow:
-    """A line from `tail` to `head`; `upward` where the head stands above the tail."""
+    """A line from `tail` to `head` with no, one or two heads; `upward` where the head stands above the tail."""
 
     tail: Key
     head: Key
     label: str = ""
     role: Role = Role.MODEL
-    headed: bool = True
+    heads: int = 1
     upward: bool = False
 
 
@@ -93,7 +95,7 @@ class Figure:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The names of the variables."""
-        return tuple(mark.key for mark in self.marks if mark.shape is not Shape.NETWORK)
+        return tuple(mark.key for mark in self.marks if isinstance(mark.key, str))
 
     @cached_property
     def _by_key(self) -> dict[Key, Mark]:
@@ -134,7 +136,9 @@ def _tooltip(node: Node) -> str:
 
 
 def _role(dependence: Dependence) -> Role:
-    return Role.GUIDE if dependence.guide else Role.MODEL
+    if dependence.guide:
+        return Role.GUIDE
+    return Role.HIDDEN if dependence.heads == 2 else Role.MODEL
 
 
 def _key(dependence: Dependence) -> Key:
@@ -151,9 +155,9 @@ def _arrows(dependence: Dependence, place: dict[str, int]) -> Iterable[Arrow]:
     upward = {parent: place[parent] > place[child] for parent in dependence.parents}
     if len(dependence.parents) == 1:
         (parent,) = dependence.parents
-        return [Arrow(parent, child, dependence.label, role, upward=upward[parent])]
+        return [Arrow(parent, child, dependence.label, role, dependence.heads, upward[parent])]
     network = _key(dependence)
-    lines = [Arrow(parent, network, role=role, headed=False, upward=upward[parent]) for parent in dependence.parents]
+    lines = [Arrow(parent, network, role=role, heads=0, upward=upward[parent]) for parent in dependence.parents]
     return [*lines, Arrow(network, child, role=role, upward=any(upward.values()))]
 
 

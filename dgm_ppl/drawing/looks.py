@@ -19,12 +19,12 @@ FONT = "Helvetica"
 INK, FAINT, SHADE, PAPER = "#000000", "#555555", "#d3d3d3", "#ffffff"
 
 COLORS: Mapping[Role, str] = MappingProxyType({
-    Role.MODEL: INK, Role.GUIDE: "#0072b2", Role.CUT: "#999999",
+    Role.MODEL: INK, Role.GUIDE: "#0072b2", Role.HIDDEN: FAINT, Role.CUT: "#999999",
     Role.ADDED: "#0072b2", Role.REMOVED: "#d55e00", Role.TURNED: "#8a3d77",
 })
 
 LINES: Mapping[Role, str] = MappingProxyType({
-    Role.MODEL: "—", Role.GUIDE: "– –", Role.CUT: "· · ·", Role.ADDED: "—", Role.REMOVED: "· · ·", Role.TURNED: "– –",
+    Role.MODEL: "—", Role.GUIDE: "– –", Role.HIDDEN: "– –", Role.CUT: "· · ·", Role.ADDED: "—", Role.REMOVED: "· · ·", Role.TURNED: "– –",
 })
 """Each role's stroke, for legends."""
 
@@ -48,6 +48,7 @@ def _drawn(role: Role, **looks: str) -> Looks:
 ARROWS: Mapping[Role, Looks] = MappingProxyType({
     Role.MODEL: {},
     Role.GUIDE: _drawn(Role.GUIDE, style="dashed", weight="0"),
+    Role.HIDDEN: _drawn(Role.HIDDEN, style="dashed"),
     Role.CUT: _drawn(Role.CUT, style="dotted", fontsize="14"),
     Role.ADDED: _drawn(Role.ADDED, penwidth="2.2"),
     Role.REMOVED: _drawn(Role.REMOVED, style="dotted", penwidth="1.6"),
@@ -63,6 +64,7 @@ _STROKES: Mapping[Role, Looks] = MappingProxyType({
 _SHAPES: Mapping[Shape, Looks] = MappingProxyType({
     Shape.VARIABLE: {"shape": "ellipse"},
     Shape.INPUT: {"shape": "box", "margin": "0.08,0.03", "width": "0.3", "height": "0.28"},
+    Shape.GROUP: {"shape": "box3d", "margin": "0.12,0.06"},
     Shape.NETWORK: {"shape": "box", "style": "rounded,filled", "fontsize": str(CAPTION_SIZE), "margin": "0.06,0.02",
                     "width": "0.2", "height": "0.2"},
 })

@@ -10,7 +10,7 @@ from .plates import Nest, nested, uncrossed
 
 __all__ = ["write_mermaid"]
 
-_LINES = {Role.GUIDE: "-.-", Role.CUT: "-.-", Role.REMOVED: "-.-", Role.ADDED: "===", Role.TURNED: "==="}
+_LINES = {Role.GUIDE: "-.-", Role.HIDDEN: "-.-", Role.CUT: "-.-", Role.REMOVED: "-.-", Role.ADDED: "===", Role.TURNED: "==="}
 _HEADS = {"---": "-->", "-.-": "-.->", "===": "==>"}
 
 
@@ -41,6 +41,8 @@ def _mark(mark: Mark, ids: dict) -> str:
 
 
 def _outline(mark: Mark) -> tuple[str, str]:
+    if mark.shape is Shape.GROUP:
+        return "[[", "]]"
     if mark.shape is not Shape.VARIABLE or mark.forced or mark.chart:
         return ("(", ")") if mark.shape is Shape.NETWORK else ("[", "]")
     return ("(((", ")))") if mark.double else ("([", "])")
@@ -49,7 +51,8 @@ def _outline(mark: Mark) -> tuple[str, str]:
 def _arrow(arrow: Arrow, ids: dict) -> str:
     line = _LINES.get(arrow.role, "---")
     label = f"|{_quoted(arrow.label)}|" if arrow.label else ""
-    return f"{ids[arrow.tail]} {_HEADS[line] if arrow.headed else line}{label} {ids[arrow.head]}"
+    headed = {0: line, 1: _HEADS[line], 2: f"<{_HEADS[line]}"}[arrow.heads]
+    return f"{ids[arrow.tail]} {headed}{label} {ids[arrow.head]}"
 
 
 def _styles(figure: Figure, ids: dict) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from .dot import Source, write_dot
-from .figure import Figure
+from .figure import Figure, Shape
 from .mermaid import write_mermaid
 from .pdf import write_pdf
 from .render import render
@@ -77,7 +77,8 @@ class Picture:
         return path
 
     def __repr__(self) -> str:
-        counts = {"node": len(self.figure.names), "arrow": len(self.figure.arrows), "plate": len(self.figure.boxes)}
+        nodes = [mark for mark in self.figure.marks if mark.shape is not Shape.NETWORK]
+        counts = {"node": len(nodes), "arrow": len(self.figure.arrows), "plate": len(self.figure.boxes)}
         said = (f"{n} {word}{'s' * (n != 1)}" for word, n in counts.items() if n)
         return f"Picture({', '.join(said)})"
 

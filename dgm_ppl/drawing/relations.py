@@ -10,12 +10,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from ..families import Variable
-from ..graph import DAG, GraphError, did_you_mean
+from ..graph import DAG, GraphError, MixedGraph, did_you_mean
 from ..graph.names import Names, chosen
 from ..network import BayesNet
 from .tables import states_of, table_lines
 
-__all__ = ["Dependence", "Node", "Plate", "Relations", "relate"]
+__all__ = ["Dependence", "Graph", "Node", "Plate", "Relations", "relate"]
+
+
+Graph = DAG | BayesNet | MixedGraph
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,16 @@ class Node:
 
 @dataclass(frozen=True)
 class Dependence:
-    """`child` depends on `parents` by one network, function or parameter, called `label`."""
+    """`child` depends on `parents` by one network, function or parameter, called `label`.
+
+    An arrow has one head; a line whose direction is not known has none, and one for a hidden common cause has two.
+    """
 
     parents: tuple[str, ...]
     child: str
     label: str = ""
     guide: bool = False
+    heads: int = 1
 
 
 @dataclass(frozen=True)
@@ -64,14 +71,14 @@ class Relations:
         return tuple(node.name for node in self.nodes)
 
 
-def relate(graph: DAG | BayesNet, *, guide: DAG | BayesNet | None = None, observed: Names = (), sizes: Mapping[str, int] | None = None) -> Relations:
-    """Return what `graph`, a `DAG` or a `BayesNet`, says, and what `guide` says over it.
+def relate(graph: Graph, *, guide: Graph | None = None, observed: Names = (), sizes: Mapping[str, int] | None = None) -> Relations:
+    """Return what `graph` says, and what `guide` says over it.
 
     Observed are the nodes named, and those that the guide takes as given but the model does not. `sizes` gives plates
     the sizes that their declarations leave open. Raises `GraphError` on a name that the graph lacks.
 
     >>> relate(DAG("z -> x"), observed="x").dependences
-    (Dependence(parents=('z',), child='x', label='', guide=False),)
+    (Dependence(parents=('z',), child='x', label='', guide=False, heads=1),)
     """
     said = _read(graph)
     said = replace(said, plates=_sized(said.plates, sizes or {}))
@@ -86,18 +93,29 @@ def relate(graph: DAG | BayesNet, *, guide: DAG | BayesNet | None = None, observ
     return replace(said, nodes=nodes)
 
 
-def _read(graph: DAG | BayesNet) -> Relations:
+def _read(graph: Graph) -> Relations:
     if isinstance(graph, DAG):
         return _of_dag(graph)
     if isinstance(graph, BayesNet):
         return _of_net(graph)
-    raise TypeError(f"draw: expected a DAG or a BayesNet; got {type(graph).__name__}; "
+    if isinstance(graph, MixedGraph):
+        return _of_mixed(graph)
+    raise TypeError(f"draw: expected a DAG, a BayesNet or a MixedGraph; got {type(graph).__name__}; "
                     'try draw(model.net) for a compiled model, or draw(DAG("a -> b"))')
 
 
 def _of_dag(dag: DAG) -> Relations:
     arrows = (Dependence((parent,), name) for name in dag.order for parent in dag.parents(name))
     return Relations(tuple(map(Node, dag.order)), tuple(arrows))
+
+
+def _of_mixed(graph: MixedGraph) -> Relations:
+    order = graph.arrows().order
+    place = {name: i for i, name in enumerate(order)}
+    found = {(*sorted(edge, key=place.get), heads) for edges, heads in ((graph.undirected, 0), (graph.bidirected, 2)) for edge in edges}
+    found |= {(*edge, 1) for edge in graph.directed}
+    edges = sorted(found, key=lambda edge: (place[edge[0]], place[edge[1]], edge[2]))
+    return Relations(tuple(map(Node, order)), tuple(Dependence((a,), b, heads=heads) for a, b, heads in edges))
 
 
 def _of_net(net: BayesNet) -> Relations:

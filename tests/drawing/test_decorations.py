@@ -6,7 +6,7 @@ import pytest
 
 from dgm_ppl.drawing import draw
 from dgm_ppl.drawing.figure import Role
-from dgm_ppl.graph import GraphError
+from dgm_ppl.graph import DAG, GraphError, MixedGraph, cpdag, latent_projection
 
 from . import nets
 
@@ -59,9 +59,21 @@ def test_equal_colors_when_all_numbers_are_zero():
     assert draw(nets.sprinkler, color_by={"rain": 0.0}).figure.mark("rain").color == "#ffffff"
 
 
-def test_undirected_arrows_lose_their_heads():
-    dot = draw(nets.sprinkler, undirected=[("rain", "cloudy")]).dot
-    assert re.search("cloudy -> rain .*dir=none", dot) and dot.count("dir=none") == 1
+def test_an_equivalence_class_has_lines_without_heads():
+    dot = draw(cpdag(nets.sprinkler)).dot
+    assert re.search("cloudy -> rain .*dir=none", dot) and dot.count("dir=none") == 3
+
+
+def test_a_hidden_common_cause_is_dashed_with_two_heads():
+    (arrow,) = draw(latent_projection(DAG("u -> {x y}"), "u")).figure.arrows
+    assert (arrow.heads, arrow.role) == (2, Role.HIDDEN)
+    svg = draw(latent_projection(DAG("u -> {x y}"), "u")).svg()
+    assert svg.count("stroke-dasharray") == 1 and svg.count("<polygon") == 3
+
+
+def test_mixed_graphs_come_out_in_the_same_order_always():
+    graphs = [MixedGraph(("c", "b", "a"), undirected=[(x, y), (y, z)]) for x, y, z in ("abc", "cba")]
+    assert draw(graphs[0]).dot == draw(graphs[1]).dot
 
 
 @pytest.mark.parametrize("arguments, message", [
@@ -71,8 +83,6 @@ def test_undirected_arrows_lose_their_heads():
     ({"color_by": {"rain": float("nan")}}, r"node 'rain': expected a finite number; got nan; try leaving the node out"),
     ({"color_by": {"rain": "much"}}, r"node 'rain': expected a finite number; got 'much'"),
     ({"posterior": {"rian": [0.5, 0.5]}}, r"draw: posterior: .*did you mean 'rain'\?"),
-    ({"undirected": [("rain", "rian")]}, r"draw: undirected: .*did you mean 'rain'\?"),
-    ({"undirected": [("rain", "sprinkler")]}, r"expected two nodes with an arrow between them; got 'rain' and 'sprinkler'"),
 ])
 def test_what_the_graph_lacks(arguments, message):
     with pytest.raises(GraphError, match=message):
