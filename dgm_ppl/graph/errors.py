@@ -21,8 +21,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     '; known names: age, mood'
     """
     known = list(known)
-    near = get_close_matches(str(name), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; known names: {_listing(known)}"
+    folded = {other.casefold(): other for other in reversed(known)}         # the case of letters is the nearest of misses
+    near = get_close_matches(str(name).casefold(), list(folded), n=1)
+    return f"; did you mean {folded[near[0]]!r}?" if near else f"; known names: {_listing(known)}"
 
 
 def _listing(names: list[str]) -> str:

@@ -68,7 +68,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         >>> dgm.log_prob(rain, {"rain": [1.0, 0.0]})
         log p = -0.837 nats (exact, mean of 2 worlds)
     """
-    values = model.encode(columns(data))
+    values = model.encode(data if isinstance(data, Mapping) else columns(data))
     latents = relevant(model, values)
     if not latents:
         return Score(_complete(model, values), "exact")

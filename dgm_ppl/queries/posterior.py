@@ -32,7 +32,7 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
     Raises:
         GraphError: unknown or illegal evidence, nothing left to infer, no method.
     """
-    values = model.encode(columns(evidence))
+    values = model.encode(evidence if isinstance(evidence, Mapping) else columns(evidence))
     if not [name for name in model.random if name not in values]:
         raise GraphError("posterior: every random node is observed, so nothing is left to infer; leave some out of the evidence")
     if isinstance(method, (Amortized, Importance)):
