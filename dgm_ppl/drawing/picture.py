@@ -9,9 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
+from .centring import centred
 from .dot import Source, write_dot
 from .figure import Figure, Shape
 from .mermaid import write_mermaid
+from .page import write_page
 from .pdf import write_pdf
 from .render import render
 from .tikz import write_tikz
@@ -45,7 +47,7 @@ class Picture:
 
     def svg(self) -> str:
         """Return the picture as SVG, with tooltips."""
-        return render(self._source, "svg").decode()
+        return centred(render(self._source, "svg").decode(), self.figure)
 
     def png(self, *, dpi: int = 192) -> bytes:
         """Return the picture as PNG, with so many dots to the inch."""
@@ -62,6 +64,10 @@ class Picture:
     def mermaid(self) -> str:
         """Return the picture as a Mermaid flowchart."""
         return write_mermaid(self.figure)
+
+    def html(self) -> str:
+        """Return the picture as one interactive page, which needs nothing else."""
+        return write_page(self.figure, self.svg())
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write the picture in the format that the suffix names and return the path.
@@ -104,6 +110,7 @@ FORMATS: Mapping[str, Callable[[Picture], bytes]] = MappingProxyType({
     ".pdf": Picture.pdf,
     ".dot": lambda picture: picture.dot.encode(),
     ".gv": lambda picture: picture.dot.encode(),
+    ".html": lambda picture: picture.html().encode(),
     ".tex": lambda picture: picture.tikz().encode(),
     ".mmd": lambda picture: picture.mermaid().encode(),
 })

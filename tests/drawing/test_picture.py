@@ -144,3 +144,11 @@ def test_a_program_that_fails_is_followed_by_the_next(tmp_path, monkeypatch):
     (tmp_path / "dot").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert draw(nets.vae).svg().startswith("<?xml")
+
+
+def test_labels_are_anchored_in_the_middle_of_their_nodes(program):
+    tree = ElementTree.fromstring(draw(nets.schools, observed="y").svg())
+    for group in tree.iter(f"{SVG}g"):
+        if group.get("class") == "node" and (ellipse := group.find(f".//{SVG}ellipse")) is not None:
+            for text in group.iter(f"{SVG}text"):
+                assert text.get("text-anchor") == "middle" and abs(float(text.get("x")) - float(ellipse.get("cx"))) < 0.01
