@@ -14,6 +14,7 @@ from ..families import Noise, noise
 from ..graph import GraphError, did_you_mean
 from ..network import BayesNet, Layout, build_conditionals
 from .program import run_program
+from .reduction import PerWorld, Reduction
 
 __all__ = ["Model", "Node", "assemble"]
 
@@ -22,7 +23,10 @@ Prepared = Any
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Node:
-    """One step of the schedule: a conditional and where it finds its parents."""
+    """One step of the schedule: a conditional and where it finds its parents.
+
+    `inside` are the dimensions of a term that lie within one world, `joint` counts the event dimensions that share one term.
+    """
 
     name: str
     conditional: Conditional
@@ -30,6 +34,8 @@ class Node:
     event_rank: int
     deterministic: bool
     pooled: bool
+    inside: tuple[int, ...]
+    joint: int
 
     def receive(self, values: Mapping[str, Tensor]) -> list[Tensor]:
         """The parents' values as the conditional sees them."""
@@ -39,7 +45,8 @@ class Node:
 
     def prepare(self, values: Mapping[str, Tensor]) -> Prepared:
         """What the parents determine."""
-        return self.conditional.prepare(*self.receive(values))
+        parents = self.receive(values) if self.pooled else [values[parent] for parent in self.parents]
+        return self.conditional.prepare(*parents)
 
 
 class Conditionals(nn.Module):
@@ -91,7 +98,8 @@ class Model(nn.Module):
     def _node(self, name: str) -> Node:
         conditional, variable = self.conditionals[name], self.net[name]
         pooled = any(port.pooled for port in conditional.ports)
-        return Node(name, conditional, variable.all_parents, len(variable.shape), variable.is_deterministic, pooled)
+        inside, rank = tuple(range(-self.layout.rank - conditional.elements, 0)), len(variable.shape)
+        return Node(name, conditional, variable.all_parents, rank, variable.is_deterministic, pooled, inside, rank - conditional.elements)
 
     def __getstate__(self) -> dict:
         return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "shared")}
@@ -140,13 +148,18 @@ class Model(nn.Module):
 
     def log_densities(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """log p of every random node given its parents, `(*worlds)`, from aligned values of all of them."""
+        return {name: -term for name, term in self.surprisals(values, PerWorld()).items()}
+
+    def surprisals(self, values: Mapping[str, Tensor], reduce: Reduction) -> dict[str, Tensor]:
+        """-log p of every random node given its parents, added up as asked, from aligned values of all of them."""
         found, terms = dict(values), {}
         for node in self.schedule:
             prepared = node.prepare(found)
             if node.deterministic:
                 found[node.name] = node.conditional.value(prepared)
             else:
-                terms[node.name] = self.per_world(node.conditional.log_density(found[node.name], prepared))
+                value = found[node.name]
+                terms[node.name] = reduce(node, node.conditional.surprisals(value, prepared), value)
         return terms
 
     def per_world(self, term: Tensor) -> Tensor:

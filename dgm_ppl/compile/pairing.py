@@ -11,6 +11,7 @@ from torch import Tensor
 from ..families import Noise
 from ..graph import GraphError, did_you_mean
 from .model import Model, Node
+from .reduction import PerWorld, Reduction, added
 
 __all__ = ["Pairing", "check_guide"]
 
@@ -28,6 +29,11 @@ def check_guide(model: Model, guide: Model) -> None:
     for name in model.net.inputs:
         if name in guide.random:
             raise GraphError(f"guide: node {name!r} is a Given input of the model and has no posterior")
+    if tuple(guide.net.plates) != tuple(model.net.plates):
+        raise GraphError(
+            f"guide: its plates are {list(guide.net.plates)}, the model's {list(model.net.plates)}; declare the same plates in the same order; an observed "
+            f"member that the guide does not read is named as an input: dgm.Given()"
+        )
     if not [name for name in guide.random if name in model.random]:
         raise GraphError("guide: expected a distribution for at least one latent of the model; got none; try dgm.compile(dgm.amortize(net, observed=...))")
 
@@ -36,6 +42,7 @@ def check_guide(model: Model, guide: Model) -> None:
 class Latent:
     """A latent's two nodes; `closed` says that KL(q || p) may replace log p - log q: p's parents are settled before it is drawn."""
 
+    name: str
     q: Node
     p: Node
     closed: bool
@@ -45,7 +52,7 @@ class Pairing:
     """The order of evaluation: the guide's latents, then the model's terms.
 
     `steps` of the model are nodes with what they are here: "latent", "observed", "deterministic" or "own" (sampled from the model,
-    contributing nothing).
+    contributing nothing). `score` are the latents that are not reparameterized, each with the names of the terms that its draw influences.
     """
 
     def __init__(self, model: Model, guide: Model, observed: Collection[str]):
@@ -54,11 +61,14 @@ class Pairing:
         self._check(observed)
         drawn = [node for node in guide.schedule if node.name not in observed and not node.deterministic]
         self.latents = tuple(self._latent(node) for node in drawn)
-        names = {latent.q.name for latent in self.latents}
+        names = {latent.name for latent in self.latents}
         kinds = {**dict.fromkeys(self.observed, "observed"), **dict.fromkeys(names, "latent")}
         self.steps = tuple((node, "deterministic" if node.deterministic else kinds.get(node.name, "own")) for node in model.schedule)
+        self.seen = tuple(node for node, kind in self.steps if kind == "observed")
         self.completing = tuple(node for node, kind in self.steps if kind in ("deterministic", "own"))
-        self.score = tuple(latent for latent in self.latents if not latent.q.conditional.reparameterized)
+        self.score = tuple((latent, *self.downstream(latent)) for latent in self.latents if not latent.q.conditional.reparameterized)
+        first = self.observed[0]
+        self._first, self._inner = first, len(model.layout.members[first]) + len(model.layout.events[first])
 
     def _check(self, observed: Collection[str]) -> None:
         model, guide = self.model, self.guide
@@ -81,7 +91,7 @@ class Pairing:
         above = set(self.model.net.dag.ancestors(node.name))                # through deterministic nodes as well
         p = next(step for step in self.model.schedule if step.name == node.name)
         reached = set(p.parents) | {name for name in above if self._deterministic_path(name, p)}
-        return Latent(node, p, closed=not (reached & later))
+        return Latent(node.name, node, p, closed=not (reached & later))
 
     def _deterministic_path(self, name: str, p: Node) -> bool:
         """Whether `name` reaches the node's parents through deterministic nodes alone."""
@@ -98,21 +108,26 @@ class Pairing:
 
     def downstream(self, latent: Latent) -> tuple[frozenset[str], frozenset[str]]:
         """The latents whose log q, and the nodes whose log p, depend on a latent's draw."""
-        reached = {latent.q.name, *self.guide.net.dag.descendants(latent.q.name)}
+        reached = {latent.name, *self.guide.net.dag.descendants(latent.name)}
         for node, kind in self.steps:                                       # what is computed or drawn from them depends on them too
             if kind in ("deterministic", "own") and reached & set(node.parents):
                 reached.add(node.name)
-        guide = frozenset(other.q.name for other in self.latents if other.q.name in reached)
+        guide = frozenset(other.name for other in self.latents if other.name in reached)
         model = frozenset(node.name for node, kind in self.steps if kind in ("latent", "observed") and reached & {node.name, *node.parents})
         return guide, model
 
     # ---- evaluation
 
+    def worlds(self, batch: Mapping[str, Tensor]) -> tuple[int, ...]:
+        """The leading dimensions of checked data."""
+        shape = batch[self._first].shape
+        return tuple(shape[: len(shape) - self._inner])
+
     def draw(self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Every node's aligned value, latents drawn from the guide, and what the guide's conditionals were prepared with."""
         found, prepared = dict(values), {}
         for latent in self.latents:
-            name = latent.q.name
+            name = latent.name
             prepared[name] = latent.q.prepare(found)
             found[name] = self.guide.draw(latent.q, prepared[name], worlds, sizes, noise)
         for node in self.completing:
@@ -122,11 +137,26 @@ class Pairing:
 
     def log_weights(self, found: Mapping[str, Tensor], prepared: Mapping[str, Any]) -> Tensor:
         """log p(x, z) - log q(z | x) of each world of a draw."""
-        total: Any = 0
-        for latent in self.latents:
-            name = latent.q.name
-            total = total - self.guide.per_world(latent.q.conditional.log_density(found[name], prepared[name]))
-        for node, kind in self.steps:
-            if kind in ("observed", "latent"):
-                total = total + self.model.per_world(node.conditional.log_density(found[node.name], node.prepare(found)))
-        return total
+        per_world = PerWorld()
+        guide = added(self.guide_term(latent, found, prepared, per_world) for latent in self.latents)
+        return guide - added(self.model_term(node, found, per_world) for node in (*self.seen, *(latent.p for latent in self.latents)))
+
+    def model_term(self, node: Node, found: Mapping[str, Tensor], reduce: Reduction) -> Tensor:
+        """-log p of a node given its parents."""
+        value = found[node.name]
+        return reduce(node, node.conditional.surprisals(value, node.prepare(found)), value)
+
+    def guide_term(self, latent: Latent, found: Mapping[str, Tensor], prepared: Mapping[str, Any], reduce: Reduction) -> Tensor:
+        """-log q of a latent given its parents in the guide."""
+        value = found[latent.name]
+        return reduce(latent.q, latent.q.conditional.surprisals(value, prepared[latent.name]), value)
+
+    def divergence(
+        self, latent: Latent, found: Mapping[str, Tensor], prepared: Mapping[str, Any], reduce: Reduction, closed_form: bool = True,
+    ) -> tuple[Tensor, bool]:
+        """KL(q || p) of a latent given what was drawn before it, and whether it is in closed form; else log q - log p of the draw."""
+        if latent.closed and closed_form:
+            term = latent.q.conditional.divergences(prepared[latent.name], latent.p.conditional, latent.p.prepare(found))
+            if term is not None:
+                return reduce(latent.p, term, found[latent.name]), True
+        return self.model_term(latent.p, found, reduce) - self.guide_term(latent, found, prepared, reduce), False

@@ -19,13 +19,14 @@ class Conditional(nn.Module):
 
     `conditional(*parents)` is a Pyro distribution whose `batch_shape` broadcasts the parents' leading dimensions and whose
     `event_shape` is the variable's. The direct path calls, in this order, `prepare(*parents)` once, then any of `draw`,
-    `log_density` and `divergence` on what it returned.
+    `log_density`, `surprisals` and `divergences` on what it returned.
 
     To add a kind: one file here, a subclass that says what it can do (`finite`, `density`, `reparameterized`) and writes
-    `prepare`, `draw`, `log_density` and `forward`; the base class has received and checked the parents already.
+    `prepare`, `draw`, `surprisals` and `forward`; the base class has received and checked the parents already.
     """
 
     density: str | None = "exact"                   # "exact", "bound", or None for one that only samples
+    elements: int = 0                               # trailing event dimensions whose elements are independent given the parents
 
     def __init__(self, name: str, variable: Variable, ports: Sequence[Port]):
         super().__init__()
@@ -60,8 +61,13 @@ class Conditional(nn.Module):
 
     def log_density(self, value: Tensor, prepared: Any) -> Tensor:
         """log p(value | parents), `(*batch)`."""
+        surprisals = self.surprisals(value, prepared)
+        return -surprisals.sum(tuple(range(-self.elements, 0))) if self.elements else -surprisals
+
+    def surprisals(self, value: Tensor, prepared: Any) -> Tensor:
+        """-log p(value | parents) of each independent element, `(*batch, *elements)`."""
         raise NotImplementedError
 
-    def divergence(self, prepared: Any, other: Conditional, other_prepared: Any) -> Tensor | None:
-        """KL(self || other) in closed form, `(*batch)`, or None where there is none."""
+    def divergences(self, prepared: Any, other: Conditional, other_prepared: Any) -> Tensor | None:
+        """KL(self || other) of each independent element, in closed form; it broadcasts to `(*batch, *elements)`. None where there is none."""
         return None

@@ -39,11 +39,12 @@ class Parametric(Conditional):
         super().__init__(name, variable, ports)
         self.forms = variable.family.forms_of(variable.signature)
         self.event = variable.shape
-        self.summed = tuple(range(-(len(self.event) - self.forms.event_dim), 0))
+        self.elements = len(self.event) - self.forms.event_dim
         self.plates, self.all_plates = tuple(plates), all_plates
         self.register_buffer("anchor", torch.empty(0), persistent=False)
         self._predicted_at = tuple(i for i, port in enumerate(self.ports) if port.name in variable.parents)
         self._predicted = [self.ports[i] for i in self._predicted_at]
+        self._all_predict = len(self._predicted) == len(self.ports)
         self.computed: tuple[str, ...] = ()
         self.predictor: nn.Module | None = None
         self.unconstrained = nn.ParameterDict()
@@ -51,10 +52,15 @@ class Parametric(Conditional):
         self._bind()
 
     def _bind(self) -> None:
+        """What a step calls, found once: attributes of a module cost more than the arithmetic of a small net."""
         self._sources = tuple(self._source(parameter) for parameter in self.variable.signature)
+        self._logarithms = tuple(self._logarithm(parameter) for parameter in self.forms.logarithms)
+        self._predict = None if self.predictor is None else self.predictor.forward
+        numbers = [self._number(parameter) for parameter in self.variable.signature]
+        self._fixed = None if None in numbers else (*numbers, *[logarithm((), numbers) for logarithm in self._logarithms])
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key != "_sources"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_sources", "_logarithms", "_predict", "_fixed")}
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
@@ -141,13 +147,24 @@ class Parametric(Conditional):
             position = self.computed.index(parameter)
             constrain = None if isinstance(self.predictor, Function) else _constrain(self._constraint(parameter))
             return (lambda computed, parents: computed[position]) if constrain is None else (lambda computed, parents: constrain(computed[position]))
-        constrain = _constrain(self._constraint(parameter)) or (lambda value: value)
-        return lambda computed, parents: constrain(self.unconstrained[parameter])
+        constrain, learned = _constrain(self._constraint(parameter)), self.unconstrained._parameters
+        return (lambda computed, parents: learned[parameter]) if constrain is None else (lambda computed, parents: constrain(learned[parameter]))
+
+    def _logarithm(self, parameter: str) -> Callable[[list, list], Any]:
+        """A function from (what the predictors computed, the parameters) to a parameter's logarithm, which exp was taken of where it is learned."""
+        exponential = _constrain(self._constraint(parameter)) is torch.exp
+        if exponential and parameter in self.unconstrained:
+            learned = self.unconstrained._parameters
+            return lambda computed, parameters: learned[parameter]
+        if exponential and parameter in self.computed and not isinstance(self.predictor, Function):
+            position = self.computed.index(parameter)
+            return lambda computed, parameters: computed[position]
+        place = self.variable.signature.index(parameter)
+        return lambda computed, parameters: _log(parameters[place])
 
     def _constant(self, parameter: str, given: Constant) -> Callable:
-        shape, array = self.variable.parameter_shape(parameter), given.array
-        if array.ndim == 0 and shape == self.event and not self.forms.event_dim:
-            number = float(array)
+        shape, array, number = self.variable.parameter_shape(parameter), given.array, self._number(parameter)
+        if number is not None:
             return lambda computed, parents: number
         rows = self._configurations
         if rows is not None and array.shape == (*rows.sizes, *shape):
@@ -160,6 +177,12 @@ class Parametric(Conditional):
             array = numpy.broadcast_to(array, shape)
         key = self._hold(parameter, array)
         return lambda computed, parents: self._buffers[key]
+
+    def _number(self, parameter: str) -> float | None:
+        """A parameter that is one fixed number for all elements."""
+        given = self.variable.fixed.get(parameter)
+        elementwise = self.variable.parameter_shape(parameter) == self.event and not self.forms.event_dim
+        return float(given.array) if elementwise and isinstance(given, Constant) and given.array.ndim == 0 else None
 
     def _aligned(self, sizes: Sequence[int]) -> list[int]:
         aligned = [1] * self.all_plates
@@ -199,9 +222,14 @@ class Parametric(Conditional):
     # ---- the direct path
 
     def prepare(self, *parents: Tensor) -> tuple:
-        """The parameters, in the order of the signature; fixed scalars stay plain numbers."""
-        computed = () if self.predictor is None else self.predictor(*(parents[i] for i in self._predicted_at))
-        return tuple([source(computed, parents) for source in self._sources])
+        """The parameters, in the order of the signature, then the logarithms that the formulas want; fixed scalars stay plain numbers."""
+        if self._fixed is not None:
+            return self._fixed
+        computed = ()
+        if self._predict is not None:
+            computed = self._predict(*parents) if self._all_predict else self._predict(*[parents[i] for i in self._predicted_at])
+        parameters = [source(computed, parents) for source in self._sources]
+        return (*parameters, *[logarithm(computed, parameters) for logarithm in self._logarithms])
 
     def parameters_of(self, *parents: Tensor) -> Mapping[str, Tensor]:
         """The distribution's parameters as tensors, by name."""
@@ -211,7 +239,7 @@ class Parametric(Conditional):
         return value if isinstance(value, Tensor) else self.anchor.new_tensor(value)
 
     def draw(self, batch: Sequence[int], prepared: tuple, noise: Noise) -> Tensor:
-        return self.forms.sample((*batch, *self.event), prepared, self.anchor, noise)
+        return self.forms.sample((*batch, *self.event), prepared, self._buffers["anchor"], noise)
 
     def value(self, prepared: tuple) -> Tensor:
         """The value of a deterministic node."""
@@ -219,28 +247,19 @@ class Parametric(Conditional):
         found = found.expand(torch.broadcast_shapes(found.shape, self.event))
         return found.long() if self.variable.space.integer else found
 
-    def log_density(self, value: Tensor, prepared: tuple) -> Tensor:
-        return self._over_event(self.forms.log_prob(value, prepared))
+    def surprisals(self, value: Tensor, prepared: tuple) -> Tensor:
+        return self.forms.surprisal(value, prepared)
 
-    def divergence(self, prepared: tuple, other: Conditional, other_prepared: Any) -> Tensor | None:
-        if not isinstance(other, Parametric) or other.event != self.event:
+    def divergences(self, prepared: tuple, other: Conditional, other_prepared: Any) -> Tensor | None:
+        if not isinstance(other, Parametric) or other.event != self.event or other.elements != self.elements:
             return None
-        term = self.forms.kl(prepared, other.forms, other_prepared, self.anchor)
-        return None if term is None else self._over_event(term)
-
-    def _over_event(self, term: Tensor) -> Tensor:
-        if not self.summed:
-            return term
-        elements = self.event[: len(self.summed)]
-        if term.shape[-len(elements):] != elements:
-            term = term.expand(torch.broadcast_shapes(term.shape, elements))
-        return term.sum(self.summed)
+        return self.forms.kl(prepared, other.forms, other_prepared, self._buffers["anchor"])
 
     # ---- the Pyro program
 
     def forward(self, *parents: Tensor, validate_args: bool | None = None) -> dist.TorchDistribution:
         built = self.forms.distribution(**self.parameters_of(*parents), validate_args=validate_args)
-        elements = self.event[: len(self.summed)]
+        elements = self.event[: self.elements]
         batch = torch.broadcast_shapes(built.batch_shape, elements)
         if batch != built.batch_shape:
             built = built.expand(batch)
@@ -258,6 +277,10 @@ class Parametric(Conditional):
 def _sizes(signature: tuple) -> str:
     inputs, outputs = signature
     return f"{' + '.join(map(str, inputs))} -> {' + '.join(map(str, outputs))}"
+
+
+def _log(value: Tensor | float) -> Tensor | float:
+    return value.log() if isinstance(value, Tensor) else math.log(value)
 
 
 def _constrain(constraint: constraints.Constraint) -> Callable[[Tensor], Tensor] | None:

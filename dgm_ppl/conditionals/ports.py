@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -45,6 +46,17 @@ class Port:
         """The event after encoding."""
         return (*self.sizes, *self.space.encoded_shape(self.event))
 
+    @cached_property
+    def encoded_rank(self) -> int:
+        """The number of dimensions of the encoded event."""
+        return len(self.encoded_shape)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a flat network reads values just as they are."""
+        example = torch.zeros(1)
+        return self.encoded_rank == 1 and not self.space.integer and self.space.encode(example) is example
+
     @property
     def is_configuration(self) -> bool:
         """Whether the parent indexes a table: one finite value a batch entry."""
@@ -64,15 +76,15 @@ class Port:
 
     def encode(self, value: Tensor, like: Tensor) -> Tensor:
         """The value as a network reads it, in the event's own shape."""
-        return self.space.encode(value).to(like.dtype)
+        encoded = self.space.encode(value)
+        return encoded if encoded.dtype is like.dtype else encoded.to(like.dtype)
 
     def encode_flat(self, value: Tensor, like: Tensor) -> Tensor:
         """The value as a network reads it, `(*batch, features)`."""
         encoded = self.encode(value, like)
-        rank = len(self.encoded_shape)
-        if rank == 1:
+        if self.encoded_rank == 1:
             return encoded
-        return encoded.unsqueeze(-1) if rank == 0 else encoded.flatten(-rank)
+        return encoded.flatten(-self.encoded_rank) if self.encoded_rank else encoded.unsqueeze(-1)
 
 
 def broadcast_batch(values: Sequence[Tensor], ranks: Sequence[int]) -> list[Tensor]:

@@ -53,7 +53,7 @@ class Table(nn.Module):
     def forward(self, *parents: Tensor) -> list[Tensor]:
         row = self.configurations(*parents)
         return [functional.embedding(row, rows.flatten(1)).unflatten(-1, shape) if shape else rows[row]
-                for rows, shape in zip(self.rows.values(), self.shapes)]
+                for rows, shape in zip(self.rows._parameters.values(), self.shapes)]
 
 
 class Linear(nn.Module):
@@ -63,7 +63,8 @@ class Linear(nn.Module):
         super().__init__()
         self.ports, self.configurations, self.shapes = tuple(ports), configurations, tuple(map(tuple, shapes))
         self.inputs = tuple(i for i in range(len(ports)) if configurations is None or i not in configurations.selected)
-        features, outputs = sum(ports[i].features for i in self.inputs), sum(map(math.prod, shapes))
+        self.sizes = [math.prod(shape) for shape in self.shapes]
+        features, outputs = sum(ports[i].features for i in self.inputs), sum(self.sizes)
         if configurations is None:
             self.predictor = nn.Linear(features, outputs)
         else:
@@ -75,10 +76,10 @@ class Linear(nn.Module):
         like = next(self.parameters())
         features = joined([self.ports[i] for i in self.inputs], [parents[i] for i in self.inputs], like)
         if self.configurations is None:
-            return split(self.predictor(features), self.shapes)
+            return split(self.predictor(features), self.sizes, self.shapes)
         row = self.configurations(*parents)
         product = (self.weight[row] @ features.unsqueeze(-1)).squeeze(-1)
-        return split(product + self.bias[row], self.shapes)
+        return split(product + self.bias[row], self.sizes, self.shapes)
 
 
 class Network(nn.Module):
@@ -91,20 +92,28 @@ class Network(nn.Module):
     def __init__(self, network: nn.Module, ports: Sequence[Port], shapes: Shapes, *, flat: bool, batched: bool):
         super().__init__()
         self.network, self.ports, self.shapes = network, tuple(ports), tuple(map(tuple, shapes))
+        self.sizes = [math.prod(shape) for shape in self.shapes]
         self.flat, self.batched = flat, batched
+        self.plain = flat and batched and len(self.ports) == 1 and self.ports[0].is_plain
         self.register_buffer("anchor", torch.empty(0), persistent=False)
 
     def forward(self, *parents: Tensor) -> list[Tensor]:
+        network, anchor = self._modules["network"], self._buffers["anchor"]
+        if self.plain:
+            return self._parameters_in(network(parents[0]))
         if self.flat:
-            features = joined(self.ports, parents, self.anchor)
+            features = joined(self.ports, parents, anchor)
             if self.batched or features.ndim == 2:
-                return split(self.network(features), self.shapes)
-            return split(self._one_batch([features], features.shape[:-1]), self.shapes)
-        ranks = [len(port.encoded_shape) for port in self.ports]
-        encoded = broadcast_batch([port.encode(value, self.anchor) for port, value in zip(self.ports, parents)], ranks)
+                return self._parameters_in(network(features))
+            return self._parameters_in(self._one_batch([features], features.shape[:-1]))
+        ranks = [port.encoded_rank for port in self.ports]
+        encoded = broadcast_batch([port.encode(value, anchor) for port, value in zip(self.ports, parents)], ranks)
         if self.batched:
-            return split(self.network(*encoded), self.shapes)
-        return split(self._one_batch(encoded, encoded[0].shape[: encoded[0].ndim - ranks[0]]), self.shapes)
+            return self._parameters_in(network(*encoded))
+        return self._parameters_in(self._one_batch(encoded, encoded[0].shape[: encoded[0].ndim - ranks[0]]))
+
+    def _parameters_in(self, output: Tensor) -> Sequence[Tensor]:
+        return split(output, self.sizes, self.shapes)
 
     def _one_batch(self, values: list[Tensor], batch: torch.Size) -> Tensor:
         output = self.network(*(value.reshape(-1, *value.shape[len(batch):]) for value in values))
@@ -136,21 +145,17 @@ class Function(nn.Module):
 
 def joined(ports: Sequence[Port], parents: Sequence[Tensor], like: Tensor) -> Tensor:
     """The encoded parents in one vector, `(*batch, features)`."""
+    if len(ports) == 1:
+        return ports[0].encode_flat(parents[0], like)
     encoded = [port.encode_flat(value, like) for port, value in zip(ports, parents)]
-    if len(encoded) == 1:
-        return encoded[0]
     return torch.cat(broadcast_batch(encoded, [1] * len(encoded)), -1)
 
 
-def split(output: Tensor, shapes: Shapes) -> list[Tensor]:
-    """A network's output `(*batch, numbers)` or `(n, *image)` cut into parameters `(*batch, *shape)`."""
-    if len(shapes) == 1:
-        return [_shaped(output, shapes[0])]
-    pieces = output.split([math.prod(shape) for shape in shapes], -1)
-    return [_shaped(piece, shape) for piece, shape in zip(pieces, shapes)]
+def split(output: Tensor, sizes: Sequence[int], shapes: Shapes) -> Sequence[Tensor]:
+    """A network's output `(*batch, numbers)` or `(n, *image)` cut into parameters `(*batch, *shape)` of `sizes` numbers."""
+    pieces = (output,) if len(sizes) == 1 else torch.split_with_sizes(output, sizes, -1)
+    return [piece if len(shape) == 1 else _shaped(piece, shape) for piece, shape in zip(pieces, shapes)]
 
 
 def _shaped(piece: Tensor, shape: tuple[int, ...]) -> Tensor:
-    if len(shape) == 1:
-        return piece
     return piece.unflatten(-1, shape) if shape else piece.squeeze(-1)

@@ -10,16 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 from torch.nn import functional
 
-__all__ = ["BernoulliLogits", "BernoulliProbs", "CategoricalLogits", "Forms", "LogNormalForms", "Noise", "NormalForms", "OneProcess", "log", "noise"]
+__all__ = ["BernoulliLogits", "BernoulliProbs", "CategoricalLogits", "Forms", "LogNormalForms", "Noise", "NormalForms", "OneProcess", "noise"]
 
 Params = Sequence[Any]
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
 class Noise:
@@ -54,7 +55,8 @@ class ShardedNoise(Noise):
 class Forms:
     """The formulas of one parameterization, through the distribution's methods unless a subclass knows better.
 
-    `log_prob` is per element of the family's own event; `kl` is the divergence of two members per element, or None.
+    `surprisal` is -log p, per element of the family's own event; `kl` is the divergence of two members per element, or None.
+    `params` are those of the signature, then the logarithms of those in `logarithms`, which are often known without a `log`.
     """
 
     distribution: Callable
@@ -62,14 +64,18 @@ class Forms:
     event_dim: int = 0
     reparameterized: bool = True
 
-    functional = False
+    functional: ClassVar[bool] = False
+    logarithms: ClassVar[tuple[str, ...]] = ()
 
     def build(self, params: Params, like: Tensor) -> torch.distributions.Distribution:
         placed = {name: value if isinstance(value, Tensor) else like.new_tensor(value, dtype=_float(like)) for name, value in zip(self.signature, params)}
         return self.distribution(**placed, validate_args=False)
 
+    def surprisal(self, value: Tensor, params: Params) -> Tensor:
+        return -self.build(params, value).log_prob(value)
+
     def log_prob(self, value: Tensor, params: Params) -> Tensor:
-        return self.build(params, value).log_prob(value)
+        return -self.surprisal(value, params)
 
     def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
         built = self.build(params, like)
@@ -87,66 +93,57 @@ def _float(like: Tensor) -> torch.dtype:
     return like.dtype if like.is_floating_point() else torch.get_default_dtype()
 
 
-def log(value: Tensor | float) -> Tensor | float:
-    """The logarithm of a tensor or of a plain number."""
-    return value.log() if isinstance(value, Tensor) else math.log(value)
-
-
 class NormalForms(Forms):
-    """N(x; loc, scale): -(x - loc)^2 / (2 scale^2) - log scale - log(2 pi) / 2."""
+    """N(x; loc, scale): -log p = z^2 / 2 + log scale + log(2 pi) / 2 with z = (x - loc) / scale."""
 
     functional = True
+    logarithms = ("scale",)
 
-    def log_prob(self, value: Tensor, params: Params) -> Tensor:
-        loc, scale = params
+    def surprisal(self, value: Tensor, params: Params) -> Tensor:
+        loc, scale, log_scale = params
         z = value if _is(loc, 0) else value - loc
         z = z if _is(scale, 1) else z / scale
-        constant = 0.5 * math.log(2 * math.pi)
-        if isinstance(scale, Tensor):
-            return -0.5 * z.square() - (scale.log() + constant)
-        return -0.5 * z.square() - (math.log(scale) + constant)
+        return 0.5 * (z * z) + (log_scale + HALF_LOG_TWO_PI)
 
     def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
-        loc, scale = params
-        drawn = noise.normal(shape, like)
-        return loc + drawn * scale
+        loc, scale, _ = params
+        return loc + noise.normal(shape, like) * scale
 
     def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
         if type(other) is not type(self):
             return super().kl(q, other, p, like)
-        (loc, scale), (other_loc, other_scale) = q, p
+        (loc, scale, log_scale), (other_loc, other_scale, other_log_scale) = q, p
         if not isinstance(loc, Tensor) and not isinstance(scale, Tensor):
             return super().kl(q, other, p, like)
-        difference = loc if _is(other_loc, 0) else loc - other_loc
-        if _is(other_scale, 1):
-            return 0.5 * (difference * difference + scale * scale - 1) - log(scale)
-        ratio = scale / other_scale
-        return 0.5 * ((difference / other_scale) ** 2 + ratio * ratio - 1) - log(ratio)
+        z = loc if _is(other_loc, 0) else loc - other_loc
+        if not _is(other_scale, 1):
+            z, scale, log_scale = z / other_scale, scale / other_scale, log_scale - other_log_scale
+        return 0.5 * (z * z + scale * scale - 1) - log_scale
 
 
 class LogNormalForms(NormalForms):
-    """log x is normal: the density of log x less log x; the divergence is the one of the logarithms."""
+    """log x is normal: -log p(x) is that of log x plus log x; the divergence is the one of the logarithms."""
 
-    def log_prob(self, value: Tensor, params: Params) -> Tensor:
+    def surprisal(self, value: Tensor, params: Params) -> Tensor:
         logarithm = value.log()
-        return super().log_prob(logarithm, params) - logarithm
+        return super().surprisal(logarithm, params) + logarithm
 
     def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
         return super().sample(shape, params, like, noise).exp()
 
 
 class BernoulliLogits(Forms):
-    """x log sigmoid(l) + (1 - x) log sigmoid(-l)."""
+    """-log p(x) = -x log sigmoid(l) - (1 - x) log sigmoid(-l)."""
 
     functional = True
 
-    def log_prob(self, value: Tensor, params: Params) -> Tensor:
+    def surprisal(self, value: Tensor, params: Params) -> Tensor:
         (logits,) = params
         if not isinstance(logits, Tensor):
             logits = value.new_tensor(logits)
         if logits.shape != value.shape:
             logits, value = torch.broadcast_tensors(logits, value)
-        return -functional.binary_cross_entropy_with_logits(logits, value, reduction="none")
+        return functional.binary_cross_entropy_with_logits(logits, value, reduction="none")
 
     def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
         if type(other) is not type(self) or not isinstance(q[0], Tensor) or not isinstance(p[0], Tensor):
@@ -156,30 +153,30 @@ class BernoulliLogits(Forms):
 
 
 class BernoulliProbs(Forms):
-    """x log p + (1 - x) log(1 - p), exact where p is 0 or 1."""
+    """-log p(x) = -x log p - (1 - x) log(1 - p), exact where p is 0 or 1."""
 
     functional = True
 
-    def log_prob(self, value: Tensor, params: Params) -> Tensor:
+    def surprisal(self, value: Tensor, params: Params) -> Tensor:
         (probs,) = params
         if not isinstance(probs, Tensor):
             probs = value.new_tensor(probs)
-        return torch.special.xlogy(value, probs) + torch.special.xlog1py(1 - value, -probs)
+        return -torch.special.xlogy(value, probs) - torch.special.xlog1py(1 - value, -probs)
 
 
 class CategoricalLogits(Forms):
-    """The x-th entry of log softmax(l)."""
+    """log p(x) is the x-th entry of log softmax(l)."""
 
     functional = True
 
-    def log_prob(self, value: Tensor, params: Params) -> Tensor:
+    def surprisal(self, value: Tensor, params: Params) -> Tensor:
         (logits,) = params
         if logits.ndim == 2 and value.shape == logits.shape[:1]:
-            return -functional.cross_entropy(logits, value.long(), reduction="none")
+            return functional.cross_entropy(logits, value.long(), reduction="none")
         normalised = logits.log_softmax(-1)
         shape = torch.broadcast_shapes(value.shape, logits.shape[:-1])
         index = value.long().expand(shape).unsqueeze(-1)
-        return normalised.expand(*shape, logits.shape[-1]).gather(-1, index).squeeze(-1)
+        return -normalised.expand(*shape, logits.shape[-1]).gather(-1, index).squeeze(-1)
 
     def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
         if type(other) is not type(self):

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..compile import Model
 from ..compile.pairing import Pairing, check_guide
+from ..compile.reduction import PerWorld, Reduction, Total, added
 from ..families import Noise, ShardedNoise, noise
 from ..formats.declaration import describe
 from ..graph import GraphError
 from .base import Objective
 
 __all__ = ["ELBO", "IWAE"]
+
+
+class Drawn(NamedTuple):
+    """A draw from the guide: every node's value, what the guide's conditionals were prepared with, and the worlds, particles first."""
+
+    pairing: Pairing
+    found: dict[str, Tensor]
+    prepared: dict[str, Any]
+    rows: tuple[int, ...]
 
 
 class Bound(Objective):
@@ -55,13 +65,15 @@ class Bound(Objective):
     def shard(self, offset: int, total: int) -> None:
         self.noise = ShardedNoise(offset, total, axis=1 if self.particles > 1 else 0)
 
-    def _drawn(self, batch: Mapping[str, Tensor]) -> tuple[Pairing, dict[str, Tensor], dict[str, Any]]:
+    def forward(self, batch: Mapping[str, Tensor], player: int = 0) -> Tensor:
+        return self._mean_loss(batch)
+
+    def _drawn(self, batch: Mapping[str, Tensor]) -> Drawn:
         pairing, layout = self.pairing(batch), self.model.layout
-        worlds = layout.worlds(batch)
+        worlds = pairing.worlds(batch)
         rows = (self.particles, *worlds) if self.particles > 1 else worlds
         sizes = layout.sizes(batch) if layout.rank else {}
-        found, prepared = pairing.draw(layout.align_all(batch), rows, sizes, self.noise)
-        return pairing, found, prepared
+        return Drawn(pairing, *pairing.draw(layout.align_all(batch), rows, sizes, self.noise), rows)
 
     def declaration(self) -> dict:
         return {
@@ -104,50 +116,55 @@ class ELBO(Bound):
             self.weight.fill_(self.kl_weight(step))
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
-        return -self._elbo(batch, self.weight if self.weighted else None)
+        drawn = self._drawn(batch)
+        return self._over_particles(self._scored(drawn) if self._takes_scores(drawn) else self._sum(drawn, PerWorld(), self._weight), drawn.rows)
 
     def score(self, batch: Mapping[str, Tensor]) -> Tensor:
         with torch.no_grad():
-            return self._elbo(batch, None)
+            drawn = self._drawn(batch)
+            return -self._over_particles(self._sum(drawn, PerWorld(), None), drawn.rows)
 
-    def _elbo(self, batch: Mapping[str, Tensor], weight: Tensor | None) -> Tensor:
-        pairing, found, prepared_q = self._drawn(batch)
-        likelihood, divergences, log_q = {}, {}, {}
-        latents = {latent.q.name: latent for latent in pairing.latents}
-        for node, kind in pairing.steps:
-            if kind == "observed":
-                term = self.model.per_world(node.conditional.log_density(found[node.name], node.prepare(found)))
-                likelihood[node.name] = term
-            elif kind == "latent":
-                latent, name = latents[node.name], node.name
-                prepared_p, term = node.prepare(found), None
-                if latent.closed and self.closed_form:
-                    term = latent.q.conditional.divergence(prepared_q[name], node.conditional, prepared_p)
-                if term is None or latent in pairing.score:
-                    log_q[name] = latent.q.conditional.log_density(found[name], prepared_q[name])
-                if term is None:
-                    term = log_q[name] - node.conditional.log_density(found[name], prepared_p)
-                    divergences[name] = self.model.per_world(term), True
-                else:
-                    divergences[name] = self.model.per_world(term), False
-        total = sum(likelihood.values())
-        for term, _ in divergences.values():
-            total = total - (term if weight is None else weight * term)
-        if pairing.score and torch.is_grad_enabled():
-            total = self._with_scores(pairing, total, likelihood, divergences, log_q, weight)
-        return total.mean(0) if self.particles > 1 else total
+    def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        drawn = self._drawn(batch)
+        if self._takes_scores(drawn):
+            return self._scored(drawn).expand(drawn.rows).mean()
+        total = Total(drawn.rows)
+        return self._sum(drawn, total, self._weight) / total.count
 
-    def _with_scores(self, pairing: Pairing, total: Tensor, likelihood: dict, divergences: dict, log_q: dict, weight: Tensor | None) -> Tensor:
-        """Adds score-function terms that change the gradient and not the value."""
-        for latent in pairing.score:
-            in_q, in_p = pairing.downstream(latent)
-            cost = sum(term for name, term in likelihood.items() if name in in_p)
-            for name, (term, sampled) in divergences.items():
-                concerned = (name in in_q or name in in_p) and (sampled or name != latent.q.name)
-                cost = cost - ((1 if weight is None else weight) * term if concerned else 0)
+    @property
+    def _weight(self) -> Tensor | None:
+        return self.weight if self.weighted else None
+
+    def _over_particles(self, losses: Tensor, rows: Sequence[int]) -> Tensor:
+        losses = losses.expand(rows)
+        return losses.mean(0) if self.particles > 1 else losses
+
+    def _sum(self, drawn: Drawn, reduce: Reduction, weight: Tensor | None) -> Tensor:
+        """-log p of what is observed and the divergences of the latents, added up."""
+        pairing, found, prepared, _ = drawn
+        divergences = added([pairing.divergence(latent, found, prepared, reduce, self.closed_form)[0] for latent in pairing.latents])
+        observed = added([pairing.model_term(node, found, reduce) for node in pairing.seen])
+        return observed + (divergences if weight is None else weight * divergences)
+
+    # ---- the score function
+
+    def _takes_scores(self, drawn: Drawn) -> bool:
+        return bool(drawn.pairing.score) and torch.is_grad_enabled()
+
+    def _scored(self, drawn: Drawn) -> Tensor:
+        """The loss of each world, with score-function terms that change the gradient and not the value."""
+        pairing, found, prepared, _ = drawn
+        per_world, weight = PerWorld(), 1 if self._weight is None else self._weight
+        observed = {node.name: pairing.model_term(node, found, per_world) for node in pairing.seen}
+        latent = {each.name: pairing.divergence(each, found, prepared, per_world, self.closed_form) for each in pairing.latents}
+        total = added(observed.values()) + weight * added(term for term, _ in latent.values())
+        for each, in_q, in_p in pairing.score:
+            cost = sum(term for name, term in observed.items() if name in in_p)
+            for name, (term, closed) in latent.items():
+                if (name in in_q or name in in_p) and not (closed and name == each.name):
+                    cost = cost + weight * term
             cost = torch.as_tensor(cost, device=total.device).detach()
-            score = self.guide.per_world(log_q[latent.q.name])
-            surrogate = score * (cost - self._baseline(latent.q.name, cost))
+            surrogate = -pairing.guide_term(each, found, prepared, per_world) * (cost - self._baseline(each.name, cost))
             total = total + (surrogate - surrogate.detach())
         return total
 
@@ -188,7 +205,7 @@ class IWAE(Bound):
 
     def log_weights(self, batch: Mapping[str, Tensor]) -> Tensor:
         """log p(x, z) - log q(z | x) of every particle, `(particles, *worlds)` (no particle dimension for one)."""
-        pairing, found, prepared = self._drawn(batch)
+        pairing, found, prepared, _ = self._drawn(batch)
         return pairing.log_weights(found, prepared)
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:

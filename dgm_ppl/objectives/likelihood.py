@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..compile import Model
+from ..compile.reduction import PerWorld, Total, added
 from ..formats.declaration import describe
 from ..graph import GraphError
 from .base import Objective
@@ -39,9 +40,17 @@ class MaximumLikelihood(Objective):
                 )
         return values
 
+    def forward(self, batch: Mapping[str, Tensor], player: int = 0) -> Tensor:
+        return self._mean_loss(batch)
+
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
-        terms = self.model.log_densities(self.model.layout.align_all(batch))
-        return -sum(terms.values())
+        terms = self.model.surprisals(self.model.layout.align_all(batch), PerWorld())
+        return added(terms.values())
+
+    def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        layout = self.model.layout
+        total = Total(layout.worlds(batch))
+        return added(self.model.surprisals(layout.align_all(batch), total).values()) / total.count
 
     def declaration(self) -> dict:
         return {"objective": "MaximumLikelihood", "model": describe(self.model.net)}
