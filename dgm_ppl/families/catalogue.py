@@ -15,7 +15,7 @@ from .expressions import Constant
 from .family import CATALOGUE, Family, Parameter, family
 from .forms import BernoulliLogits, BernoulliProbs, CategoricalLogits, Forms, LogNormalForms, NormalForms
 from .spaces import Circle, Counts, Finite, Interval, Real, Space
-from .variable import Variable
+from .variable import Variable, whole
 
 __all__ = [
     "Bernoulli", "Beta", "Binomial", "Categorical", "Cauchy", "Delta", "Dirichlet", "Exponential", "Gamma", "Gumbel", "HalfCauchy",
@@ -42,10 +42,10 @@ def _categorical(*, logits: Tensor | None = None, probs: Tensor | None = None, v
 
 
 class CategoricalProbs(CategoricalLogits):
-    """The x-th entry of log p."""
+    """log p(x) is the x-th entry of log p."""
 
-    def log_prob(self, value: Tensor, params: Any) -> Tensor:
-        return super().log_prob(value, (params[0].log(),))
+    def surprisal(self, value: Tensor, params: Any) -> Tensor:
+        return super().surprisal(value, (params[0].log(),))
 
     def kl(self, q: Any, other: Forms, p: Any, like: Tensor) -> None:
         return None
@@ -98,10 +98,10 @@ def _up_to(variable: Variable) -> Space:
 class LowRank(Family):
     """A family whose covariance has a factor of `rank` columns."""
 
-    def __call__(self, *shape: Any, rank: int, **parameters: Any) -> Variable:
-        if isinstance(rank, bool) or not isinstance(rank, int) or rank < 1:
+    def __call__(self, *shape: Any, rank: int | None = None, **parameters: Any) -> Variable:
+        if (whole(rank) or 0) < 1:
             raise GraphError(f"{self.name}: expected a positive whole number for rank; got {rank!r}; try rank=2")
-        return replace(super().__call__(*shape, **parameters), size=rank)
+        return replace(super().__call__(*shape, **parameters), size=whole(rank))
 
 
 class FullRank(Family):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from ..graph import GraphError
+from ..graph import GraphError, did_you_mean
 
 __all__ = ["Constant", "Expression", "Free", "Operation", "Ref", "as_expression", "exp", "free", "log", "matmul", "refs", "sigmoid", "softplus"]
 
@@ -91,7 +91,10 @@ class Constant(Expression):
         return isinstance(other, Constant) and self.shape == other.shape and bool((self.array == other.array).all())
 
     def __hash__(self) -> int:
-        return hash((self.shape, self.array.tobytes()))
+        return hash((self.shape, (self.array + 0.0).tobytes()))             # 1 equals 1.0, -0.0 equals 0.0
+
+    def __reduce__(self):
+        return Constant, (self.array,)                                      # an array comes back from a pickle writable
 
     def __repr__(self) -> str:
         if self.array.ndim == 0:
@@ -114,9 +117,9 @@ class Operation(Expression):
         if self.operator == "neg":
             return f"-{_wrapped(self.operands[0], 3)}"
         if self.operator in BINDING:
-            rank = BINDING[self.operator]
+            rank, power = BINDING[self.operator], self.operator == "**"     # powers alone associate to the right
             left, right = self.operands
-            return f"{_wrapped(left, rank)} {self.operator} {_wrapped(right, rank + 1)}"
+            return f"{_wrapped(left, rank + power)} {self.operator} {_wrapped(right, BINDING['neg'] if power else rank + 1)}"
         return f"{self.operator}({', '.join(map(repr, self.operands))})"
 
 
@@ -124,8 +127,14 @@ BINDING = {"+": 1, "-": 1, "*": 2, "/": 2, "@": 2, "neg": 3, "**": 4}
 
 
 def _wrapped(expression: Expression, rank: int) -> str:
-    loose = isinstance(expression, Operation) and BINDING.get(expression.operator, 9) < rank
-    return f"({expression})" if loose else repr(expression)
+    return f"({expression})" if _binding(expression) < rank else repr(expression)
+
+
+def _binding(expression: Expression) -> int:
+    if isinstance(expression, Operation):
+        return BINDING.get(expression.operator, 9)
+    negative = isinstance(expression, Constant) and not expression.shape and expression.array < 0
+    return BINDING["neg"] if negative else 9
 
 
 @dataclass(frozen=True)
@@ -222,12 +231,27 @@ def evaluator(expression: Expression, constants: Callable[[Constant], Callable[[
     return lambda values: _elementwise(function, left(values), right(values))
 
 
+def operation(name: str, operands: Sequence[Expression]) -> Operation:
+    """The operation of that name, as a file holds it.
+
+    Raises:
+        GraphError: an unknown operator, or one that takes another number of operands.
+    """
+    counts = {**dict.fromkeys(UNARY, (1, 1)), **dict.fromkeys((*ELEMENTWISE, "@"), (2, 2)), "[]": (2, math.inf)}
+    if name not in counts:
+        raise GraphError(f"expression: no operator {name!r}{did_you_mean(name, counts)}")
+    least, most = counts[name]
+    if not least <= len(operands) <= most:
+        raise GraphError(f"expression: {name!r} takes {least}{'' if most == least else ' or more'} operands; got {len(operands)}")
+    return Operation(name, tuple(operands))
+
+
 UNARY: Mapping[str, tuple[Callable, Callable]] = {                          # on tensors, on plain numbers
     "neg": (operator.neg, operator.neg),
     "exp": (torch.exp, math.exp),
     "log": (torch.log, math.log),
-    "softplus": (torch.nn.functional.softplus, lambda x: math.log1p(math.exp(x))),
-    "sigmoid": (torch.sigmoid, lambda x: 1 / (1 + math.exp(-x))),
+    "softplus": (torch.nn.functional.softplus, lambda x: max(x, 0) + math.log1p(math.exp(-abs(x)))),
+    "sigmoid": (torch.sigmoid, lambda x: (1 + math.tanh(x / 2)) / 2),
 }
 ELEMENTWISE: Mapping[str, Callable] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow,

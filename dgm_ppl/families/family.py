@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -61,19 +62,20 @@ class Family:
             if not shape:
                 raise GraphError(f"{self.name}: expected the number of states or their labels first; try {self.name}(10)")
             (labels, size), shape = states_of(shape[0], self.name), shape[1:]
+        return self.declare(shape, {name: self._given(name, value) for name, value in parameters.items()}, size=size, labels=labels)
+
+    def declare(
+        self, shape: Sequence[int], parameters: Mapping[str, Constant | Expression | Free], *, size: int | None = None, labels: tuple[str, ...] | None = None,
+    ) -> Variable:
+        """The variable of an event shape and of parameters that are data already."""
         shape = checked_shape(shape, self.name)
         if len(shape) < self.event_dim:
             raise GraphError(f"{self.name}: expected at least {self.event_dim} event dimension; got the shape {shape}; try {self.name}(3)")
-        self.check_names(parameters)
-        given = tuple((name, self._given(name, value)) for name, value in parameters.items())
-        return Variable(self, shape, given, size=size, labels=labels)
-
-    def check_names(self, names: Collection[str]) -> None:
-        """Raises on a parameter that the family lacks, or on two that exclude each other."""
-        for name in names:
+        for name in parameters:
             if name not in self.parameters:
                 raise GraphError(f"{self.name}: no parameter {name!r}{did_you_mean(name, self.parameters)}")
-        self.signature(names)
+        given = tuple((name, parameters[name]) for name in self.signature(parameters) if name in parameters)
+        return Variable(self, shape, given, size=size, labels=labels)
 
     def _given(self, name: str, value: Any) -> Constant | Expression | Free:
         if isinstance(value, str):
@@ -115,7 +117,7 @@ class Family:
         return self
 
     def __reduce__(self):
-        return (_by_name, (self.name,)) if self.name in CATALOGUE else object.__reduce__(self)
+        return (_by_name, (self.name,)) if CATALOGUE.get(self.name) is self else super().__reduce__()
 
 
 CATALOGUE: dict[str, Family] = {}
@@ -167,7 +169,7 @@ def family(
         name=name or distribution.__name__,
         distribution=distribution,
         signatures=ways,
-        parameters=MappingProxyType(parameters),
+        parameters=parameters,
         support=space or space_of(support),
         event_dim=event_dim,
         linear=tuple(linear),
@@ -191,10 +193,18 @@ def _default_shape(distribution: type, name: str, constraint: constraints.Constr
     if own == event_dim:
         return None
     if own < event_dim:
-        return lambda event, variable: event[: len(event) - event_dim + own]
+        return partial(_leading, event_dim - own)
     if own == 2 and event_dim == 1:
-        return lambda event, variable: (*event, event[-1])
+        return _square
     raise GraphError(f"family {distribution.__name__}: the shape of parameter {name!r} is not known; give shapes={{{name!r}: lambda event, variable: ...}}")
+
+
+def _leading(dropped: int, event: tuple[int, ...], variable: Variable) -> tuple[int, ...]:
+    return event[: len(event) - dropped]
+
+
+def _square(event: tuple[int, ...], variable: Variable) -> tuple[int, ...]:
+    return (*event, event[-1])
 
 
 ALTERNATIVES = (("logits", "probs"), ("gate_logits", "gate"), ("scale_tril", "covariance_matrix", "precision_matrix"))

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from ..graph import GraphError
+
 __all__ = ["Circle", "Counts", "Finite", "Interval", "Positive", "Real", "Simplex", "Space", "space_of"]
 
 
@@ -17,7 +19,7 @@ class Space:
     """Where the values of a node live.
 
     A subclass gives `constraint` (what is legal), `cardinality` (the number of states of a finite space, else None) and
-    `encode` (what a network sees); `features` is the factor by which encoding lengthens the event.
+    `encode` (what a network sees), whose event is `encoded_shape`, and `bounds`.
     """
 
     @property
@@ -27,6 +29,11 @@ class Space:
     @property
     def cardinality(self) -> int | None:
         return None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the largest number."""
+        return -math.inf, math.inf
 
     @property
     def integer(self) -> bool:
@@ -46,7 +53,7 @@ class Space:
         return like.new_zeros(shape)
 
     def __str__(self) -> str:
-        return type(self).__name__.lower()
+        return "the real numbers"
 
 
 class Real(Space):
@@ -63,11 +70,18 @@ class Positive(Space):
     def constraint(self) -> constraints.Constraint:
         return constraints.nonnegative if self.closed else constraints.positive
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, math.inf
+
     def encode(self, value: Tensor) -> Tensor:
         return value.clamp_min(torch.finfo(value.dtype).tiny).log()
 
     def example(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         return like.new_ones(shape)
+
+    def __str__(self) -> str:
+        return "the numbers from 0" if self.closed else "the positive numbers"
 
 
 @dataclass(frozen=True)
@@ -77,9 +91,17 @@ class Interval(Space):
     low: float = 0.0
     high: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise GraphError(f"Interval: expected low < high; got low={self.low!r}, high={self.high!r}")
+
     @property
     def constraint(self) -> constraints.Constraint:
         return constraints.interval(self.low, self.high)
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return self.low, self.high
 
     def encode(self, value: Tensor) -> Tensor:
         return (2 * value - (self.low + self.high)) / (self.high - self.low)
@@ -99,11 +121,18 @@ class Circle(Space):
     def constraint(self) -> constraints.Constraint:
         return constraints.interval(-math.pi - 1e-6, math.pi + 1e-6)
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return -math.pi, math.pi
+
     def encoded_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return (*shape, 2)
 
     def encode(self, value: Tensor) -> Tensor:
         return torch.stack([value.cos(), value.sin()], -1)
+
+    def __str__(self) -> str:
+        return "the angles from -pi to pi"
 
 
 @dataclass(frozen=True)
@@ -114,8 +143,15 @@ class Simplex(Space):
     def constraint(self) -> constraints.Constraint:
         return constraints.simplex
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, 1.0
+
     def example(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         return like.new_full(shape, 1 / shape[-1])
+
+    def __str__(self) -> str:
+        return "the simplex: numbers from 0 that sum to one along the last dimension"
 
 
 @dataclass(frozen=True)
@@ -132,8 +168,15 @@ class Counts(Space):
     def cardinality(self) -> int | None:
         return None if self.largest is None else self.largest + 1
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, math.inf if self.largest is None else float(self.largest)
+
     def encode(self, value: Tensor) -> Tensor:
         return value.log1p()
+
+    def __str__(self) -> str:
+        return "the whole numbers from 0" + ("" if self.largest is None else f" to {self.largest}")
 
 
 @dataclass(frozen=True)
@@ -150,6 +193,10 @@ class Finite(Space):
     @property
     def cardinality(self) -> int:
         return self.size
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return 0.0, self.size - 1.0
 
     @property
     def integer(self) -> bool:

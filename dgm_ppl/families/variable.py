@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -51,8 +52,8 @@ class Variable:
             raise GraphError(f"given: a parent is named twice in {parents}")
         if net is not None and fn is not None:
             raise GraphError("given: expected net= or fn=, not both")
-        if isinstance(net, str):
-            raise GraphError(f"given: net is an object such as dgm.MLP(400); got the string {net!r}")
+        if isinstance(net, (str, type)):
+            raise GraphError(f"given: net is an object such as dgm.MLP(400); got {net!r}")
         if fn is not None and not callable(fn):
             raise GraphError(f"given: fn is a function of the parents; got {fn!r}")
         if self.is_given:
@@ -131,19 +132,21 @@ class Variable:
     @property
     def summary(self) -> str:
         """The distribution as it was declared: `Normal(20, loc=0.0, scale=1.0)`."""
-        if self.is_given and self.declared_space not in (None, Real()):
-            parts = [*map(str, self.shape), str(self.declared_space)]
-        else:
-            parts = [*self._states(), *map(str, self.shape), *self._rank()]
-        parts += [f"{name}={value}" for name, value in self.parameters]
-        return f"{self.family_name}({', '.join(parts)})"
+        shape, parameters = [*map(str, self.shape)], [f"{name}={value}" for name, value in self.parameters]
+        if self.is_given:
+            return f"Given({', '.join([*shape, *self._given_space()])})"
+        if self.is_deterministic or self.size is None:
+            return f"{self.family_name}({', '.join([*shape, *parameters])})"
+        parts = [self._states(), *shape] if self.family.sized else [*shape, f"rank={self.size}"]
+        return f"{self.family_name}({', '.join([*parts, *parameters])})"
 
-    def _states(self) -> list[str]:
-        named = self.size is not None and (self.is_given or self.family.sized)
-        return ([repr(list(self.labels)) if self.labels else str(self.size)]) if named else []
+    def _states(self) -> str:
+        return repr(list(self.labels)) if self.labels else str(self.size)
 
-    def _rank(self) -> list[str]:
-        return [f"rank={self.size}"] if self.size is not None and self.family is not None and not self.family.sized else []
+    def _given_space(self) -> list[str]:
+        if self.declared_space in (None, Real()):
+            return []
+        return [f"states={self._states()}" if self.size is not None else f"space={self.declared_space!r}"]
 
     def __deepcopy__(self, memo: dict) -> Variable:
         return self
@@ -162,36 +165,60 @@ class Variable:
 def Given(*shape: int, states: int | Sequence[str] | None = None, space: Space | None = None) -> Variable:
     """An exogenous input: a node without a distribution, whose value must always be given.
 
-    `states` (a number or labels) makes it finite.
+    `states` (a number or labels) makes it finite; `space` says otherwise where values live, the real line by default.
 
-    >>> Given(3)
-    Given(3)
+    >>> Given(3), Given(states=["low", "high"])
+    (Given(3), Given(states=['low', 'high']))
     """
+    if space is not None and (states is not None or not isinstance(space, Space)):
+        raise GraphError(f"Given: expected states= or a space such as dgm.Positive(); got states={states!r}, space={space!r}")
     labels, size = states_of(states, "Given") if states is not None else (None, None)
-    if size is not None:
-        space = Finite(size)
-    return Variable(None, checked_shape(shape, "Given"), size=size, labels=labels, declared_space=space or Real())
+    space = Finite(size) if size is not None else space or Real()
+    return Variable(None, checked_shape(shape, "Given"), size=size, labels=labels, declared_space=space)
 
 
 def states_of(states: int | Sequence[str], place: str) -> tuple[tuple[str, ...] | None, int]:
     """Labels (or None) and number of states."""
-    if isinstance(states, bool) or not isinstance(states, (int, Sequence)) or isinstance(states, str):
-        raise GraphError(f"{place}: expected the number of states or a list of labels; got {states!r}; try {place}(10) or {place}(['low', 'high'])")
-    if isinstance(states, int):
-        labels, size = None, states
-    else:
-        labels = tuple(map(str, states))
-        size = len(labels)
-        if len(set(labels)) < size:
-            raise GraphError(f"{place}: a state is named twice in {list(labels)}")
+    size = whole(states)
+    labels = _labels(states, place) if size is None else None
+    size = len(labels) if size is None else size
     if size < 2:
         raise GraphError(f"{place}: expected at least two states; got {size}")
     return labels, size
 
 
-def checked_shape(shape: tuple, place: str) -> tuple[int, ...]:
+def _labels(states: Any, place: str) -> tuple[str, ...]:
+    if isinstance(states, (str, bytes)) or not isinstance(states, Iterable):
+        raise GraphError(f"{place}: expected the number of states or a list of labels; got {states!r}; try {place}(10) or {place}(['low', 'high'])")
+    labels = tuple(states)
+    for label in labels:
+        if not isinstance(label, str):
+            raise GraphError(f"{place}: labels are strings, as numbers in data are codes; got {label!r}; try {place}({list(map(str, labels))})")
+    if len(set(labels)) < len(labels):
+        raise GraphError(f"{place}: a state is named twice in {list(labels)}")
+    return tuple(map(str, labels))
+
+
+def checked_shape(shape: Iterable[Any], place: str) -> tuple[int, ...]:
     """An event shape of positive whole numbers."""
-    for length in shape:
-        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-            raise GraphError(f"{place}: an event shape is made of positive whole numbers; got {length!r}; parameters go by name: {place}(3, loc=0.0)")
-    return tuple(shape)
+    lengths = tuple(shape)
+    for length in lengths:
+        if (whole(length) or 0) < 1:
+            raise GraphError(f"{place}: an event shape is made of positive whole numbers; got {length!r}; {_shape_mend(length, place)}")
+    return tuple(map(int, lengths))
+
+
+def _shape_mend(length: Any, place: str) -> str:
+    if isinstance(length, Sequence) and length and all(map(whole, length)):
+        return f"try {place}({', '.join(map(str, length))})"
+    return f"parameters go by name: {place}(3, loc=0.0)"
+
+
+def whole(value: Any) -> int | None:
+    """A whole number of any kind as an int, else None."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy
 from torch import nn
 
-from ..families import CATALOGUE, Constant, Expression, Family, Free, Operation, Ref, Variable, spaces
+from ..families import CATALOGUE, Constant, Expression, Family, Free, Given, Operation, Ref, Variable, spaces
+from ..families.expressions import as_expression, operation
+from ..families.variable import checked_shape, states_of
 from ..graph import GraphError, did_you_mean
 from ..nets import Net
 from ..network import BayesNet, Plate, RecognitionNet
 
 __all__ = ["describe", "restore"]
 
-VERSION = 1
+FORMAT, VERSION = "dgm_ppl net", 1
 
 
 def describe(net: BayesNet) -> dict[str, Any]:
@@ -26,7 +30,7 @@ def describe(net: BayesNet) -> dict[str, Any]:
     nets: list[Any] = []
     nodes = {name: _variable(variable, nets) for name, variable in net.variables.items()}
     written = {
-        "format": "dgm_ppl net", "version": VERSION, "nodes": nodes, "nets": [_net(value) for value in nets],
+        "format": FORMAT, "version": VERSION, "nodes": nodes, "nets": [_net(value) for value in nets],
         "plates": {name: {"nodes": list(plate.nodes), "size": plate.size} for name, plate in net.plates.items()},
     }
     if isinstance(net, RecognitionNet):
@@ -94,62 +98,113 @@ SPACES = {kind.__name__: kind for kind in (spaces.Real, spaces.Positive, spaces.
 
 def restore(
     written: Mapping[str, Any], *, nets: Mapping[str, nn.Module] | None = None, functions: Mapping[str, Any] | None = None,
-    families: Mapping[str, Family] | None = None, observed: Any = None,
+    families: Mapping[str, Family] | None = None,
 ) -> BayesNet:
     """The net that `describe` wrote; `nets`, `functions` and `families` supply by node (family) name what is code.
 
     Raises:
-        GraphError: another format or version, an unknown name, code that was not supplied.
+        GraphError: another format or version, an unknown name, code that was not supplied, a document that is damaged.
     """
-    if written.get("format") != "dgm_ppl net" or written.get("version") != VERSION:
-        raise GraphError(f"expected a dgm_ppl net, version {VERSION}; got format {written.get('format')!r}, version {written.get('version')!r}")
-    known = {**CATALOGUE, **(families or {})}
-    shared = [None if "module" in value else Net.from_dict(value) for value in written["nets"]]
-    variables = {name: _restored(name, value, known, shared, written["nets"], nets or {}, functions or {}) for name, value in written["nodes"].items()}
-    plates = {name: Plate(value["nodes"], value["size"]) for name, value in written["plates"].items()}
-    if "guide_of" in written:
-        from_model = restore(written["guide_of"], nets=nets, functions=functions, families=families)
-        return RecognitionNet.between(variables, from_model, written["observed"], plates)
-    return BayesNet(variables, plates=plates)
+    with reading("the document"):
+        if written.get("format") != FORMAT or written.get("version") != VERSION:
+            raise GraphError(f"expected a {FORMAT}, version {VERSION}; got format {written.get('format')!r}, version {written.get('version')!r}")
+        reader = Reader(written["nets"], nets or {}, functions or {}, {**CATALOGUE, **(families or {})})
+        variables = {name: reader.variable(name, value) for name, value in written["nodes"].items()}
+        plates = {name: Plate(value["nodes"], value["size"]) for name, value in written["plates"].items()}
+        if "guide_of" not in written:
+            return BayesNet(variables, plates=plates)
+        model = restore(written["guide_of"], nets=nets, functions=functions, families=families)
+        return RecognitionNet.between(variables, model, _strings(written["observed"]), plates)
 
 
-def _restored(
-    name: str, written: Mapping[str, Any], families: Mapping[str, Family], shared: list, described: list, nets: Mapping[str, nn.Module], functions: Mapping[str, Any],
-) -> Variable:
-    net, fn = None, None
-    if "net" in written:
-        net = shared[written["net"]]
-        if net is None:
-            net = nets.get(name)
-        if net is None:
-            raise GraphError(f"node {name!r} has the module {described[written['net']]['module']}, which is code; supply it: nets={{{name!r}: module}}")
-    if "fn" in written:
-        fn = functions.get(name)
-        if fn is None:
+@contextmanager
+def reading(place: str) -> Iterator[None]:
+    """Says of whatever a damaged document makes go wrong, where it is."""
+    try:
+        yield
+    except GraphError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise GraphError(f"{place} is damaged ({type(error).__name__}: {error}); write it again with dgm.save") from error
+
+
+class Reader:
+    """Reads the nodes of one document: names are looked up in tables, nothing in it is executed."""
+
+    def __init__(self, described: list, nets: Mapping[str, nn.Module], functions: Mapping[str, Any], families: Mapping[str, Family]):
+        self.described, self.nets, self.functions, self.families = described, nets, functions, families
+        self.builders = [None if "module" in value else Net.from_dict(value) for value in described]
+
+    def variable(self, name: str, written: Mapping[str, Any]) -> Variable:
+        """One node."""
+        with reading(f"node {name!r}"):
+            space = _read_space(written["space"]) if "space" in written else None
+            declared = replace(self._distribution(name, written), declared_space=space)
+            parents, net, fn = _strings(written.get("parents", [])), self._net(name, written), self._function(name, written)
+            return declared if not parents and net is None and fn is None else declared.given(*parents, net=net, fn=fn)
+
+    def _distribution(self, name: str, written: Mapping[str, Any]) -> Variable:
+        labels, size = _read_states(name, written)
+        if written["family"] == "Given":
+            return replace(Given(*written["shape"]), labels=labels, size=size)
+        parameters = {key: _read(value) for key, value in written.get("parameters", {}).items()}
+        return self._family(name, written["family"]).declare(written["shape"], parameters, size=size, labels=labels)
+
+    def _family(self, name: str, family: str) -> Family:
+        if family not in self.families:
+            raise GraphError(f"node {name!r}: no family {family!r}{did_you_mean(family, self.families)}; supply it: families={{{family!r}: ...}}")
+        return self.families[family]
+
+    def _net(self, name: str, written: Mapping[str, Any]) -> Any:
+        if "net" not in written:
+            return None
+        position = written["net"]
+        if self.builders[position] is None and name not in self.nets:
+            raise GraphError(f"node {name!r} has the module {self.described[position]['module']}, which is code; supply it: nets={{{name!r}: module}}")
+        return self.nets[name] if self.builders[position] is None else self.builders[position]
+
+    def _function(self, name: str, written: Mapping[str, Any]) -> Any:
+        if "fn" in written and name not in self.functions:
             raise GraphError(f"node {name!r} has the function {written['fn']!r}, which is code; supply it: functions={{{name!r}: fn}}")
-    if written["family"] == "Given":
-        family = None
-    elif written["family"] in families:
-        family = families[written["family"]]
-    else:
-        raise GraphError(f"node {name!r}: no family {written['family']!r}{did_you_mean(written['family'], families)}; supply it: families={{{written['family']!r}: ...}}")
-    if family is not None:
-        family.check_names(written.get("parameters", {}))
-    return Variable(
-        family, tuple(written["shape"]), tuple((k, _read(v)) for k, v in written.get("parameters", {}).items()), tuple(written.get("parents", ())),
-        net, fn, written.get("size"), tuple(written["labels"]) if "labels" in written else None, _read_space(written.get("space")),
-    )
+        return self.functions[name] if "fn" in written else None
+
+
+def _read_states(name: str, written: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, int | None]:
+    if "labels" not in written:
+        return None, None if "size" not in written else checked_shape([written["size"]], f"node {name!r}")[0]
+    labels, size = states_of(_strings(written["labels"]), f"node {name!r}")
+    if size != written["size"]:
+        raise GraphError(f"node {name!r}: expected {size} states, one a label; got {written['size']!r}")
+    return labels, size
+
+
+def _strings(written: Any) -> tuple[str, ...]:
+    if not isinstance(written, list) or not all(isinstance(value, str) for value in written):
+        raise TypeError(f"expected a list of names; got {written!r}")
+    return tuple(written)
 
 
 def _read(written: Mapping[str, Any]) -> Constant | Expression | Free:
     if "free" in written:
-        return Free(None if written["free"] is None else _read(written["free"]))
+        return Free(None if written["free"] is None else _constant(written["free"]))
     if "ref" in written:
-        return Ref(written["ref"])
+        return Ref(*_strings([written["ref"]]))
     if "operator" in written:
-        return Operation(written["operator"], tuple(_read(operand) for operand in written["operands"]))
+        return operation(written["operator"], [_operand(operand) for operand in written["operands"]])
+    return _constant(written)
+
+
+def _operand(written: Mapping[str, Any]) -> Expression:
+    return as_expression(_read(written))
+
+
+def _constant(written: Mapping[str, Any]) -> Constant:
     return Constant(numpy.array(_mapped(written["value"], lambda cell: float(cell) if isinstance(cell, str) else cell), dtype=written["dtype"]))
 
 
-def _read_space(written: Mapping[str, Any] | None) -> spaces.Space | None:
-    return None if written is None else SPACES[written["space"]](**{key: value for key, value in written.items() if key != "space"})
+def _read_space(written: Mapping[str, Any]) -> spaces.Space:
+    fields = {key: value for key, value in written.items() if key != "space"}
+    for key, value in fields.items():
+        if value is not None and not isinstance(value, (int, float)):
+            raise TypeError(f"expected a number for {key}; got {value!r}")
+    return SPACES[written["space"]](**fields)

@@ -8,10 +8,13 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+from torch import Tensor
+
 from ..families import Constant, Delta, Variable
 from ..graph import DAG, GraphError, did_you_mean
-from .checking import check_variable
+from .checking import check_variable, sized
 from .dry_run import dry_run
+from .layout import Layout
 from .plates import Plate, plates_of
 
 __all__ = ["BayesNet"]
@@ -33,6 +36,15 @@ class BayesNet:
         GraphError: an unknown parent or plate member, a cycle, a parameter that does not fit.
     """
 
+    variables: Mapping[str, Variable]
+    """The declarations by node, in the order in which they were written."""
+
+    dag: DAG
+    """The structure alone."""
+
+    plates: Mapping[str, Plate]
+    """The plates by name, in the order of a value's dimensions."""
+
     def __init__(self, *structure: DAG | Mapping[str, Variable], plates: Mapping[str, Any] | None = None, **variables: Variable):
         dag, variables = _gathered(structure, variables)
         if not variables:
@@ -48,11 +60,13 @@ class BayesNet:
             for parent in variable.all_parents:
                 if parent not in variables:
                     raise GraphError(f"node {name!r}: no parent {parent!r}{did_you_mean(parent, variables)}")
-        self.variables: Mapping[str, Variable] = MappingProxyType(dict(variables))
-        self.dag = DAG({name: variable.all_parents for name, variable in variables.items()})
-        self.plates: Mapping[str, Plate] = MappingProxyType(plates_of(plates, variables))
+        dag, placed = DAG({name: variable.all_parents for name, variable in variables.items()}), plates_of(plates, variables)
         for name, variable in variables.items():
-            check_variable(name, variable, self.variables, self.plates)
+            check_variable(name, variable, variables, placed)
+        vars(self).update(variables=MappingProxyType(dict(variables)), dag=dag, plates=MappingProxyType(sized(placed, variables)))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a net is frozen and {name!r} stays as it is; net.replace, net.add, net.remove and net.do return another net")
 
     # ---- reading
 
@@ -111,21 +125,32 @@ class BayesNet:
         for name, value in (plates or {}).items():
             new = value if isinstance(value, Plate) else Plate(value)
             old = joined.get(name, Plate(()))
+            if None not in (old.size, new.size) and old.size != new.size:
+                raise GraphError(f"add: plate {name!r} has {old.size} members; got size={new.size}; leave the size out")
             joined[name] = Plate(dict.fromkeys((*old.nodes, *new.nodes)), new.size or old.size)
-        return BayesNet({**self.variables, **variables}, plates=joined)
+        return self._with({**self.variables, **variables}, joined)
 
     def remove(self, *names: str) -> BayesNet:
         """The net without some nodes, none of which may be a parent of one that stays."""
         for name in names:
             self[name]
+            staying = [child for child in self.dag.children(name) if child not in names]
+            if staying:
+                raise GraphError(f"remove: {name!r} is a parent of {staying[0]!r}, which stays; remove both, or declare {staying[0]!r} anew first: net.replace(...)")
         kept = {name: variable for name, variable in self.variables.items() if name not in names}
         plates = {name: Plate([n for n in plate.nodes if n in kept], plate.size) for name, plate in self.plates.items()}
-        return BayesNet(kept, plates={name: plate for name, plate in plates.items() if plate.nodes})
+        return self._with(kept, {name: plate for name, plate in plates.items() if plate.nodes})
 
     def do(self, values: Mapping[str, Any] = MappingProxyType({}), /, **interventions: Any) -> BayesNet:
-        """The net after setting nodes from outside: a set node keeps its space and loses its arrows."""
-        asked = {**values, **interventions}
-        return self._with({**self.variables, **{name: _set(self[name], value) for name, value in asked.items()}})
+        """The net after setting nodes from outside, to a value or to one a plate member: a set node keeps its space and loses its arrows.
+
+        >>> from dgm_ppl import BayesNet, Categorical, Normal
+        >>> BayesNet(sky=Categorical(["clear", "grey"]), warmth=Normal().given("sky")).do(sky="grey")
+        sky ~ Delta(v=1)
+        warmth | sky ~ Normal()
+        """
+        asked, layout = {**values, **interventions}, Layout(self)
+        return self._with({**self.variables, **{name: _set(self[name], layout.encode_one(name, value)) for name, value in asked.items()}})
 
     def check(self, data: Mapping[str, Any] | None = None) -> str:
         """A dry run on the first rows of `data`: worlds, plates, event, parameters and device of every node, or the first error.
@@ -139,28 +164,26 @@ class BayesNet:
         """
         return dry_run(self, data)
 
-    def _with(self, variables: Mapping[str, Variable]) -> BayesNet:
-        return type(self)(variables, plates=self.plates)
+    def _with(self, variables: Mapping[str, Variable], plates: Mapping[str, Plate] | None = None) -> BayesNet:
+        return BayesNet(variables, plates=self.plates if plates is None else plates)
 
     # ---- a value
 
     @property
     def _key(self) -> tuple:
-        return tuple(sorted(self.variables.items(), key=lambda item: item[0])), tuple(self.plates.items())
+        return frozenset(self.variables.items()), tuple(self.plates.items())    # the order of plates is that of a value's dimensions
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, BayesNet):
-            return NotImplemented
-        return dict(self.variables) == dict(other.variables) and dict(self.plates) == dict(other.plates)
+        return self._key == other._key if isinstance(other, BayesNet) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash((frozenset(self.variables.items()), frozenset(self.plates.items())))
+        return hash(self._key)
 
     def __deepcopy__(self, memo: dict) -> BayesNet:
         return self
 
     def __reduce__(self):
-        return _rebuilt, (type(self), dict(self.variables), dict(self.plates))
+        return _rebuilt, (dict(self.variables), dict(self.plates))
 
     def __repr__(self) -> str:
         lines = [self._line(name) for name in self.variables]
@@ -176,14 +199,14 @@ class BayesNet:
         return f"{name}{given} ~ {variable.summary}{net}{shared}"
 
 
-def _set(variable: Variable, value: Any) -> Variable:
+def _set(variable: Variable, value: Tensor) -> Variable:
     return replace(
         Delta(), shape=variable.shape, parameters=(("v", Constant(value)),), size=variable.size, labels=variable.labels, declared_space=variable.space,
     )
 
 
-def _rebuilt(kind: type, variables: dict, plates: dict) -> BayesNet:
-    return kind(variables, plates=plates)
+def _rebuilt(variables: dict, plates: dict) -> BayesNet:
+    return BayesNet(variables, plates=plates)
 
 
 def _gathered(structure: tuple, keywords: Mapping[str, Variable]) -> tuple[DAG | None, dict[str, Variable]]:
@@ -213,6 +236,8 @@ def _in_dag_order(dag: DAG, variables: Mapping[str, Variable]) -> dict[str, Vari
 
 def _on_dag(name: str, variable: Variable, dag: DAG) -> Variable:
     arrows = dag.parents(name)
+    if variable.is_given and arrows:
+        raise GraphError(f"node {name!r}: a Given node is an input and has no parents; the DAG has the arrows {list(arrows)} -> {name!r}; leave them out, or declare a distribution")
     stray = [parent for parent in variable.all_parents if parent not in arrows]
     if stray:
         raise GraphError(f"node {name!r}: {stray[0]!r} is a parent here but not in the DAG; add the arrow {stray[0]!r} -> {name!r} to the DAG or drop the parent")

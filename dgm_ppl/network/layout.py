@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -51,47 +52,63 @@ class Layout:
         values = {name: self._tensor(name, data[name], like) for name in data if name in self.net}
         for name in (*self.net.inputs, *require):
             if name not in values:
-                raise GraphError(f"data: node {name!r} needs a value{'' if name in require else ', it is a Given input'}; add {name!r} to the data")
+                raise GraphError(f"node {name!r} needs a value{'' if name in require else ', it is a Given input'}; add {name!r} to the data")
         for name, value in values.items():
-            self._check(name, value)
+            if self.net[name].is_deterministic:
+                raise GraphError(f"node {name!r} is deterministic and cannot be observed; observe a noisy child of it instead")
+            self._check_shape(name, value, self.net.plates_of(name))
+            self._check_values(name, value)
         self.worlds(values)
         self.sizes(values)
         return values
 
     def encode_one(self, name: str, value: Any) -> Tensor:
-        """One node's value, checked and encoded on the CPU."""
-        found = self._tensor(name, value, torch.empty(0)) if name in self.net else self.net[name]
-        self._check(name, found)
+        """A value to set one node to, on the CPU and in double precision: one for all plate members, or one each."""
+        event, plates = self.net[name].shape, self.net.plates_of(name)
+        found = self._tensor(name, value, torch.empty(0, dtype=torch.float64))
+        found = found if found.ndim else found.expand(event)
+        if found.ndim > len(event) + len(plates):
+            raise GraphError(f"node {name!r}: expected one value, {_shape_words(plates, event)}; got the shape {tuple(found.shape)}; set other values in other nets")
+        self._check_shape(name, found, plates if found.ndim > len(event) else ())
+        self._check_values(name, found)
         return found
 
     def _tensor(self, name: str, value: Any, like: Tensor) -> Tensor:
         variable = self.net[name]
-        if variable.is_deterministic:
-            raise GraphError(f"data: node {name!r} is deterministic and cannot be observed; observe a noisy child of it instead")
         if not isinstance(value, Tensor):
             value = torch.as_tensor(_numbers(name, variable, value))
         wanted = torch.long if variable.space.integer else like.dtype
-        if variable.space.integer and value.is_floating_point() and value.isnan().any():
-            raise GraphError(f"data: node {name!r} has missing cells (NaN); nothing here can handle them: drop the rows or fill them in")
-        if variable.space.integer and value.is_floating_point() and not bool((value == value.round()).all()):
-            raise GraphError(f"data: node {name!r} has states 0 ... {variable.space.cardinality - 1}; got numbers that are not whole")
+        if variable.space.integer and value.is_floating_point():
+            self._check_codes(name, value)
         return value.to(device=like.device, dtype=wanted)
 
-    def _check(self, name: str, value: Tensor) -> None:
-        variable, event = self.net[name], self.events[name]
-        plates = self.net.plates_of(name)
+    def _check_codes(self, name: str, value: Tensor) -> None:
+        if bool(value.isnan().any()):
+            raise _missing(name)
+        broken = value != value.round()
+        if bool(broken.any()):
+            raise GraphError(f"node {name!r}: {self.net[name].summary} has values in {self._space(name)}; got {_sample(value[broken])}, which is not whole")
+
+    def _check_shape(self, name: str, value: Tensor, plates: Sequence[str]) -> None:
+        event = self.events[name]
         outer = value.ndim - len(event)
         if outer < len(plates) or tuple(value.shape[outer:]) != event:
-            expected = ", ".join(["*worlds", *plates, *map(str, event)])
-            raise GraphError(f"data: node {name!r}: expected the shape ({expected}); got {tuple(value.shape)}{self._mend(name, value)}")
+            raise GraphError(f"node {name!r}: expected the shape {_shape_words(('*worlds', *plates), event)}; got {tuple(value.shape)}{self._mend(name, value)}")
         if not value.numel():
-            raise GraphError(f"data: node {name!r} is empty: got the shape {tuple(value.shape)}; give at least one row")
-        if value.is_floating_point() and bool(value.isnan().any()):
-            raise GraphError(f"data: node {name!r} has missing cells (NaN); nothing here can handle them: drop the rows or fill them in")
+            raise GraphError(f"node {name!r} is empty: got the shape {tuple(value.shape)}; give at least one row")
+
+    def _check_values(self, name: str, value: Tensor) -> None:
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise _missing(name) if bool(value.isnan().any()) else GraphError(f"node {name!r}: expected finite numbers; got {_sample(value[value.isinf()])}")
+        variable = self.net[name]
         legal = variable.space.constraint.check(value)
         if not bool(legal.all()):
             shown = value[~legal] if legal.shape == value.shape else value.reshape(-1, value.shape[-1])[~legal.reshape(-1)]
-            raise GraphError(f"data: node {name!r}: {variable.summary} has values in {variable.space}; got {_sample(shown)}")
+            raise GraphError(f"node {name!r}: {variable.summary} has values in {self._space(name)}; got {_sample(shown)}")
+
+    def _space(self, name: str) -> str:
+        variable = self.net[name]
+        return f"{variable.space}, the codes of {list(variable.labels)}" if variable.labels else str(variable.space)
 
     def _mend(self, name: str, value: Tensor) -> str:
         event = self.events[name]
@@ -166,24 +183,43 @@ class Layout:
         return sizes[plate]
 
 
+def _shape_words(outer: Iterable[str], event: tuple[int, ...]) -> str:
+    return f"({', '.join([*outer, *map(str, event)])})"
+
+
 def _numbers(name: str, variable: Variable, value: Any) -> numpy.ndarray:
-    array = numpy.asarray(value)
-    if array.dtype.kind in "OUST" or array.dtype.kind not in "buif":
+    try:
+        array = numpy.asarray(value)
+    except ValueError as error:
+        raise GraphError(f"node {name!r}: expected rows of one shape; got rows that differ; pad them to one shape") from error
+    if array.dtype.kind not in "buif":
         return _codes(name, variable, array)
     return array if array.flags.writeable else array.copy()
 
 
 def _codes(name: str, variable: Variable, array: numpy.ndarray) -> numpy.ndarray:
+    cells = array.ravel().tolist()
+    if any(map(_is_missing, cells)):
+        raise _missing(name)
+    if all(isinstance(cell, Real) for cell in cells):
+        return array.astype(float)
     if variable.labels is None:
-        if array.dtype.kind == "O" and all(isinstance(cell, (int, float, numpy.number)) for cell in array.ravel()):
-            return array.astype(float)
-        raise GraphError(f"data: node {name!r}: expected numbers; got {array.ravel()[:1].tolist()[0]!r}; labels need named states: Categorical(['low', 'high'])")
-    positions = {label: code for code, label in enumerate(variable.labels)}
+        strange = next(cell for cell in cells if not isinstance(cell, Real))
+        raise GraphError(f"node {name!r}: expected numbers; got {strange!r}; labels need named states: Categorical(['low', 'high'])")
+    codes = {label: code for code, label in enumerate(variable.labels)}
     states, inverse = numpy.unique(array.astype(str), return_inverse=True)
-    for state in states:
-        if state not in positions:
-            raise GraphError(f"data: node {name!r} has no state {str(state)!r}{did_you_mean(str(state), variable.labels)}")
-    return numpy.array([positions[str(state)] for state in states])[inverse].reshape(array.shape)
+    for state in map(str, states):
+        if state not in codes:
+            raise GraphError(f"node {name!r} has no state {state!r}{did_you_mean(state, variable.labels)}")
+    return numpy.array([codes[str(state)] for state in states])[inverse].reshape(array.shape)
+
+
+def _is_missing(cell: Any) -> bool:
+    return cell is None or (not isinstance(cell, str) and str(cell) in ("nan", "NaT", "<NA>"))
+
+
+def _missing(name: str) -> GraphError:
+    return GraphError(f"node {name!r} has missing cells (NaN or None); nothing here can handle them: drop the rows or fill them in")
 
 
 def _sample(values: Tensor) -> str:

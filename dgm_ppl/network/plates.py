@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
+from ..families.variable import whole
 from ..graph import GraphError, did_you_mean
 
 __all__ = ["Plate", "plates_of"]
@@ -24,12 +25,13 @@ class Plate:
     name: str = ""
 
     def __init__(self, nodes: Iterable[str], size: int | None = None, name: str = ""):
+        place = f"plate {name!r}" if name else "Plate"
         if isinstance(nodes, str) or not isinstance(nodes, Iterable):
-            raise GraphError(f"Plate: expected a list of node names; got {nodes!r}; try Plate(['theta', 'y'])")
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-            raise GraphError(f"Plate: expected a positive whole number for size; got {size!r}")
+            raise GraphError(f"{place}: expected a list of node names; got {nodes!r}; try {[nodes] if isinstance(nodes, str) else ['theta', 'y']}")
+        if size is not None and (whole(size) or 0) < 1:
+            raise GraphError(f"{place}: expected a positive whole number for size; got {size!r}; try size=8")
         object.__setattr__(self, "nodes", tuple(nodes))
-        object.__setattr__(self, "size", size)
+        object.__setattr__(self, "size", whole(size))
         object.__setattr__(self, "name", name)
 
     def __repr__(self) -> str:
@@ -39,6 +41,8 @@ class Plate:
 def plates_of(declared: Mapping[str, Any] | None, nodes: Iterable[str]) -> dict[str, Plate]:
     """The plates by name, checked against the nodes."""
     nodes, plates = list(nodes), {}
+    if declared is not None and not isinstance(declared, Mapping):
+        raise GraphError(f"plates: expected a dict of plate names to node names; got {declared!r}; try plates={{'school': ['theta', 'y']}}")
     for name, value in (declared or {}).items():
         if not isinstance(name, str) or not name:
             raise GraphError(f"plates: a plate is named by a non-empty string; got {name!r}")
@@ -46,7 +50,7 @@ def plates_of(declared: Mapping[str, Any] | None, nodes: Iterable[str]) -> dict[
             raise GraphError(f"plates: {name!r} is the name of a node already; name the plate otherwise")
         if name == "rows" or name.startswith("rows_"):
             raise GraphError(f"plates: {name!r} is kept for the rows of a batch; name the plate otherwise")
-        plate = replace_name(value if isinstance(value, Plate) else Plate(value), name)
+        plate = Plate(value.nodes, value.size, name) if isinstance(value, Plate) else Plate(value, name=name)
         for node in plate.nodes:
             if node not in nodes:
                 raise GraphError(f"plate {name!r}: no node {node!r}{did_you_mean(node, nodes)}")
@@ -54,7 +58,3 @@ def plates_of(declared: Mapping[str, Any] | None, nodes: Iterable[str]) -> dict[
             raise GraphError(f"plate {name!r}: expected one or more nodes, each once; got {list(plate.nodes)}")
         plates[name] = plate
     return plates
-
-
-def replace_name(plate: Plate, name: str) -> Plate:
-    return Plate(plate.nodes, plate.size, name)

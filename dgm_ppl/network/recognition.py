@@ -8,6 +8,7 @@ from typing import Any
 from ..families import Variable
 from ..graph import Certificate, Inversion, certify, invert
 from .bayes_net import BayesNet
+from .plates import Plate
 
 __all__ = ["RecognitionNet"]
 
@@ -20,7 +21,7 @@ class RecognitionNet(BayesNet):
 
     def __init__(self, variables: Mapping[str, Variable], *, model: BayesNet, inversion: Inversion, plates: Mapping[str, Any] | None = None):
         super().__init__(variables, plates=plates)
-        self.model, self.inversion = model, inversion
+        vars(self).update(model=model, inversion=inversion)
 
     @classmethod
     def between(cls, variables: Mapping[str, Variable], model: BayesNet, observed: Iterable[str], plates: Mapping[str, Any]) -> RecognitionNet:
@@ -41,8 +42,8 @@ class RecognitionNet(BayesNet):
         """For each latent: the parents it keeps, and the separation in the model's graph that justifies dropping the others."""
         return certify(self.model.dag, self.dag, self.observed, order=[name for name in self.order if name not in self.inputs], deterministic=self.model.deterministic)
 
-    def _with(self, variables: Mapping[str, Variable]) -> RecognitionNet:
-        return RecognitionNet(variables, model=self.model, inversion=self.inversion, plates=self.plates)
+    def _with(self, variables: Mapping[str, Variable], plates: Mapping[str, Plate] | None = None) -> RecognitionNet:
+        return RecognitionNet(variables, model=self.model, inversion=self.inversion, plates=self.plates if plates is None else plates)
 
     def __reduce__(self):
         return _rebuilt, (dict(self.variables), self.model, self.inversion, dict(self.plates))
