@@ -1,7 +1,7 @@
 """Large graphs with groups of variables drawn as one mark each.
 
-An arrow between two groups stands for every arrow between their members and says how many they are. Groups may depend on each
-other both ways, which two arrows then show; nothing is left out but what lies within a group.
+An arrow between two groups stands for every arrow between their members and says how many they are. Groups may
+depend on each other both ways, which two arrows then show; nothing is left out but what lies within a group.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-import networkx as nx
-
 from ..graph import GraphError
 from ..graph.names import Names, chosen
+from ..graph.lazy import networkx as nx
 from .figure import Arrow, Box, Figure, Key, Mark, Shape
 from .plates import regions
 
@@ -94,6 +93,8 @@ def communities(figure: Figure, most: int) -> dict[str, tuple[str, ...]]:
 
     Groups are found by greedy modularity (Clauset, Newman and Moore, 2004) and named by their first member.
     """
+    if most < 1:
+        raise GraphError(f"draw: collapse: expected one or more marks; got {most}; try collapse=50")
     names, around = figure.names, regions(figure)
     if len(names) <= most:
         return {}

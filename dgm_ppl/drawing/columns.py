@@ -11,8 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-import networkx as nx
-
+from ..graph.lazy import networkx as nx
 from .figure import Box, Figure, Key
 from .measure import LABEL_SIZE, extent, text_width
 from .plates import Region, region_order, regions

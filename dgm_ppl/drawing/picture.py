@@ -14,7 +14,6 @@ from .dot import Source, write_dot
 from .figure import Figure, Shape
 from .mermaid import write_mermaid
 from .page import write_page
-from .pdf import write_pdf
 from .render import render
 from .tikz import write_tikz
 
@@ -55,6 +54,8 @@ class Picture:
 
     def pdf(self) -> bytes:
         """Return the picture as PDF."""
+        from .pdf import write_pdf                                          # matplotlib takes most of a second to load
+
         return write_pdf(self._source)
 
     def tikz(self) -> str:

@@ -1,14 +1,15 @@
 """Directed acyclic graphs: which variable listens to which, and what that makes independent."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-
-import networkx as nx
 
 from .declaration import read
 from .errors import GraphError, did_you_mean
 from .imap import Oracle, minimal_parents
 from .independence import Independence
+from .lazy import networkx as nx
 from .names import Names, braced, chosen, disjoint, quoted, several
 from .separation import Explanation, explain
 

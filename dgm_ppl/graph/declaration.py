@@ -4,12 +4,13 @@ The text reads like a drawing. `->` and `<-` are arrows, chains and braces say s
 semicolon or a new line ends a statement: `"age -> {height vocabulary}; luck"`.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-import networkx as nx
-
 from .errors import GraphError
+from .lazy import networkx as nx
 from .names import NAME, named, several, unquoted
 
 __all__ = ["Declared", "read"]

@@ -5,13 +5,14 @@ drawn with arrows where all its members agree and lines elsewhere; the arrows fo
 rules of Meek (1995, https://arxiv.org/abs/1302.4972).
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 
-import networkx as nx
-
 from .dag import DAG
 from .errors import GraphError
+from .lazy import networkx as nx
 from .mixed import MixedGraph, pair
 
 __all__ = ["cpdag", "equivalent", "members", "orient", "skeleton", "v_structures"]

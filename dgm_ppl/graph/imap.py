@@ -7,10 +7,9 @@ Each node takes the fewest parents among its predecessors that make it independe
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 
-import networkx as nx
-
 from .errors import GraphError
 from .independence import LARGEST_CLOSURE, Independence, as_statement, closure_of, masks
+from .lazy import networkx as nx
 from .names import chosen, several
 from .semigraphoid import follows
 

@@ -3,10 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import networkx as nx
-
 from .dag import DAG
 from .errors import GraphError
+from .lazy import networkx as nx
 from .names import Names, chosen, quoted, several
 
 __all__ = ["MixedGraph", "latent_projection", "pair"]

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from itertools import islice, product
 from typing import TYPE_CHECKING
 
-import networkx as nx
-
+from .lazy import networkx as nx
 from .names import Names, braced, chosen, disjoint, quoted
 
 if TYPE_CHECKING:
