@@ -6,7 +6,6 @@ carries positions that `neato -n2` only has to draw.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
@@ -19,7 +18,8 @@ from .looks import ARROWS, BOX, COLORS, EDGE, FAINT, GRAPH, LINES, NODE, PAPER, 
 from .measure import CAPTION_SIZE, LABEL_SIZE, text_width
 from .plates import Nest, crossing, drawable, nested
 
-__all__ = ["Source", "identifiers", "write_dot"]
+__all__ = ["Source", "write_dot"]
+
 
 @dataclass(frozen=True)
 class Source:
@@ -37,55 +37,48 @@ def write_dot(figure: Figure) -> Source:
     graph = graphviz.Digraph("graph", comment=f"dot {' '.join(options)}", graph_attr=GRAPH, node_attr=NODE, edge_attr=EDGE)
     if figure.legend:
         graph.attr(label=_legend(figure))
-    ids = identifiers(figure)
     if placement is None:
-        _write_nested(graph, figure, ids)
+        _write_nested(graph, figure)
     else:
-        _write_placed(graph, figure, ids, placement)
+        _write_placed(graph, figure, placement)
     for i, arrow in enumerate(figure.arrows):
-        _write_arrow(graph, arrow, ids, masked=placement is not None, id=f"arrow{i}")
+        _write_arrow(graph, arrow, figure, masked=placement is not None, id=f"arrow{i}")
     return Source(graph.source, options)
 
 
-def identifiers(figure: Figure) -> dict[Key, str]:
-    """Return each mark's name in the source: its own where it is a plain word, else its number.
-
-    >>> identifiers(Figure((Mark("z", "z"), Mark("odd name", "odd name")), ()))
-    {'z': 'z', 'odd name': '1'}
-    """
-    plain = (mark.key if isinstance(mark.key, str) and mark.key.isidentifier() else str(i)
-             for i, mark in enumerate(figure.marks))
-    return {mark.key: name for mark, name in zip(figure.marks, plain)}
+def _name(figure: Figure, key: Key) -> str:
+    """A mark's name in the source: its own where it is a plain word, else its number."""
+    return key if isinstance(key, str) and key.isidentifier() else str(figure.place[key])
 
 
-def _write_nested(graph: graphviz.Digraph, figure: Figure, ids: Mapping[Key, str]) -> None:
+def _write_nested(graph: graphviz.Digraph, figure: Figure) -> None:
     boxed = {key for box in figure.boxes for key in box.members}
     for mark in figure.marks:
         if mark.key not in boxed:
-            _write_mark(graph, mark, ids)
+            _write_mark(graph, mark, figure)
     for nest in nested(figure.boxes):
-        _write_nest(graph, nest, figure, ids)
+        _write_nest(graph, nest, figure)
 
 
-def _write_nest(graph: graphviz.Digraph, nest: Nest, figure: Figure, ids: Mapping[Key, str]) -> None:
+def _write_nest(graph: graphviz.Digraph, nest: Nest, figure: Figure) -> None:
     with graph.subgraph(name=_cluster(nest.box, figure)) as cluster:
         cluster.attr(**BOX, labeljust="r", **_box_text(nest.box, figure))
         for key in nest.members:
-            _write_mark(cluster, figure.mark(key), ids)
+            _write_mark(cluster, figure.mark(key), figure)
         for inner in nest.inner:
-            _write_nest(cluster, inner, figure, ids)
+            _write_nest(cluster, inner, figure)
 
 
-def _write_placed(graph: graphviz.Digraph, figure: Figure, ids: Mapping[Key, str], placement: Placement) -> None:
+def _write_placed(graph: graphviz.Digraph, figure: Figure, placement: Placement) -> None:
     graph.attr(splines="true")
     for mark in figure.marks:
         x, y = placement.centres[mark.key]
-        _write_mark(graph, mark, ids, pos=f"{x:.2f},{y:.2f}")
+        _write_mark(graph, mark, figure, pos=f"{x:.2f},{y:.2f}")
     for box in figure.boxes:
         with graph.subgraph(name=_cluster(box, figure)) as cluster:
             cluster.attr(**BOX, **_box_text(box, figure), **_box_place(box, figure, placement))
             for key in box.members:
-                cluster.node(ids[key])
+                cluster.node(_name(figure, key))
 
 
 def _box_place(box: Box, figure: Figure, placement: Placement) -> dict[str, str]:
@@ -106,8 +99,9 @@ def _box_text(box: Box, figure: Figure) -> dict[str, str]:
     return {"id": f"box{figure.boxes.index(box)}", "label": _text(box.label), "tooltip": _tooltip(f"plate {box.label}")}
 
 
-def _write_mark(graph: graphviz.Digraph, mark: Mark, ids: Mapping[Key, str], **place: str) -> None:
-    graph.node(ids[mark.key], id=f"mark{list(ids).index(mark.key)}", label=_mark_label(mark), tooltip=_tooltip(mark.tooltip), **mark_looks(mark), **place)
+def _write_mark(graph: graphviz.Digraph, mark: Mark, figure: Figure, **place: str) -> None:
+    graph.node(_name(figure, mark.key), id=f"mark{figure.place[mark.key]}", label=_mark_label(mark),
+               tooltip=_tooltip(mark.tooltip), **mark_looks(mark), **place)
 
 
 def _mark_label(mark: Mark) -> str:
@@ -139,7 +133,7 @@ def _tooltip(text: str) -> str:
     return _text(text.replace("\\", r"\\"))
 
 
-def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, ids: Mapping[Key, str], *, masked: bool, id: str) -> None:
+def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, figure: Figure, *, masked: bool, id: str) -> None:
     """Write an arrow downwards whichever way it points, so that it agrees with the rows."""
     looks = {**ARROWS[arrow.role], "id": id}
     if arrow.label:
@@ -147,14 +141,14 @@ def _write_arrow(graph: graphviz.Digraph, arrow: Arrow, ids: Mapping[Key, str], 
     if arrow.heads != 1 or arrow.upward:
         looks["dir"] = {0: "none", 1: "back", 2: "both"}[arrow.heads]
     ends = (arrow.head, arrow.tail) if arrow.upward else (arrow.tail, arrow.head)
-    graph.edge(*(ids[key] for key in ends), tooltip=_arrow_tooltip(arrow), **looks)
+    graph.edge(*(_name(figure, key) for key in ends), tooltip=_arrow_tooltip(arrow), **looks)
 
 
 def _masked(label: str) -> str:
     """A label with paper behind it, for programs that set it on the line."""
-    return f'<<TABLE BORDER="0" CELLBORDER="0" CELLPADDING="1"><TR><TD BGCOLOR="{PAPER}">{_html(label)}</TD></TR></TABLE>>'
+    return f'<<TABLE BORDER="0" CELLPADDING="1"><TR><TD BGCOLOR="{PAPER}">{_html(label)}</TD></TR></TABLE>>'
 
 
 def _arrow_tooltip(arrow: Arrow) -> str:
     ends = " → ".join(key if isinstance(key, str) else key[1] for key in (arrow.tail, arrow.head))
-    return _tooltip(f"{ends}: {arrow.label}" if arrow.label else ends)
+    return _tooltip("\n".join(filter(None, [f"{ends}: {arrow.label}" if arrow.label else ends, arrow.detail])))

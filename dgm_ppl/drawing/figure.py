@@ -64,7 +64,10 @@ class Mark:
 
 @dataclass(frozen=True)
 class Arrow:
-    """A line from `tail` to `head` with no, one or two heads; `upward` where the head stands above the tail."""
+    """A line from `tail` to `head` with no, one or two heads; `upward` where the head stands above the tail.
+
+    A tooltip shows the `detail`.
+    """
 
     tail: Key
     head: Key
@@ -72,6 +75,7 @@ class Arrow:
     role: Role = Role.MODEL
     heads: int = 1
     upward: bool = False
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,13 @@ class Figure:
         return tuple(mark.key for mark in self.marks if isinstance(mark.key, str))
 
     @cached_property
-    def _by_key(self) -> dict[Key, Mark]:
-        return {mark.key: mark for mark in self.marks}
+    def place(self) -> dict[Key, int]:
+        """Each mark's number."""
+        return {mark.key: i for i, mark in enumerate(self.marks)}
 
     def mark(self, key: Key) -> Mark:
         """Return the mark with this key."""
-        return self._by_key[key]
+        return self.marks[self.place[key]]
 
     def changed(self, change: Callable[[Mark], Mark], names: Collection[str]) -> Figure:
         """Return the figure with the marks of these variables changed."""
@@ -147,7 +152,8 @@ def _key(dependence: Dependence) -> Key:
 
 def _network(dependence: Dependence) -> Mark:
     reads = f"{dependence.label} reads {', '.join(dependence.parents)} and gives {dependence.child}"
-    return Mark(_key(dependence), dependence.label, shape=Shape.NETWORK, role=_role(dependence), tooltip=reads)
+    tooltip = "\n".join(filter(None, [reads, dependence.detail]))
+    return Mark(_key(dependence), dependence.label, shape=Shape.NETWORK, role=_role(dependence), tooltip=tooltip)
 
 
 def _arrows(dependence: Dependence, place: dict[str, int]) -> Iterable[Arrow]:
@@ -155,7 +161,7 @@ def _arrows(dependence: Dependence, place: dict[str, int]) -> Iterable[Arrow]:
     upward = {parent: place[parent] > place[child] for parent in dependence.parents}
     if len(dependence.parents) == 1:
         (parent,) = dependence.parents
-        return [Arrow(parent, child, dependence.label, role, dependence.heads, upward[parent])]
+        return [Arrow(parent, child, dependence.label, role, dependence.heads, upward[parent], dependence.detail)]
     network = _key(dependence)
     lines = [Arrow(parent, network, role=role, heads=0, upward=upward[parent]) for parent in dependence.parents]
     return [*lines, Arrow(network, child, role=role, upward=any(upward.values()))]

@@ -24,11 +24,14 @@ COLORS: Mapping[Role, str] = MappingProxyType({
 })
 
 LINES: Mapping[Role, str] = MappingProxyType({
-    Role.MODEL: "—", Role.GUIDE: "– –", Role.HIDDEN: "– –", Role.CUT: "· · ·", Role.ADDED: "—", Role.REMOVED: "· · ·", Role.TURNED: "– –",
+    Role.MODEL: "—", Role.GUIDE: "– –", Role.HIDDEN: "– –", Role.CUT: "· · ·",
+    Role.ADDED: "—", Role.REMOVED: "· · ·", Role.TURNED: "– –",
 })
 """Each role's stroke, for legends."""
 
-GRAPH: Looks = MappingProxyType({"fontname": FONT, "fontsize": str(LABEL_SIZE), "nodesep": "0.3", "ranksep": "0.42", "pad": "0.06"})
+GRAPH: Looks = MappingProxyType({
+    "fontname": FONT, "fontsize": str(LABEL_SIZE), "nodesep": "0.3", "ranksep": "0.42", "pad": "0.06",
+})
 NODE: Looks = MappingProxyType({
     "fontname": FONT, "fontsize": str(TITLE_SIZE), "style": "filled", "fillcolor": PAPER, "penwidth": "1.1",
     "margin": "0.06,0.03", "width": "0.55", "height": "0.4",

@@ -13,7 +13,8 @@ from .page_script import SCRIPT, STYLE
 
 __all__ = ["page_data", "write_page"]
 
-_HELP = "Point at a node to see what it depends on, click to keep it, shift-click to give or take evidence. Drag to move, turn the wheel to zoom, double-click to see everything."
+_HELP = ("Point at a node to see what it depends on, click to keep it, shift-click to give or take evidence. "
+         "Drag to move, turn the wheel to zoom, double-click to see everything.")
 _NO_DEPENDENCE = frozenset({Role.GUIDE, Role.CUT, Role.REMOVED})
 
 _PAGE = """<!DOCTYPE html>

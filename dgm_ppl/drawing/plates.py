@@ -85,7 +85,7 @@ def _written_on_members(figure: Figure, boxes: Sequence[Box]) -> Figure:
 
 
 def region_order(figure: Figure) -> tuple[Region, ...] | None:
-    """Return the regions in a row where every box's regions are neighbours and arrows are short, or None without such a row."""
+    """Return the regions in a row where every box's regions are neighbours and arrows short; None where there is no such row."""
     around = regions(figure)
     declared = {box.name: i for i, box in enumerate(figure.boxes)}
     found = sorted({region for region in around.values() if region}, key=lambda region: sorted(map(declared.get, region)))

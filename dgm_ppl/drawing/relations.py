@@ -17,7 +17,6 @@ from .tables import states_of, table_lines
 
 __all__ = ["Dependence", "Graph", "Node", "Plate", "Relations", "relate"]
 
-
 Graph = DAG | BayesNet | MixedGraph
 
 
@@ -39,7 +38,8 @@ class Node:
 class Dependence:
     """`child` depends on `parents` by one network, function or parameter, called `label`.
 
-    An arrow has one head; a line whose direction is not known has none, and one for a hidden common cause has two.
+    An arrow has one head; a line whose direction is not known has none, and one for a hidden common cause has two. The
+    detail is what a network says of itself beyond its label.
     """
 
     parents: tuple[str, ...]
@@ -47,6 +47,7 @@ class Dependence:
     label: str = ""
     guide: bool = False
     heads: int = 1
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,15 @@ class Relations:
         return tuple(node.name for node in self.nodes)
 
 
-def relate(graph: Graph, *, guide: Graph | None = None, observed: Names = (), sizes: Mapping[str, int] | None = None) -> Relations:
+def relate(graph: Graph, *, guide: Graph | None = None, observed: Names = (),
+           sizes: Mapping[str, int] | None = None) -> Relations:
     """Return what `graph` says, and what `guide` says over it.
 
     Observed are the nodes named, and those that the guide takes as given but the model does not. `sizes` gives plates
     the sizes that their declarations leave open. Raises `GraphError` on a name that the graph lacks.
 
     >>> relate(DAG("z -> x"), observed="x").dependences
-    (Dependence(parents=('z',), child='x', label='', guide=False, heads=1),)
+    (Dependence(parents=('z',), child='x', label='', guide=False, heads=1, detail=''),)
     """
     said = _read(graph)
     said = replace(said, plates=_sized(said.plates, sizes or {}))
@@ -112,8 +114,9 @@ def _of_dag(dag: DAG) -> Relations:
 def _of_mixed(graph: MixedGraph) -> Relations:
     order = graph.arrows().order
     place = {name: i for i, name in enumerate(order)}
-    found = {(*sorted(edge, key=place.get), heads) for edges, heads in ((graph.undirected, 0), (graph.bidirected, 2)) for edge in edges}
-    found |= {(*edge, 1) for edge in graph.directed}
+    found = [(*edge, 1) for edge in graph.directed]
+    found += [(*sorted(edge, key=place.get), 0) for edge in graph.undirected]
+    found += [(*sorted(edge, key=place.get), 2) for edge in graph.bidirected]
     edges = sorted(found, key=lambda edge: (place[edge[0]], place[edge[1]], edge[2]))
     return Relations(tuple(map(Node, order)), tuple(Dependence((a,), b, heads=heads) for a, b, heads in edges))
 
@@ -149,8 +152,13 @@ def _dependences(net: BayesNet) -> Iterator[Dependence]:
         by_parameter = {parent: names for parent, names in variable.parameter_edges.items() if parent in parents}
         together = tuple(p for p in parents if p not in by_parameter or (variable.net_label and p in variable.parents))
         if variable.net_label and together:
-            yield Dependence(together, name, variable.net_label)
+            yield Dependence(together, name, variable.net_label, detail=_detail(variable))
         else:
             yield from (Dependence((parent,), name) for parent in together)
         for parent, names in by_parameter.items():
             yield Dependence((parent,), name, "" if variable.is_deterministic else ", ".join(names))
+
+
+def _detail(variable: Variable) -> str:
+    said = repr(variable.net) if variable.net is not None else ""
+    return "" if said == variable.net_label or " at 0x" in said else said

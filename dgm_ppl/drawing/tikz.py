@@ -19,13 +19,14 @@ _HEADER = r"""% Needs \usepackage{tikz} and \usetikzlibrary{arrows.meta, shapes.
   x=1bp, y=1bp, >={Latex[length=5bp]}, inner sep=0pt, align=center,
   bn-variable/.style={draw, fill=white, ellipse}, bn-input/.style={draw, fill=black!20},
   bn-group/.style={draw, fill=white, line width=1.5bp},
-  bn-network/.style={draw, fill=white, rounded corners=3bp, font=\scriptsize}, bn-chart/.style={draw, fill=white, rounded corners=3bp},
+  bn-network/.style={draw, fill=white, rounded corners=3bp, font=\scriptsize},
+  bn-chart/.style={draw, fill=white, rounded corners=3bp},
   bn-shaded/.style={fill=black!20}, bn-forced/.style={draw, fill=black!20, rectangle, very thick},
   bn-plate/.style={draw=black!65, rounded corners=6bp}, bn-note/.style={font=\scriptsize, text=black!65},
 """
 _STROKES = {
-    Role.MODEL: "", Role.GUIDE: "dashed", Role.HIDDEN: "dashed", Role.CUT: "dotted", Role.ADDED: "very thick", Role.REMOVED: "dotted, thick",
-    Role.TURNED: "dashed, very thick",
+    Role.MODEL: "", Role.GUIDE: "dashed", Role.HIDDEN: "dashed", Role.CUT: "dotted",
+    Role.ADDED: "very thick", Role.REMOVED: "dotted, thick", Role.TURNED: "dashed, very thick",
 }
 _GREEK = tuple("""alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi
 psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega""".split())

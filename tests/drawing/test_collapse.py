@@ -75,6 +75,11 @@ def test_groups_that_cannot_be(groups, message):
         draw(nets.sprinkler, collapse=groups)
 
 
+def test_no_marks_at_all():
+    with pytest.raises(GraphError, match="draw: collapse: expected one or more marks; got 0; try collapse=50"):
+        draw(nets.sprinkler, collapse=0)
+
+
 def test_a_group_across_a_plate():
     with pytest.raises(GraphError, match=r"group 'g': expected members inside the same plates; got some in plate 'school'"):
         draw(nets.schools, collapse={"g": ["mu", "theta"]})

@@ -4,9 +4,13 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from torch import nn
 
 from dgm_ppl.drawing import draw
 from dgm_ppl.drawing.render import programs
+from dgm_ppl.families import Normal
+from dgm_ppl.nets import MLP
+from dgm_ppl.network import BayesNet
 
 from . import nets
 
@@ -99,6 +103,12 @@ def test_inputs_are_boxes():
 
 def test_tooltips_say_the_declaration():
     assert "theta ~ Normal(loc=mu, scale=tau)" in draw(nets.schools).svg()
+
+
+def test_tooltips_say_what_a_network_is_beyond_its_label():
+    net = BayesNet(z=Normal(2), x=Normal(2).given("z", net=nn.Linear(2, 4)), y=Normal().given("z", "x", net=MLP(8, dropout=0.1)))
+    svg = draw(net).svg()
+    assert "Linear(in_features=2, out_features=4, bias=True)" in svg and "MLP(8, dropout=0.1)" in svg
 
 
 @pytest.mark.parametrize("suffix, start", [("svg", b"<?xml"), ("png", b"\x89PNG"), ("dot", b"// dot"), ("gv", b"// dot"),
