@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-__all__ = ["Column", "columns", "rows"]
+__all__ = ["Column", "batch_columns", "columns", "rows"]
 
 Column: TypeAlias = "Tensor | np.ndarray"  # numbers are tensors, labels are arrays of objects
 
@@ -32,6 +32,11 @@ def columns(data: Any) -> dict[str, Column]:
     found = {_name(name): _column(name, values) for name, values in _named(data).items()}
     rows(found)
     return found
+
+
+def batch_columns(batch: Any) -> dict[str, Column]:
+    """The columns of a `DataLoader`'s batch, as of any other data."""
+    return columns(_dict(batch, "a DataLoader's batches"))
 
 
 def rows(data: Mapping[str, Column]) -> int:
@@ -62,7 +67,7 @@ def _named(data: Any) -> Mapping[Any, Any]:
     if _is_pandas(data, "DataFrame"):
         return {name: data[name] for name in _unique(data.columns)}
     if isinstance(data, DataLoader):
-        return _joined([columns(_dict(batch, "a DataLoader's batches")) for batch in data])
+        return _joined([batch_columns(batch) for batch in data])
     if isinstance(data, IterableDataset):
         raise TypeError(
             f"data: expected rows that can be counted; got {_kind(data)}, an IterableDataset; "

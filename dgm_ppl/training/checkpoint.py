@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from dgm_ppl.training.trees import difference, pack, unpack
+from .trees import difference, pack, unpack
 
 __all__ = ["Checkpoint", "check_same", "read", "write"]
 

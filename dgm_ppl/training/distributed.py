@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import logging
 import multiprocessing
 import os
@@ -21,18 +20,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dgm_ppl.training.checkpoint import read, write
-from dgm_ppl.training.interrupt import Ending
-from dgm_ppl.training.journal import Journal
-from dgm_ppl.training.learner import Position
-from dgm_ppl.training.plan import Plan
-from dgm_ppl.training.randomness import generator_states, set_generator_states
-from dgm_ppl.training.sitting import Outcome, sit
-from dgm_ppl.training.together import Together
+from ..graph import GraphError
+from .checkpoint import read, write
+from .interrupt import Ending
+from .journal import Journal
+from .learner import Position
+from .plan import Plan
+from .randomness import generator_states, set_generator_states
+from .sitting import Outcome, sit
+from .together import Together
 
 __all__ = ["sit_together"]
 
 CPU = torch.device("cpu")
+KINDS = {kind.__name__: kind for kind in (FloatingPointError, GraphError, ImportError, OSError, TypeError, ValueError)}
 
 
 def sit_together(plan: Plan, objective: nn.Module, data: Any, validation: Any) -> Outcome:
@@ -186,8 +187,7 @@ def _first_failure(errand: Errand) -> Exception | None:
     first = failures[0]
     if first["objective"] is not None:
         errand.objective.load_state_dict(first["objective"])
-    kind = getattr(builtins, first["kind"], RuntimeError)
-    return kind(first["message"]) if issubclass(kind, Exception) else RuntimeError(first["message"])
+    return KINDS.get(first["kind"], RuntimeError)(first["message"])
 
 
 @contextmanager

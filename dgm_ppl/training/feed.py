@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dgm_ppl.data import columns, rows
-from dgm_ppl.training.randomness import generator_states, mix, seeded, set_generator_states
+from ..data import batch_columns, rows
+from .randomness import generator_states, mix, seeded, set_generator_states
 
 __all__ = ["Batch", "Feed", "Resident", "Stream", "Transform"]
 
@@ -132,4 +132,4 @@ class Stream:
         finally:
             set_generator_states(before, CPU)
         self._next = (self._next[0], self._next[1] + 1)
-        return None if batch is None else columns(batch)
+        return None if batch is None else batch_columns(batch)

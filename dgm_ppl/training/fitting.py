@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from dgm_ppl.training.checkpoint import Checkpoint
-from dgm_ppl.training.devices import find_device
-from dgm_ppl.training.feed import Transform
-from dgm_ppl.training.optimizers import Adam, OptimizerBuilder, ScheduleBuilder
-from dgm_ppl.training.plan import Moment, Plan
-from dgm_ppl.training.run import Run
-from dgm_ppl.training.sitting import Outcome, sit
-from dgm_ppl.training.stopping import EarlyStopping
-from dgm_ppl.training.team import Alone
+from .checkpoint import Checkpoint
+from .devices import find_device
+from .feed import Transform
+from .optimizers import Adam, OptimizerBuilder, ScheduleBuilder
+from .plan import Moment, Plan
+from .run import Run
+from .sitting import Outcome, sit
+from .stopping import EarlyStopping
+from .team import Alone
 
 __all__ = ["fit"]
 
@@ -102,7 +102,7 @@ def fit(
 def _outcome(plan: Plan, objective: nn.Module, data: Any, validation: Any) -> Outcome:
     if plan.devices == 1:
         return sit(plan, objective, data, validation, Alone())
-    from dgm_ppl.training.distributed import sit_together  # Lightning Fabric is loaded only when asked for
+    from .distributed import sit_together  # Lightning Fabric is loaded only when asked for
 
     return sit_together(plan, objective, data, validation)
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dgm_ppl.data import columns
-from dgm_ppl.training.devices import place
-from dgm_ppl.training.feed import Batch, Feed, Resident, Stream, Transform
-from dgm_ppl.training.randomness import seeded
+from ..data import columns
+from .devices import place
+from .feed import Batch, Feed, Resident, Stream, Transform
+from .randomness import seeded
 
 __all__ = ["Intake"]
 

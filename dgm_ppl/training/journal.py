@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dgm_ppl.training.history import History, Tally
-from dgm_ppl.training.learner import Position
-from dgm_ppl.training.stopping import Best, EarlyStopping
-from dgm_ppl.training.trees import clone
+from .history import History, Tally
+from .learner import Position
+from .stopping import Best, EarlyStopping
+from .trees import clone
 
 __all__ = ["Journal"]
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from dgm_ppl.training.randomness import generator_states, set_generator_states
-from dgm_ppl.training.step import Turn
-from dgm_ppl.training.trees import clone
+from .randomness import generator_states, set_generator_states
+from .step import Turn
+from .trees import clone
 
 __all__ = ["Learner", "Position"]
 

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dgm_ppl.training.checkpoint import write
-from dgm_ppl.training.feed import Feed
-from dgm_ppl.training.interrupt import Ending
-from dgm_ppl.training.journal import Journal
-from dgm_ppl.training.learner import Learner, Position
-from dgm_ppl.training.plan import Moment, Plan
-from dgm_ppl.training.progress import Display
-from dgm_ppl.training.step import NonFiniteError, Step, finite
-from dgm_ppl.training.team import Team
+from .checkpoint import write
+from .feed import Feed
+from .interrupt import Ending
+from .journal import Journal
+from .learner import Learner, Position
+from .plan import Moment, Plan
+from .progress import Display
+from .step import NonFiniteError, Step, finite
+from .team import Team
 
 __all__ = ["READ_EVERY", "Loop"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dgm_ppl.training.checkpoint import Checkpoint
-from dgm_ppl.training.feed import Transform
-from dgm_ppl.training.optimizers import OptimizerBuilder, ScheduleBuilder
-from dgm_ppl.training.stopping import EarlyStopping
+from .checkpoint import Checkpoint
+from .feed import Transform
+from .optimizers import OptimizerBuilder, ScheduleBuilder
+from .stopping import EarlyStopping
 
 __all__ = ["Moment", "Plan"]
 

@@ -91,4 +91,4 @@ def say(message: str) -> None:
     """One line on stderr."""
     from rich.console import Console
 
-    Console(stderr=True).print(message, highlight=False)
+    Console(stderr=True).print(message, highlight=False, markup=False, soft_wrap=True)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from dgm_ppl.training.history import History, learning_curves
-from dgm_ppl.training.stopping import Best
+from .history import History, learning_curves
+from .stopping import Best
 
 if TYPE_CHECKING:
     import pandas

@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from dgm_ppl.training.checkpoint import check_same, read
-from dgm_ppl.training.feed import Feed
-from dgm_ppl.training.intake import Intake
-from dgm_ppl.training.journal import Journal
-from dgm_ppl.training.learner import Learner, Position
-from dgm_ppl.training.loop import Loop
-from dgm_ppl.training.plan import Plan
-from dgm_ppl.training.progress import Display, Quiet, say, watch_progress
-from dgm_ppl.training.randomness import draw_seed, mix, seeded
-from dgm_ppl.training.step import Step, Turn, set_up_turns
-from dgm_ppl.training.team import Team
-from dgm_ppl.training.validation import Validation
+from .checkpoint import check_same, read
+from .feed import Feed
+from .intake import Intake
+from .journal import Journal
+from .learner import Learner, Position
+from .loop import Loop
+from .plan import Plan
+from .progress import Display, Quiet, say, watch_progress
+from .randomness import draw_seed, mix, seeded
+from .step import Step, Turn, set_up_turns
+from .team import Team
+from .validation import Validation
 
 __all__ = ["Outcome", "sit"]
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from dgm_ppl.training.feed import Batch
-from dgm_ppl.training.optimizers import describe, for_player
-from dgm_ppl.training.plan import Plan
-from dgm_ppl.training.team import Share, Team
+from .feed import Batch
+from .optimizers import describe, for_player
+from .plan import Plan
+from .team import Share, Team
 
 __all__ = ["NonFiniteError", "Step", "Turn", "set_up_turns"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from dgm_ppl.training.feed import Batch
-from dgm_ppl.training.interrupt import Ending, Interrupt
+from .feed import Batch
+from .interrupt import Ending, Interrupt
 
 __all__ = ["Alone", "Share", "Team"]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, distributed, nn
 
-from dgm_ppl.training.feed import Batch
-from dgm_ppl.training.interrupt import Ending
-from dgm_ppl.training.team import Share, Team
+from .feed import Batch
+from .interrupt import Ending
+from .team import Share, Team
 
 __all__ = ["Together"]
 

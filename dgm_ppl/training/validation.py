@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from dgm_ppl.training.feed import Feed
-from dgm_ppl.training.randomness import mix, seeded
-from dgm_ppl.training.team import Team
+from .feed import Feed
+from .randomness import mix, seeded
+from .team import Team
 
 __all__ = ["Validation"]
 

@@ -81,6 +81,8 @@ class Adversaries(Toy):
         super().__init__()
         self.generator = nn.Parameter(torch.zeros(2))
         self.critic = nn.Linear(2, 1)
+        nn.init.constant_(self.critic.weight, 0.1)
+        nn.init.zeros_(self.critic.bias)
 
     def world_losses(self, batch):
         return self.critic(batch["x"]).squeeze(-1)
