@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import torch
 
 from ..graph import GraphError
-from ..network import BayesNet, Layout, RecognitionNet, probe
+from ..network import BayesNet, Layout, RecognitionNet, probe, unlike
 from .guide import Guide
 from .model import Model, assemble
 
@@ -43,6 +43,6 @@ def compile(net: BayesNet, *, share: Model | None = None, seed: int | None = Non
         else:
             model = assemble(net, {}, {} if share is None else share.shared)
     layout = Layout(model.net)
-    worlds, sizes = (2,), {plate.name: plate.size or 3 for plate in net.plates.values()}
+    worlds, sizes = unlike(model.net, layout.sizes({}))
     probe(layout, {name: model.conditionals[name] for name in model.conditionals}, {}, worlds, sizes)
     return model

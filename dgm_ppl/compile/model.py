@@ -138,28 +138,37 @@ class Model(nn.Module):
         """Samples what `values` lacks, parents first; everything aligned, differentiable where reparameterized."""
         found = dict(values)
         for node in self.schedule:
-            if node.name not in found:
+            if node.deterministic:
+                found[node.name] = self.compute(node, found, sizes)
+            elif node.name not in found:
                 found[node.name] = self.draw(node, node.prepare(found), worlds, sizes, noise)
         return found
+
+    def compute(self, node: Node, values: Mapping[str, Tensor], sizes: Mapping[str, int]) -> Tensor:
+        """A deterministic node's aligned value, one for each member of its plates."""
+        value = node.conditional.value(node.prepare(values))
+        if not self.layout.rank:
+            return value
+        members = (*self.layout.batch(node.name, (), sizes), *self.layout.events[node.name])
+        return value.expand(torch.broadcast_shapes(value.shape, members))
 
     def draw(self, node: Node, prepared: Prepared, worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise = noise) -> Tensor:
         """One node's sample, aligned."""
         return node.conditional.draw(self.layout.batch(node.name, worlds, sizes), prepared, noise)
 
-    def log_densities(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def log_densities(self, values: Mapping[str, Tensor], sizes: Mapping[str, int] = {}) -> dict[str, Tensor]:
         """log p of every random node given its parents, `(*worlds)`, from aligned values of all of them."""
-        return {name: -term for name, term in self.surprisals(values, PerWorld()).items()}
+        return {name: -term for name, term in self.surprisals(values, sizes, PerWorld()).items()}
 
-    def surprisals(self, values: Mapping[str, Tensor], reduce: Reduction) -> dict[str, Tensor]:
+    def surprisals(self, values: Mapping[str, Tensor], sizes: Mapping[str, int], reduce: Reduction) -> dict[str, Tensor]:
         """-log p of every random node given its parents, added up as asked, from aligned values of all of them."""
         found, terms = dict(values), {}
         for node in self.schedule:
-            prepared = node.prepare(found)
             if node.deterministic:
-                found[node.name] = node.conditional.value(prepared)
+                found[node.name] = self.compute(node, found, sizes)
             else:
                 value = found[node.name]
-                terms[node.name] = reduce(node, node.conditional.surprisals(value, prepared), value)
+                terms[node.name] = reduce(node, node.conditional.surprisals(value, node.prepare(found)), value)
         return terms
 
     def per_world(self, term: Tensor) -> Tensor:
@@ -218,7 +227,7 @@ class Model(nn.Module):
                 f"log_prob: node {missing[0]!r} has no value; complete data needs {list(self.random)}; to marginalise it: "
                 f"dgm.log_prob(model, data, method=dgm.Importance(guide, 1000))"
             )
-        terms = self.log_densities(self.layout.align_all(encoded)).values()
+        terms = self.log_densities(self.layout.align_all(encoded), self.layout.sizes(encoded)).values()
         return sum(terms, start=torch.zeros(self.layout.worlds(encoded), dtype=self.anchor.dtype, device=self.device))
 
     def do(self, values: Mapping[str, Any] | None = None, /, **interventions: Any) -> Model:

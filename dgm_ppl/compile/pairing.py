@@ -131,8 +131,10 @@ class Pairing:
             prepared[name] = latent.q.prepare(found)
             found[name] = self.guide.draw(latent.q, prepared[name], worlds, sizes, noise)
         for node in self.completing:
-            here = node.prepare(found)
-            found[node.name] = node.conditional.value(here) if node.deterministic else self.model.draw(node, here, worlds, sizes, noise)
+            if node.deterministic:
+                found[node.name] = self.model.compute(node, found, sizes)
+            else:
+                found[node.name] = self.model.draw(node, node.prepare(found), worlds, sizes, noise)
         return found, prepared
 
     def log_weights(self, found: Mapping[str, Tensor], prepared: Mapping[str, Any]) -> Tensor:

@@ -38,12 +38,11 @@ def run_program(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int
             with ExitStack() as inside:
                 for plate in model.net.plates_of(node.name):
                     inside.enter_context(plates[plate])
-                parents = node.receive(found)
                 if node.deterministic:
-                    found[node.name] = pyro.deterministic(node.name, node.conditional.value(node.conditional.prepare(*parents)), event_dim=node.event_rank)
+                    found[node.name] = pyro.deterministic(node.name, model.compute(node, found, sizes), event_dim=node.event_rank)
                 else:
                     infer = {"enumerate": "parallel"} if node.conditional.finite else {}
-                    found[node.name] = pyro.sample(node.name, node.conditional(*parents), obs=values.get(node.name), infer=infer)
+                    found[node.name] = pyro.sample(node.name, node.conditional(*node.receive(found)), obs=values.get(node.name), infer=infer)
     return found
 
 

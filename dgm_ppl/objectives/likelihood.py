@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ..compile import Model
-from ..compile.reduction import PerWorld, Total, added
+from ..compile.reduction import PerWorld, Reduction, Total, added
 from ..formats.declaration import describe
 from ..graph import GraphError
 from .base import Objective
@@ -44,13 +44,15 @@ class MaximumLikelihood(Objective):
         return self._mean_loss(batch)
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
-        terms = self.model.surprisals(self.model.layout.align_all(batch), PerWorld())
-        return added(terms.values())
+        return added(self._surprisals(batch, PerWorld()).values())
 
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        total = Total(self.model.layout.worlds(batch))
+        return added(self._surprisals(batch, total).values()) / total.count
+
+    def _surprisals(self, batch: Mapping[str, Tensor], reduce: Reduction) -> dict[str, Tensor]:
         layout = self.model.layout
-        total = Total(layout.worlds(batch))
-        return added(self.model.surprisals(layout.align_all(batch), total).values()) / total.count
+        return self.model.surprisals(layout.align_all(batch), layout.sizes(batch) if layout.rank else {}, reduce)
 
     def declaration(self) -> dict:
         return {"objective": "MaximumLikelihood", "model": describe(self.model.net)}
