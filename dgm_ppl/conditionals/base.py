@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyro.distributions as dist
@@ -50,6 +50,10 @@ class Conditional(nn.Module):
     def forward(self, *parents: Tensor, validate_args: bool | None = None) -> dist.TorchDistribution:
         """The distribution given the parents' values."""
         raise NotImplementedError
+
+    def parameters_of(self, *parents: Tensor) -> Mapping[str, Tensor]:
+        """The distribution's parameters as tensors, by name; none where the kind has no named parameters."""
+        return {}
 
     def prepare(self, *parents: Tensor) -> Any:
         """What the parents determine, for the methods below."""

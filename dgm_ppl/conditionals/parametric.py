@@ -16,14 +16,12 @@ from torch.distributions import constraints, transform_to
 from ..families import Constant, Expression, Free, Noise, Variable
 from ..families.expressions import evaluator, pad_event
 from ..graph import GraphError
-from ..nets import Net, adapt
 from .base import Conditional
+from .networks import Shared, network_of
 from .ports import Port
-from .predictors import Configurations, Function, Linear, Network, Table
+from .predictors import Configurations, Function, Linear, LinearAndTable, Table
 
-__all__ = ["Parametric", "Shared"]
-
-Shared = dict[int, nn.Module]
+__all__ = ["Parametric"]
 
 
 class Parametric(Conditional):
@@ -48,6 +46,7 @@ class Parametric(Conditional):
         self.computed: tuple[str, ...] = ()
         self.predictor: nn.Module | None = None
         self.unconstrained = nn.ParameterDict()
+        self._held: dict[str, numpy.ndarray] = {}
         self._place(shared if shared is not None else {})
         self._bind()
 
@@ -70,28 +69,37 @@ class Parametric(Conditional):
 
     def _place(self, shared: Shared) -> None:
         variable, opened = self.variable, self.variable.open_parameters
-        free = [parameter for parameter, value in variable.parameters if isinstance(value, Free)]
         finite = [i for i, port in enumerate(self._predicted) if port.is_configuration]
         classical = variable.net is None and variable.fn is None
-        configurations = Configurations(self._predicted, finite) if finite and classical else None
+        self._configurations = Configurations(self._predicted, finite) if finite and classical else None
+        free = [parameter for parameter, value in variable.parameters if isinstance(value, Free)]
         if not self._predicted:
             free += opened
         elif variable.fn is not None:
-            self.computed = opened
-            self.predictor = Function(self.name, variable.fn, opened, self._shapes(opened))
+            self.computed, self.predictor = opened, Function(self.name, variable.fn, opened, self._shapes(opened))
         elif variable.net is not None:
-            self.computed = opened
-            self.predictor = self._network(opened, shared)
+            self.computed, self.predictor = opened, network_of(self.name, variable.net, self._predicted, opened, self._shapes(opened), shared)
         elif len(finite) == len(self._predicted):
-            self.computed = opened
-            self.predictor = Table(configurations, opened, self._shapes(opened)) if opened else None
+            self.computed, self.predictor = opened, self._table(opened) if opened else None
         else:
-            self.computed = tuple(parameter for parameter in opened if parameter in variable.family.linear)
-            self.predictor = Linear(self._predicted, configurations, self._shapes(self.computed))
-            free += [parameter for parameter in opened if parameter not in self.computed]
-        self._configurations = configurations
+            free += self._place_linear(opened)
         for parameter in free:
             self.unconstrained[parameter] = nn.Parameter(self._start(parameter))
+
+    def _place_linear(self, opened: Sequence[str]) -> list[str]:
+        """A linear predictor of the location, or of what is open where the location is given; the rest is learned, for each configuration."""
+        located = [parameter for parameter in opened if parameter in self.variable.family.linear]
+        linear = located or list(opened)
+        rest = [parameter for parameter in opened if parameter not in linear]
+        predictor = Linear(self.name, self._predicted, self._configurations, self._shapes(linear))
+        if self._configurations is None or not rest:
+            self.computed, self.predictor = tuple(linear), predictor
+            return rest
+        self.computed, self.predictor = (*linear, *rest), LinearAndTable(predictor, self._table(rest))
+        return []
+
+    def _table(self, parameters: Sequence[str]) -> Table:
+        return Table(self.name, self._configurations, parameters, self._shapes(parameters))
 
     def _shapes(self, parameters: Sequence[str]) -> list[tuple[int, ...]]:
         return [self.variable.parameter_shape(parameter) for parameter in parameters]
@@ -100,37 +108,14 @@ class Parametric(Conditional):
         shape = self.variable.parameter_shape(parameter)
         given, constraint = self.variable.fixed.get(parameter), self._constraint(parameter)
         if isinstance(given, Free) and given.initial is not None:
-            value = torch.as_tensor(given.initial.array, dtype=torch.get_default_dtype()).expand(shape).clone()
-            return transform_to(constraint).inv(value)
+            value = torch.tensor(given.initial.array, dtype=torch.get_default_dtype()).expand(shape).clone()
+            start = transform_to(constraint).inv(value)
+            if not bool(start.isfinite().all()):
+                raise GraphError(f"node {self.name!r}: parameter {parameter!r} = {given} starts on the boundary of its range, which it could never leave; start inside")
+            return start
         if parameter == "cov_factor":                                       # zero would be a saddle point
             return torch.randn(shape) / math.sqrt(shape[-1])
         return torch.zeros(shape)
-
-    def _network(self, parameters: Sequence[str], shared: Shared) -> Network:
-        shapes, inputs = self._shapes(parameters), tuple(port.encoded_shape for port in self._predicted)
-        for port in self._predicted:
-            if None in port.encoded_shape:
-                raise GraphError(
-                    f"node {self.name!r}: its network reads all members of a plate through {port.name!r}, so the plate needs a size: "
-                    f"plates={{...: dgm.Plate([...], size=8)}}; or use fn=, which takes any size"
-                )
-        net = self.variable.net
-        try:
-            if not isinstance(net, Net):
-                module, flat = adapt(net, inputs, tuple(shapes), tuple(parameters))
-                return Network(module, self._predicted, shapes, flat=flat, batched=True)
-            signature = (inputs, tuple(shapes))
-            module, built_for = shared.get(id(net), (None, signature))
-            if built_for != signature:
-                raise ValueError(
-                    f"shares the net {net.label()} with a node of other sizes ({_sizes(built_for)} against {_sizes(signature)}); "
-                    f"pass an object of its own to each node: net={net.label()}"
-                )
-            module = net.build(inputs, tuple(shapes)) if module is None else module
-            shared[id(net)] = (module, signature)
-        except ValueError as error:
-            raise GraphError(f"node {self.name!r}: {error}") from error
-        return Network(module, self._predicted, shapes, flat=net.flatten, batched=net.flatten)
 
     def _constraint(self, parameter: str) -> constraints.Constraint:
         constraint = self.variable.family.parameters[parameter].constraint
@@ -193,8 +178,16 @@ class Parametric(Conditional):
     def _hold(self, name: str, array: numpy.ndarray) -> str:
         key = f"fixed_{name}"
         if key not in self._buffers:
+            self._held[key] = array
             self.register_buffer(key, torch.tensor(array, dtype=torch.get_default_dtype()), persistent=False)
         return key
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> Parametric:
+        before = self.anchor.dtype
+        super()._apply(fn, recurse)
+        if self.anchor.dtype != before:                                     # from the declaration: a rounded number stays rounded in double
+            self._buffers.update({key: self.anchor.new_tensor(array) for key, array in self._held.items()})
+        return self
 
     def _expression(self, parameter: str, given: Expression) -> Callable:
         inputs = [(i, port.name, port.rank) for i, port in enumerate(self.ports) if port.name in self.variable.expression_parents]
@@ -239,6 +232,8 @@ class Parametric(Conditional):
         return value if isinstance(value, Tensor) else self.anchor.new_tensor(value)
 
     def draw(self, batch: Sequence[int], prepared: tuple, noise: Noise) -> Tensor:
+        if self.variable.is_deterministic:
+            return self.value(prepared).expand(*batch, *self.event)
         return self.forms.sample((*batch, *self.event), prepared, self._buffers["anchor"], noise)
 
     def value(self, prepared: tuple) -> Tensor:
@@ -272,11 +267,6 @@ class Parametric(Conditional):
     @property
     def functional(self) -> bool:
         return self.forms.functional
-
-
-def _sizes(signature: tuple) -> str:
-    inputs, outputs = signature
-    return f"{' + '.join(map(str, inputs))} -> {' + '.join(map(str, outputs))}"
 
 
 def _log(value: Tensor | float) -> Tensor | float:

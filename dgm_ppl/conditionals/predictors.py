@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn import functional
 from ..graph import GraphError
 from .ports import Port, broadcast_batch
 
-__all__ = ["Configurations", "Function", "Linear", "Network", "Table"]
+__all__ = ["Configurations", "Function", "Linear", "LinearAndTable", "Network", "Table"]
 
 LARGEST_TABLE = 50_000_000
 Shapes = Sequence[tuple[int, ...]]
@@ -32,6 +32,14 @@ class Configurations(nn.Module):
     def count(self) -> int:
         return math.prod(self.sizes)
 
+    def check_size(self, name: str, numbers: int) -> None:
+        """Raises where a table with so many numbers a row would fill the memory."""
+        if self.count * numbers > LARGEST_TABLE:
+            raise GraphError(
+                f"node {name!r}: its table would have {self.count:,} parent configurations and {self.count * numbers:,} parameters; give a network: "
+                f".given(..., net=dgm.MLP(64))"
+            )
+
     def forward(self, *parents: Tensor) -> Tensor:
         terms = (parents[i].long() * stride for i, stride in zip(self.selected, self.strides))
         return sum(terms)
@@ -40,15 +48,13 @@ class Configurations(nn.Module):
 class Table(nn.Module):
     """One row of parameters for each configuration of the finite parents."""
 
-    def __init__(self, configurations: Configurations, names: Sequence[str], shapes: Shapes):
+    def __init__(self, name: str, configurations: Configurations, names: Sequence[str], shapes: Shapes):
         super().__init__()
         self.configurations, self.shapes = configurations, tuple(map(tuple, shapes))
-        cells = configurations.count * sum(map(math.prod, shapes))
-        if cells > LARGEST_TABLE:
-            raise GraphError(f"the table has {configurations.count:,} parent configurations and {cells:,} parameters; give a network: .given(..., net=MLP(64))")
-        self.rows = nn.ParameterDict({                                      # unequal rows, or a latent parent would never come alive
-            name: nn.Parameter(0.1 * torch.randn(configurations.count, *shape)) for name, shape in zip(names, shapes)
-        })
+        configurations.check_size(name, sum(map(math.prod, shapes)))
+        self.rows = nn.ParameterDict([                                      # pairs, as a dict would be sorted; unequal rows, or a latent parent would never come alive
+            (name, nn.Parameter(0.1 * torch.randn(configurations.count, *shape))) for name, shape in zip(names, shapes)
+        ])
 
     def forward(self, *parents: Tensor) -> list[Tensor]:
         row = self.configurations(*parents)
@@ -57,9 +63,13 @@ class Table(nn.Module):
 
 
 class Linear(nn.Module):
-    """A linear predictor on the real parents, with its own coefficients for each configuration of the finite ones."""
+    """A linear predictor on the real parents, with its own coefficients for each configuration of the finite ones.
 
-    def __init__(self, ports: Sequence[Port], configurations: Configurations | None, shapes: Shapes):
+    With a table of scales (`LinearAndTable`), a Normal is the conditional linear Gaussian: a linear regression of its own, with a
+    residual scale of its own, for each configuration of the finite parents (Lauritzen, 1992, doi:10.1080/01621459.1992.10476265).
+    """
+
+    def __init__(self, name: str, ports: Sequence[Port], configurations: Configurations | None, shapes: Shapes):
         super().__init__()
         self.ports, self.configurations, self.shapes = tuple(ports), configurations, tuple(map(tuple, shapes))
         self.inputs = tuple(i for i in range(len(ports)) if configurations is None or i not in configurations.selected)
@@ -68,6 +78,7 @@ class Linear(nn.Module):
         if configurations is None:
             self.predictor = nn.Linear(features, outputs)
         else:
+            configurations.check_size(name, outputs * (features + 1))
             bound = 1 / math.sqrt(features)
             self.weight = nn.Parameter(torch.empty(configurations.count, outputs, features).uniform_(-bound, bound))
             self.bias = nn.Parameter(torch.empty(configurations.count, outputs).uniform_(-bound, bound))
@@ -80,6 +91,17 @@ class Linear(nn.Module):
         row = self.configurations(*parents)
         product = (self.weight[row] @ features.unsqueeze(-1)).squeeze(-1)
         return split(product + self.bias[row], self.sizes, self.shapes)
+
+
+class LinearAndTable(nn.Module):
+    """Some parameters from a linear predictor, then the others from a table."""
+
+    def __init__(self, linear: Linear, table: Table):
+        super().__init__()
+        self.linear, self.table = linear, table
+
+    def forward(self, *parents: Tensor) -> list[Tensor]:
+        return [*self.linear(*parents), *self.table(*parents)]
 
 
 class Network(nn.Module):
@@ -128,19 +150,27 @@ class Function(nn.Module):
         self.name, self.fn, self.names, self.shapes = name, fn, tuple(names), tuple(map(tuple, shapes))
 
     def forward(self, *parents: Tensor) -> list[Any]:
-        result = self.fn(*parents)
-        if isinstance(result, dict):
-            unknown = set(result) ^ set(self.names)
-            if unknown:
-                raise GraphError(f"node {self.name!r}: fn must return the parameters {list(self.names)}; got {list(result)}; try dict({', '.join(f'{n}=...' for n in self.names)})")
+        values = self._in_order(self.fn(*parents))
+        for name, value in zip(self.names, values):
+            if not isinstance(value, (Tensor, int, float)):
+                raise GraphError(f"node {self.name!r}: fn must return tensors or numbers; got {type(value).__name__} for {name!r}{'; does it return?' if value is None else ''}")
+        return values
+
+    def _in_order(self, result: Any) -> list[Any]:
+        if isinstance(result, Mapping):
+            if set(result) != set(self.names):
+                raise GraphError(f"node {self.name!r}: fn must return the parameters {list(self.names)}; got {list(result)}; try {self._mend()}")
             return [result[name] for name in self.names]
         values = list(result) if isinstance(result, (tuple, list)) else [result]
         if len(values) != len(self.names):
             raise GraphError(
                 f"node {self.name!r}: fn must return {len(self.names)} parameters {list(self.names)}; got {len(values)}; return "
-                f"dict({', '.join(f'{n}=...' for n in self.names)}), or fix or free the others: {self.names[-1]}=dgm.free()"
+                f"{self._mend()}, or fix or free the others: {self.names[-1]}=dgm.free()"
             )
         return values
+
+    def _mend(self) -> str:
+        return f"dict({', '.join(f'{name}=...' for name in self.names)})"
 
 
 def joined(ports: Sequence[Port], parents: Sequence[Tensor], like: Tensor) -> Tensor:

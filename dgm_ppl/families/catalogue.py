@@ -13,7 +13,8 @@ from torch.distributions import constraints
 from ..graph import GraphError
 from .expressions import Constant
 from .family import CATALOGUE, Family, Parameter, family
-from .forms import BernoulliLogits, BernoulliProbs, CategoricalLogits, Forms, LogNormalForms, NormalForms
+from .finite_forms import BernoulliLogits, BernoulliProbs, CategoricalLogits, CategoricalProbs, ExactBernoulli, ExactCategorical
+from .forms import LogNormalForms, NormalForms
 from .spaces import Circle, Counts, Finite, Interval, Real, Space
 from .variable import Variable, whole
 
@@ -22,33 +23,6 @@ __all__ = [
     "HalfNormal", "InverseGamma", "Laplace", "LogNormal", "Logistic", "LowRankMultivariateNormal", "MultivariateNormal", "NegativeBinomial",
     "Normal", "OrderedLogistic", "Poisson", "StudentT", "Uniform", "VonMises", "Weibull", "ZeroInflatedPoisson", "LogitNormal",
 ]
-
-
-class ExactBernoulli(dist.Bernoulli):
-    """Bernoulli whose density is exact where probs is 0 or 1 (torch clamps the probability)."""
-
-    def expand(self, batch_shape, _instance=None):
-        return super().expand(batch_shape, self._get_checked_instance(ExactBernoulli, _instance))
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        if "probs" not in self.__dict__:
-            return super().log_prob(value)
-        return torch.special.xlogy(value, self.probs) + torch.special.xlog1py(1 - value, -self.probs)
-
-
-def _categorical(*, logits: Tensor | None = None, probs: Tensor | None = None, validate_args: bool | None = None) -> dist.Categorical:
-    """Categorical whose impossible states have log-probability minus infinity (torch clamps the probability)."""
-    return dist.Categorical(logits=probs.log() if logits is None else logits, validate_args=validate_args)
-
-
-class CategoricalProbs(CategoricalLogits):
-    """log p(x) is the x-th entry of log p."""
-
-    def surprisal(self, value: Tensor, params: Any) -> Tensor:
-        return super().surprisal(value, (params[0].log(),))
-
-    def kl(self, q: Any, other: Forms, p: Any, like: Tensor) -> None:
-        return None
 
 
 def _logit_normal(
@@ -142,13 +116,12 @@ LowRankMultivariateNormal = LowRank(**_fields(family(
 )))
 MultivariateNormal = FullRank(**_fields(family(dist.MultivariateNormal)))
 Bernoulli = family(
-    ExactBernoulli, name="Bernoulli",
-    forms=[BernoulliLogits(dist.Bernoulli, ("logits",), 0, False), BernoulliProbs(ExactBernoulli, ("probs",), 0, False)],
+    dist.Bernoulli, forms=[BernoulliLogits(dist.Bernoulli, ("logits",), 0, False), BernoulliProbs(ExactBernoulli, ("probs",), 0, False)],
 )
 Binomial = family(dist.Binomial, space=_up_to, fixed=("total_count",))
 Categorical = family(
     dist.Categorical, space=_finite, sized=True, shapes={"logits": _states, "probs": _states},
-    forms=[CategoricalLogits(_categorical, ("logits",), 0, False), CategoricalProbs(_categorical, ("probs",), 0, False)],
+    forms=[CategoricalLogits(dist.Categorical, ("logits",), 0, False), CategoricalProbs(ExactCategorical, ("probs",), 0, False)],
 )
 OrderedLogistic = family(dist.OrderedLogistic, space=_finite, sized=True, shapes={"cutpoints": _cutpoints})
 Poisson = family(dist.Poisson)

@@ -15,9 +15,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
-from torch.nn import functional
 
-__all__ = ["BernoulliLogits", "BernoulliProbs", "CategoricalLogits", "Forms", "LogNormalForms", "Noise", "NormalForms", "OneProcess", "noise"]
+__all__ = ["Forms", "LogNormalForms", "Noise", "NormalForms", "OneProcess", "Params", "ShardedNoise", "noise"]
 
 Params = Sequence[Any]
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -68,7 +67,8 @@ class Forms:
     logarithms: ClassVar[tuple[str, ...]] = ()
 
     def build(self, params: Params, like: Tensor) -> torch.distributions.Distribution:
-        placed = {name: value if isinstance(value, Tensor) else like.new_tensor(value, dtype=_float(like)) for name, value in zip(self.signature, params)}
+        dtype = next((value.dtype for value in params if isinstance(value, Tensor)), _float(like))
+        placed = {name: value if isinstance(value, Tensor) else like.new_full((), value, dtype=dtype) for name, value in zip(self.signature, params)}
         return self.distribution(**placed, validate_args=False)
 
     def surprisal(self, value: Tensor, params: Params) -> Tensor:
@@ -130,59 +130,6 @@ class LogNormalForms(NormalForms):
 
     def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
         return super().sample(shape, params, like, noise).exp()
-
-
-class BernoulliLogits(Forms):
-    """-log p(x) = -x log sigmoid(l) - (1 - x) log sigmoid(-l)."""
-
-    functional = True
-
-    def surprisal(self, value: Tensor, params: Params) -> Tensor:
-        (logits,) = params
-        if not isinstance(logits, Tensor):
-            logits = value.new_tensor(logits)
-        if logits.shape != value.shape:
-            logits, value = torch.broadcast_tensors(logits, value)
-        return functional.binary_cross_entropy_with_logits(logits, value, reduction="none")
-
-    def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
-        if type(other) is not type(self) or not isinstance(q[0], Tensor) or not isinstance(p[0], Tensor):
-            return super().kl(q, other, p, like)
-        (a,), (b,) = q, p
-        return a.sigmoid() * (a - b) - functional.softplus(a) + functional.softplus(b)
-
-
-class BernoulliProbs(Forms):
-    """-log p(x) = -x log p - (1 - x) log(1 - p), exact where p is 0 or 1."""
-
-    functional = True
-
-    def surprisal(self, value: Tensor, params: Params) -> Tensor:
-        (probs,) = params
-        if not isinstance(probs, Tensor):
-            probs = value.new_tensor(probs)
-        return -torch.special.xlogy(value, probs) - torch.special.xlog1py(1 - value, -probs)
-
-
-class CategoricalLogits(Forms):
-    """log p(x) is the x-th entry of log softmax(l)."""
-
-    functional = True
-
-    def surprisal(self, value: Tensor, params: Params) -> Tensor:
-        (logits,) = params
-        if logits.ndim == 2 and value.shape == logits.shape[:1]:
-            return functional.cross_entropy(logits, value.long(), reduction="none")
-        normalised = logits.log_softmax(-1)
-        shape = torch.broadcast_shapes(value.shape, logits.shape[:-1])
-        index = value.long().expand(shape).unsqueeze(-1)
-        return -normalised.expand(*shape, logits.shape[-1]).gather(-1, index).squeeze(-1)
-
-    def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
-        if type(other) is not type(self):
-            return super().kl(q, other, p, like)
-        a, b = q[0].log_softmax(-1), p[0].log_softmax(-1)
-        return (a.exp() * (a - b)).sum(-1)
 
 
 def _is(value: Any, number: float) -> bool:

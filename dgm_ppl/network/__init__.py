@@ -2,9 +2,9 @@
 
 from .bayes_net import BayesNet
 from .building import build_conditionals
-from .dry_run import probe
+from .dry_run import probe, unlike
 from .layout import Layout
 from .plates import Plate
 from .recognition import RecognitionNet
 
-__all__ = ["BayesNet", "Layout", "Plate", "RecognitionNet", "build_conditionals", "probe"]
+__all__ = ["BayesNet", "Layout", "Plate", "RecognitionNet", "build_conditionals", "probe", "unlike"]

@@ -152,15 +152,15 @@ class BayesNet:
         asked, layout = {**values, **interventions}, Layout(self)
         return self._with({**self.variables, **{name: _set(self[name], layout.encode_one(name, value)) for name, value in asked.items()}})
 
-    def check(self, data: Mapping[str, Any] | None = None) -> str:
-        """A dry run on the first rows of `data`: worlds, plates, event, parameters and device of every node, or the first error.
+    def check(self, data: Any = None) -> str:
+        """A dry run on the first rows of `data`, or on made-up ones: worlds, plates, event, parameters and device of every node, or the first error.
 
         Example:
             >>> from dgm_ppl import BayesNet, Normal
             >>> print(BayesNet(z=Normal(2, loc=0.0, scale=1.0), x=Normal(3, scale=1.0).given("z")).check())
             node  worlds  plates  event  parameters  device
-            z     (2,)    ()      (2,)   0           cpu
-            x     (2,)    ()      (3,)   9           cpu
+            z     (4,)    ()      (2,)   0           cpu
+            x     (4,)    ()      (3,)   9           cpu
         """
         return dry_run(self, data)
 

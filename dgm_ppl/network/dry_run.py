@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from ..conditionals import Conditional
+from ..data import columns
 from ..graph import GraphError
 from .building import build_conditionals
 from .layout import Layout
@@ -16,36 +19,43 @@ from .layout import Layout
 if TYPE_CHECKING:
     from .bayes_net import BayesNet
 
-__all__ = ["dry_run", "probe"]
-
-ROWS, MEMBERS = 2, 3
+__all__ = ["dry_run", "probe", "unlike"]
 
 
-def dry_run(net: BayesNet, data: Mapping[str, Any] | None = None) -> str:
+def dry_run(net: BayesNet, data: Any = None) -> str:
     """The table that `net.check` prints."""
     layout = Layout(net)
     with torch.random.fork_rng(devices=[]):
         conditionals = build_conditionals(net, {})
-    values = layout.encode(data) if data else {}
-    values = _first_rows(values, len(layout.worlds(values)))
-    worlds = layout.worlds(values) if values else (ROWS,)
-    sizes = {plate: MEMBERS for plate in net.plates} | layout.sizes(values)
+    values = {} if data is None else layout.encode(data if isinstance(data, Mapping) else columns(data))
+    worlds, sizes = unlike(net, layout.sizes(values))
+    values = _first_rows(values, len(layout.worlds(values)), *worlds)
+    worlds = layout.worlds(values) if values else worlds
     found = probe(layout, conditionals, layout.align_all(values), worlds, sizes)
     rows = [_row(layout, name, found[name], conditionals.get(name), worlds) for name in net]
     return _table([("node", "worlds", "plates", "event", "parameters", "device"), *rows])
 
 
+def unlike(net: BayesNet, sizes: Mapping[str, int]) -> tuple[tuple[int], dict[str, int]]:
+    """Numbers of rows and of members that no event has, so that no shape passes by coincidence; known plate sizes stay."""
+    variables = [variable for variable in net.variables.values() if not variable.is_given]
+    lengths = {length for variable in variables for name in variable.signature for length in variable.parameter_shape(name)}
+    lengths |= {length for variable in net.variables.values() for length in variable.shape} | set(sizes.values())
+    unused = (number for number in itertools.count(2) if number not in lengths)
+    return (next(unused),), {plate: sizes[plate] if plate in sizes else next(unused) for plate in net.plates}
+
+
 def probe(
     layout: Layout, conditionals: Mapping[str, Conditional], values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int],
 ) -> dict[str, Tensor]:
-    """Runs every conditional once and checks the shapes that come out; aligned values of every node.
+    """Runs every conditional once and checks the shapes that come out; aligned values of every node. It leaves no trace in the modules.
 
     Raises:
         GraphError: the node whose parameters do not fit its declaration.
     """
     net, found = layout.net, dict(values)
     anchor = torch.empty(0)
-    with torch.no_grad():
+    with torch.no_grad(), _evaluating(conditionals.values()):
         for name in net.order:
             batch = layout.batch(name, worlds, sizes)
             if name in conditionals:
@@ -54,39 +64,67 @@ def probe(
     return found
 
 
-def _check(name: str, conditional: Conditional, found: Mapping[str, Tensor], batch: tuple[int, ...]) -> None:
-    event = conditional.variable.shape
-    parents = [port.receive(found[port.name]) for port in conditional.ports]
+@contextmanager
+def _evaluating(conditionals: Iterable[Conditional]) -> Iterator[None]:
+    flags = [(module, module.training) for conditional in conditionals for module in conditional.modules()]
+    for module, _ in flags:
+        module.training = False
     try:
-        distribution = conditional(*parents, validate_args=False)
+        yield
+    finally:
+        for module, training in flags:
+            module.training = training
+
+
+def _check(name: str, conditional: Conditional, found: Mapping[str, Tensor], batch: tuple[int, ...]) -> None:
+    parents = {port.name: port.receive(found[port.name]) for port in conditional.ports}
+    shapes = ", ".join(f"{parent} {tuple(value.shape)}" for parent, value in parents.items()) or "none"
+    with _computing(name, shapes):
+        parameters = conditional.parameters_of(*parents.values())
+    for parameter, value in parameters.items():
+        _check_parameter(name, conditional, parameter, value, batch, shapes)
+    with _computing(name, shapes):
+        distribution = conditional(*parents.values(), validate_args=False)
+    if tuple(distribution.event_shape) != conditional.variable.shape:
+        raise GraphError(f"node {name!r}: expected the event shape {conditional.variable.shape}; got {tuple(distribution.event_shape)} (parents: {shapes})")
+
+
+@contextmanager
+def _computing(name: str, shapes: str) -> Iterator[None]:
+    try:
+        yield
     except GraphError:
         raise
-    except Exception as error:
-        shapes = ", ".join(f"{port.name} {tuple(parent.shape)}" for port, parent in zip(conditional.ports, parents)) or "none"
+    except Exception as error:                                              # a net or function of the user's may fail in any way
         raise GraphError(f"node {name!r}: its parameters could not be computed: {error} (parents: {shapes})") from error
-    if tuple(distribution.event_shape) != event:
-        raise GraphError(f"node {name!r}: expected parameters for the event shape {event}; got {tuple(distribution.event_shape)}; declare {conditional.variable.family_name}{tuple(distribution.event_shape)}")
-    try:
-        fits = torch.broadcast_shapes(distribution.batch_shape, batch) == batch
-    except RuntimeError:
-        fits = False
-    if not fits:
-        raise GraphError(
-            f"node {name!r}: its parameters have the batch shape {tuple(distribution.batch_shape)}, which does not fit worlds and plates {batch}; a "
-            f"parent's event or plate reaches further than the node's: check the event shape and the plates"
-        )
 
 
-def _first_rows(values: Mapping[str, Tensor], worlds: int) -> dict[str, Tensor]:
-    return {name: value[:ROWS] if worlds == 1 and value.ndim else value for name, value in values.items()}
+def _check_parameter(name: str, conditional: Conditional, parameter: str, value: Tensor, batch: tuple[int, ...], shapes: str) -> None:
+    shape = conditional.variable.parameter_shape(parameter)
+    if _broadcasts(tuple(value.shape), (*batch, *shape)):
+        return
+    given = conditional.variable.fixed.get(parameter)
+    origin = f" = {given}" if given is not None else " from fn" if conditional.variable.fn is not None else ""
+    raise GraphError(
+        f"node {name!r}: parameter {parameter!r}{origin}: expected the shape {(*batch, *shape)}, worlds and plates {batch} before {shape or 'a number'}, or one that "
+        f"broadcasts to it; got {tuple(value.shape)} (parents: {shapes}); the node's event is {conditional.variable.shape}: check it, the plates, and what is summed"
+    )
+
+
+def _broadcasts(found: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    return len(found) <= len(shape) and all(a in (1, b) for a, b in zip(reversed(found), reversed(shape)))
+
+
+def _first_rows(values: Mapping[str, Tensor], rank: int, rows: int) -> dict[str, Tensor]:
+    return {name: value[:rows] if rank == 1 and value.ndim else value for name, value in values.items()}
 
 
 def _row(layout: Layout, name: str, value: Tensor, conditional: Conditional | None, worlds: Sequence[int]) -> tuple[str, ...]:
     event = layout.events[name]
-    plates = layout.release(name, value).shape[len(worlds):] if conditional else layout.release(name, value).shape
-    own = tuple(plates[: len(plates) - len(event)])[-len(layout.members[name]):] if layout.members[name] else ()
+    released = layout.release(name, value)
+    plates = tuple(released.shape[released.ndim - len(event) - len(layout.members[name]): released.ndim - len(event)])
     parameters = 0 if conditional is None else sum(parameter.numel() for parameter in conditional.parameters())
-    return name, str(tuple(worlds)), str(own), str(event), f"{parameters:,}", str(value.device)
+    return name, str(tuple(worlds)), str(plates), str(event), f"{parameters:,}", str(value.device)
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> str:

@@ -1,0 +1,56 @@
+"""The networks of nodes: built for a node's shapes, and shared by the nodes that were given the same object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from ..graph import GraphError
+from ..nets import Net, adapt
+from .ports import Port
+from .predictors import Network
+
+__all__ = ["Shared", "network_of"]
+
+Shapes = tuple[tuple[int, ...], ...]
+Shared = dict[int, tuple[nn.Module, tuple[Shapes, Shapes], Net]]
+"""By the identity of a builder: the module it became, the shapes that it was built for, and the builder, which keeps its identity from being taken."""
+
+
+def network_of(name: str, net: Net | nn.Module, ports: Sequence[Port], parameters: Sequence[str], shapes: Sequence[tuple[int, ...]], shared: Shared) -> Network:
+    """The network of a node, which computes `parameters` of the given shapes.
+
+    Raises:
+        GraphError: a net that cannot join these shapes, or that was built for others.
+    """
+    inputs, outputs = tuple(port.encoded_shape for port in ports), tuple(map(tuple, shapes))
+    for port in ports:
+        if None in port.encoded_shape:
+            raise GraphError(
+                f"node {name!r}: its network reads all members of a plate through {port.name!r}, so the plate needs a size: "
+                f"plates={{...: dgm.Plate([...], size=8)}}; or use fn=, which takes any size"
+            )
+    try:
+        if isinstance(net, Net):
+            return Network(_built(net, inputs, outputs, shared), ports, outputs, flat=net.flatten, batched=net.flatten)
+        module, flat = adapt(net, inputs, outputs, tuple(parameters))
+        return Network(module, ports, outputs, flat=flat, batched=True)
+    except ValueError as error:
+        raise GraphError(f"node {name!r}: {error}") from error
+
+
+def _built(net: Net, inputs: Shapes, outputs: Shapes, shared: Shared) -> nn.Module:
+    if id(net) not in shared:
+        shared[id(net)] = net.build(inputs, outputs), (inputs, outputs), net
+    module, built_for, _ = shared[id(net)]
+    if built_for != (inputs, outputs):
+        raise ValueError(
+            f"shares the net {net.label()} with a node of other sizes ({_sizes(*built_for)} against {_sizes(inputs, outputs)}); "
+            f"pass an object of its own to each node: net={net.label()}"
+        )
+    return module
+
+
+def _sizes(inputs: Shapes, outputs: Shapes) -> str:
+    return f"{' + '.join(map(str, inputs))} -> {' + '.join(map(str, outputs))}"
