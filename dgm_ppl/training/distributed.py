@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -122,7 +123,7 @@ def _fabric(plan: Plan, method: str) -> Any:
 
 def _launch(fabric: Any, errand: Errand) -> None:
     try:
-        fabric.launch(_member, errand)
+        fabric.launch(partial(_member, errand=errand))
     except torch.multiprocessing.ProcessRaisedException as raised:
         raise _first_failure(errand) or raised from raised
 
@@ -142,11 +143,18 @@ def _member(fabric: Any, errand: Errand) -> None:
 def _run(fabric: Any, errand: Errand, interrupt: Ending) -> None:
     if errand.plan.device.type == "cpu":
         torch.set_num_threads(1)  # a forked process cannot use the threads of its parent
+        _unshare(errand.objective)
     set_generator_states(errand.generators, CPU)
     plan = replace(errand.plan, device=fabric.device)
     outcome = sit(plan, errand.objective, errand.data, errand.validation, Together(fabric.device, interrupt))
     if fabric.global_rank == 0:
         write(errand.result, _packed(outcome, errand.objective))
+
+
+def _unshare(objective: nn.Module) -> None:
+    """Gives the objective memory of its own: spawned processes are handed the same."""
+    for tensor in (*objective.parameters(), *objective.buffers()):
+        tensor.data = tensor.data.clone()
 
 
 def _packed(outcome: Outcome, objective: nn.Module) -> dict[str, Any]:

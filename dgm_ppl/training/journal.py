@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict
 from typing import Any
@@ -45,7 +46,7 @@ class Journal:
     def validated(self, value: float, position: Position, objective: nn.Module) -> None:
         """Notes a validation; the parameters are kept if it is the best so far."""
         margin = self.stopping.min_delta if self.stopping else 0.0
-        if self.best is None or not value >= self.best.value - margin:
+        if self.best is None or math.isnan(self.best.value) or value < self.best.value - margin:
             self.best = Best(position.step, position.begun, value)
             self.best_state = clone(objective.state_dict())
             self.waited = 0

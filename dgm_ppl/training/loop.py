@@ -108,9 +108,11 @@ class Loop:
         completed = self.position.step
         try:
             self._advance()
-        except BaseException:
+        except BaseException as error:
             if self.team.size == 1:  # the other members of a team would wait for the repeated steps
                 self._rewind(completed)
+                if isinstance(error, Exception):
+                    self._store()
             raise
 
     def _advance(self, careful: bool = False) -> None:
@@ -165,6 +167,11 @@ class Loop:
         self._read()
         if reason != "interrupted" and self.journal.tally.rows:
             self.journal.record(self.position, None, self._rate())
+        self._store()
+
+    def _store(self) -> None:
+        """Writes the present state, unless it is written."""
+        self._read()
         if self.position != self._kept[1]:
             self._keep()
         if self.position.step != self._written_step:
@@ -191,9 +198,7 @@ class Loop:
         except NonFiniteError as error:
             found, bad = str(error), self.position
             self._rewind(bad.step)
-            self._read()
-            self._keep()
-            self._write()
+            self._store()
             raise FloatingPointError(_bad_step(found, bad)) from None
 
     def _validation_is_due(self) -> bool:

@@ -117,7 +117,7 @@ def _turn(player: Any, names: Sequence[str], plan: Plan) -> Turn:
     settings = describe(optimizer)
     builder = for_player(plan.schedule, player.name, names, "schedule")
     schedule = None if builder is None else builder(optimizer)
-    settings["schedule"] = type(schedule).__name__
+    settings["schedule"] = schedule and type(schedule).__name__
     return Turn(player.name, parameters, _compiled(player.loss, plan), optimizer, schedule, settings)
 
 

@@ -279,7 +279,7 @@ def test_another_net_is_refused_with_the_first_difference(tmp_path):
         ({"optimizer": dgm.Adam(lr=0.5)}, "optimizer.all.lr was '0.001', is '0.5'"),
         ({"optimizer": torch.optim.SGD}, "optimizer.all.class was 'Adam', is 'SGD'"),
         ({"precision": torch.float64}, "precision was 'None', is 'torch.float64'"),
-        ({"schedule": partial(lr_scheduler.ExponentialLR, gamma=0.9)}, "schedule was 'NoneType', is 'ExponentialLR'"),
+        ({"schedule": partial(lr_scheduler.ExponentialLR, gamma=0.9)}, "schedule was None, is 'ExponentialLR'"),
     ],
 )
 def test_other_settings_are_refused(change, message, tmp_path):

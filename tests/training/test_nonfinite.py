@@ -8,6 +8,7 @@ from toys import VAE, Adversaries, Regression, binary_data, regression_data
 from torch.utils.data import DataLoader, Dataset
 
 import dgm_ppl.training as dgm
+from dgm_ppl.training.checkpoint import read
 
 torch.set_num_threads(1)
 
@@ -97,7 +98,7 @@ def test_bad_rows_of_a_loader():
     assert torch.equal(objective.model.weight, sound.model.weight)
 
 
-def test_an_error_in_the_objective_undoes_the_step():
+def test_an_error_in_the_objective_undoes_the_step(tmp_path):
     class Failing(VAE):
         def begin_step(self, step):
             self.number = step
@@ -110,6 +111,7 @@ def test_an_error_in_the_objective_undoes_the_step():
 
     objective, sound = Failing(), VAE()
     with pytest.raises(RuntimeError, match="out of luck"):
-        dgm.fit(objective, binary_data(), steps=50, batch_size=12, seed=0)
+        dgm.fit(objective, binary_data(), steps=50, batch_size=12, seed=0, checkpoint=tmp_path)
     dgm.fit(sound, binary_data(), steps=30, batch_size=12, seed=0)
+    assert read(tmp_path / "last.safetensors")["position"][0] == 30
     assert all(torch.equal(*pair) for pair in zip(objective.state_dict().values(), sound.state_dict().values()))
