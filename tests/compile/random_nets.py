@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import dgm_ppl as dgm
+from dgm_ppl.guides.recognition import recognition_variable
 
 SIZES = {"rows of a": 2, "b": 3}                    # the two plates; a name need not be an identifier
 SHAPES = [(), (2,), (2, 2)]
@@ -141,3 +142,18 @@ def inputs(net: dgm.BayesNet, worlds: tuple[int, ...]) -> dict[str, Tensor]:
         shape = (*worlds, *(SIZES[plate] for plate in net.plates_of(name)), *net[name].shape)
         found[name] = torch.randint(0, 3, shape) if net[name].space.integer else torch.randn(shape)
     return found
+
+
+def recognition(net: dgm.BayesNet, observed: list[str]) -> dgm.BayesNet:
+    """A guide for any net: inverted where there are no plates, else one factor a latent that reads what is observed in its own plates."""
+    if not net.plates:
+        return dgm.amortize(net, observed, net=dgm.MLP(4))
+    shown = [*net.inputs, *observed]
+    variables = {name: dgm.Given(*net[name].shape, space=net[name].space) for name in shown}
+    for name in net.order:
+        if name not in shown and name not in net.deterministic:
+            near = [other for other in observed if set(net.plates_of(other)) <= set(net.plates_of(name))]
+            variable = recognition_variable(name, net[name])
+            variables[name] = variable.given(*near[:2], net=dgm.MLP(3)) if near else variable
+    plates = {plate: dgm.Plate([n for n in net.plates[plate].nodes if n in variables], size=SIZES[plate]) for plate in net.plates}
+    return dgm.BayesNet(variables, plates={plate: declared for plate, declared in plates.items() if declared.nodes})

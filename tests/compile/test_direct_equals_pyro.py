@@ -15,7 +15,7 @@ import dgm_ppl as dgm
 from .random_nets import inputs, nets
 
 torch.set_num_threads(1)
-quick = settings(max_examples=3000, deadline=None, derandomize=False, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 WORLDS = st.sampled_from([(), (3,), (2, 3)])
 
 
