@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from toys import VAE, Adversaries, Regression, binary_data, regression_data
+from .toys import VAE, Adversaries, Regression, binary_data, regression_data
 from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, Dataset
 
@@ -121,7 +121,7 @@ def test_interrupted_and_resumed_is_as_never_interrupted(case, tmp_path, capsys)
     assert "interrupted after step 7; the same call resumes from" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs fork")
+@pytest.mark.skipif(os.name != "posix" or torch.accelerator.is_available(), reason="needs fork, which accelerators forbid")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("steps", [(1,), (11, 19), (4, 5, 24)])
 def test_killed_at_any_step_and_resumed(steps, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from toys import VAE, Adversaries, Regression, binary_data, regression_data
+from .toys import VAE, Adversaries, Regression, binary_data, regression_data
 
 import dgm_ppl.training as dgm
 from dgm_ppl.graph import GraphError

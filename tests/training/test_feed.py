@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 import torch
-from toys import VAE, Regression, binary_data, regression_data
+from .toys import VAE, Regression, binary_data, regression_data
 from torch.utils.data import DataLoader, Dataset
 
 import dgm_ppl.training as dgm

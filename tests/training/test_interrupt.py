@@ -5,7 +5,7 @@ import signal
 
 import pytest
 import torch
-from toys import VAE, binary_data
+from .toys import VAE, binary_data
 
 import dgm_ppl.training as dgm
 

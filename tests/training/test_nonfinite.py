@@ -4,7 +4,7 @@ from functools import partial
 
 import pytest
 import torch
-from toys import VAE, Adversaries, Regression, binary_data, regression_data
+from .toys import VAE, Adversaries, Regression, binary_data, regression_data
 from torch.utils.data import DataLoader, Dataset
 
 import dgm_ppl.training as dgm

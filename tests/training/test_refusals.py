@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from toys import Adversaries, Regression, regression_data
+from .toys import Adversaries, Regression, regression_data
 from torch.utils.data import DataLoader, TensorDataset
 
 import dgm_ppl.training as dgm

@@ -58,7 +58,7 @@ class VAE(Toy):
 
     def __init__(self, width: int = 8, hidden: int = 16, latent: int = 2, seed: int = 0):
         super().__init__()
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.guide = nn.Sequential(nn.Linear(width, hidden), nn.Tanh(), nn.Linear(hidden, 2 * latent))
             self.model = nn.Sequential(nn.Linear(latent, hidden), nn.Tanh(), nn.Linear(hidden, width))
