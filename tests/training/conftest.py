@@ -6,5 +6,5 @@ import torch
 
 @pytest.fixture(autouse=True)
 def no_accelerator(monkeypatch):
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *arguments: None)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda *arguments, **options: None)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
