@@ -8,12 +8,11 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pyro
-from pyro.distributions import TorchDistribution
 from pyro.poutine.runtime import am_i_wrapped, effectful
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .model import Model, Node
 
 __all__ = ["run_program"]
 
@@ -43,14 +42,19 @@ def run_program(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int
                     found[node.name] = pyro.deterministic(node.name, model.compute(node, found, sizes), event_dim=node.event_rank)
                 else:
                     infer = {"enumerate": "parallel"} if node.conditional.finite else {}
-                    found[node.name] = pyro.sample(node.name, _aligned(node.conditional(*node.receive(found)), layout.rank), obs=values.get(node.name), infer=infer)
+                    found[node.name] = pyro.sample(node.name, node.conditional(*_parents(node, found)), obs=values.get(node.name), infer=infer)
     return found
 
 
-def _aligned(distribution: TorchDistribution, rank: int) -> TorchDistribution:
-    """With singletons for the plates that the node is not in, so that a site has as many dimensions in the model as in a guide."""
-    batch = distribution.batch_shape
-    return distribution if len(batch) >= rank else distribution.expand((1,) * (rank - len(batch)) + batch)
+def _parents(node: Node, found: Mapping[str, Tensor]) -> list[Tensor]:
+    """The parents without leading singletons, which would make a site's shape depend on what it reads; plates put back those of size one."""
+    return [_trimmed(value, port.rank) for port, value in zip(node.conditional.ports, node.receive(found))]
+
+
+def _trimmed(value: Tensor, rank: int) -> Tensor:
+    while value.ndim > rank and value.shape[0] == 1:
+        value = value.squeeze(0)
+    return value
 
 
 def declare_parameters(module: nn.Module) -> None:
