@@ -22,7 +22,7 @@ def find_device(wanted: str | torch.device) -> torch.device:
     if wanted == "auto":
         return torch.device(names[1] if len(names) > 1 else "cpu")
     device = _parsed(wanted, names)
-    if str(device) in names or (device.index is None and f"{device.type}:0" in names) or _is_plugin(device):
+    if str(device) in names or (device.index is None and f"{device.type}:0" in names):
         return device
     raise ValueError(_refusal(wanted, names))
 
@@ -51,10 +51,6 @@ def _parsed(wanted: str | torch.device, names: list[str]) -> torch.device:
         return torch.device(wanted)
     except (RuntimeError, TypeError):
         raise ValueError(_refusal(wanted, names)) from None
-
-
-def _is_plugin(device: torch.device) -> bool:
-    return device.type == torch._C._get_privateuse1_backend_name()  # a backend that the user registered
 
 
 def _refusal(wanted: object, names: list[str]) -> str:

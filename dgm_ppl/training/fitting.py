@@ -54,7 +54,7 @@ def fit(
     `DataLoader` of dicts. All but a `DataLoader` are prepared once, stay on the device and are shuffled each epoch.
 
     - `epochs`, `steps`: where to end, whichever comes first; `stopping` ends when the validation no longer improves.
-    - `batch_size`: rows of a minibatch, all rows by default.
+    - `batch_size`: rows of a minibatch, all rows by default; a `DataLoader` makes its own batches.
     - `optimizer`, `schedule`: builders, `parameters -> torch optimizer` and `optimizer -> torch schedule` (stepped after
       every training step; a `ReduceLROnPlateau` after every validation), or a dict of them by player. `clip` bounds the
       norm of each player's gradient.
@@ -68,7 +68,8 @@ def fit(
     - `checkpoint`: a folder (or `Checkpoint`); with `resume` a run that is stored there goes on, and gives on the same
       device the same parameters, bit for bit, as one that was never interrupted. A finished one returns at once.
     - `seed`: makes the run reproducible and leaves the global generators as they were; without it they are drawn from.
-    - `progress`: a progress bar; None shows one in a terminal only. `callbacks` are called with a `Moment` each step.
+    - `progress`: a progress bar; None shows one in a terminal only. `callbacks` are called with a `Moment` after each
+      step, by the first process if there are several.
 
     Ctrl-C ends after the current step: the checkpoint is written and the run returned, `stopped="interrupted"`; a second
     Ctrl-C raises at once. A loss that is not finite raises `FloatingPointError`; the parameters are then those before

@@ -89,8 +89,13 @@ def _loop(
         Journal(tuple(turn.name for turn in turns), plan.stopping),
         plan=plan,
         team=team,
-        identity={"declaration": objective.declaration(), "settings": _settings(plan, turns, feed), "seed": seed},
+        identity=_identity(plan, objective, turns, feed, seed) if plan.checkpoint else {},
     )
+
+
+def _identity(plan: Plan, objective: nn.Module, turns: list[Turn], feed: Feed, seed: int) -> dict[str, Any]:
+    """Who a stored run is."""
+    return {"declaration": objective.declaration(), "settings": _settings(plan, turns, feed), "seed": seed}
 
 
 def _settings(plan: Plan, turns: list[Turn], feed: Feed) -> dict[str, Any]:

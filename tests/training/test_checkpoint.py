@@ -9,12 +9,13 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from .toys import VAE, Adversaries, Regression, binary_data, regression_data
 from torch.optim import lr_scheduler
 from torch.utils.data import DataLoader, Dataset
 
 import dgm_ppl.training as dgm
 from dgm_ppl.training.checkpoint import read, write
+
+from .toys import VAE, Adversaries, Regression, binary_data, regression_data
 
 torch.set_num_threads(1)
 
@@ -179,6 +180,14 @@ def test_a_finished_early_stopping_stays_finished_with_the_best(tmp_path):
     assert_same(dict(first.state_dict()), dict(second.state_dict()))
     best = read(tmp_path / "best.safetensors")["objective"]
     assert_same(best, dict(first.state_dict()))
+
+
+def test_without_a_checkpoint_no_declaration_is_asked_for():
+    class Undeclared(VAE):
+        def declaration(self):
+            raise ValueError("a function cannot be declared")
+
+    assert dgm.fit(Undeclared(), binary_data(), steps=1).step == 1
 
 
 def test_resume_false_starts_afresh(tmp_path):

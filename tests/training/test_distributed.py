@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from .toys import VAE, Adversaries, Regression, binary_data, regression_data
+from torch.utils.data import DataLoader, Dataset
 
 import dgm_ppl.training as dgm
 from dgm_ppl.graph import GraphError
 from dgm_ppl.training.together import share_of
+
+from .toys import VAE, Adversaries, Regression, binary_data, regression_data
+
 
 pytest.importorskip("lightning_fabric")
 torch.set_num_threads(1)
@@ -52,6 +55,20 @@ def test_two_processes_equal_one(case):
         rtol=1e-4,
     )
     assert (second.stopped, second.step, second.best.step) == (first.stopped, first.step, first.best.step)
+
+
+def test_a_loader_is_shared_too():
+    class Rows(Dataset):
+        def __len__(self):
+            return 21
+
+        def __getitem__(self, row):
+            return {"x": binary_data(21)["x"][row]}
+
+    alone, together = VAE(), VAE()
+    for objective, devices in ((alone, 1), (together, 2)):
+        dgm.fit(objective, DataLoader(Rows(), batch_size=4, shuffle=True), epochs=2, seed=0, devices=devices)
+    assert_close(alone, together)
 
 
 def test_a_run_of_one_goes_on_with_two(tmp_path):

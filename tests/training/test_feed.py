@@ -3,11 +3,12 @@
 import pandas as pd
 import pytest
 import torch
-from .toys import VAE, Regression, binary_data, regression_data
 from torch.utils.data import DataLoader, Dataset
 
 import dgm_ppl.training as dgm
 from dgm_ppl.training.feed import Resident, Stream
+
+from .toys import VAE, Regression, binary_data, regression_data
 
 torch.set_num_threads(1)
 

@@ -4,10 +4,11 @@ from functools import partial
 
 import pytest
 import torch
-from .toys import VAE, Adversaries, Regression, binary_data, regression_data
 from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, ReduceLROnPlateau
 
 import dgm_ppl.training as dgm
+
+from .toys import VAE, Adversaries, Regression, binary_data, regression_data
 
 torch.set_num_threads(1)
 

@@ -5,9 +5,10 @@ import signal
 
 import pytest
 import torch
-from .toys import VAE, binary_data
 
 import dgm_ppl.training as dgm
+
+from .toys import VAE, binary_data
 
 torch.set_num_threads(1)
 

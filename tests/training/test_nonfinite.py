@@ -4,11 +4,12 @@ from functools import partial
 
 import pytest
 import torch
-from .toys import VAE, Adversaries, Regression, binary_data, regression_data
 from torch.utils.data import DataLoader, Dataset
 
 import dgm_ppl.training as dgm
 from dgm_ppl.training.checkpoint import read
+
+from .toys import VAE, Adversaries, Regression, binary_data, regression_data
 
 torch.set_num_threads(1)
 

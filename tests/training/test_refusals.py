@@ -5,11 +5,12 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from .toys import Adversaries, Regression, regression_data
 from torch.utils.data import DataLoader, TensorDataset
 
 import dgm_ppl.training as dgm
 from dgm_ppl.training.devices import find_device
+
+from .toys import Adversaries, Regression, regression_data
 
 torch.set_num_threads(1)
 

@@ -7,10 +7,11 @@ import pytest
 import rich.console
 import torch
 from matplotlib.figure import Figure
-from .toys import VAE, Adversaries, Regression, binary_data, regression_data
 
 import dgm_ppl.training as dgm
 from dgm_ppl.training.progress import Bar, Quiet, watch_progress
+
+from .toys import VAE, Adversaries, Regression, binary_data, regression_data
 
 torch.set_num_threads(1)
 
