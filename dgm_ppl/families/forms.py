@@ -83,8 +83,10 @@ class Forms:
         return expanded.rsample() if self.reparameterized else expanded.sample()
 
     def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
+        ours, theirs = self.build(q, like), other.build(p, like)
+        batch = torch.broadcast_shapes(ours.batch_shape, theirs.batch_shape)
         try:
-            return kl_divergence(self.build(q, like), other.build(p, like))
+            return kl_divergence(ours.expand(batch), theirs.expand(batch))      # torch fills in infinities by masks, which do not broadcast
         except NotImplementedError:
             return None
 
