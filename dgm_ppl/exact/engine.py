@@ -1,0 +1,183 @@
+"""Exact answers of a net whose hidden nodes are finite, for many rows of evidence at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..graph import GraphError
+from .factors import Compiled, Evidence, Factors
+from .plan import Plan
+from .tape import MaxProduct, Semiring, Slot, run
+from .tree import Clique
+
+__all__ = ["Answer", "Engine", "Program"]
+
+CELLS = 3_000_000                                       # numbers that one piece of the rows keeps: what fits in a cache or two
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """log p(evidence) `(rows)`, minus infinity where it is impossible, and the marginals asked for, `(rows, *states)` each.
+
+    The marginals of an impossible row are zero.
+    """
+
+    log_evidence: Tensor
+    marginals: Mapping[tuple[str, ...], Tensor]
+
+
+class Engine:
+    """Exact elimination on a compiled net. Plans are kept for each pattern of evidence.
+
+    Args:
+        model: a compiled net.
+        runs: how many random elimination orders are tried beside the three rules.
+        memory: the bytes that answering one row may take at most.
+    """
+
+    def __init__(self, model: Compiled, *, runs: int = 10, memory: int = 2**31):
+        self.model, self.factors, self.runs, self.memory = model, Factors(model), runs, memory
+        self._programs: dict[tuple, Program] = {}
+
+    def log_evidence(self, evidence: Evidence) -> Tensor:
+        """log p(evidence) of each row, double precision; differentiable in the parameters, with gradient zero where it is minus infinity."""
+        return self.answer(evidence, ()).log_evidence
+
+    def answer(self, evidence: Evidence, queries: Collection[tuple[str, ...]]) -> Answer:
+        """log p(evidence) and the joint marginals of sets of hidden nodes, a tuple of names each."""
+        program = self.program(evidence, queries)
+        distinct, inverse = self._distinct(evidence)
+        pieces = [program.answer(piece) for piece in self._pieces(distinct, program.plan.memory)]
+        logs, *found = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces))
+        if inverse is not None:
+            logs, *found = (value[inverse] for value in (logs, *found))
+        return Answer(logs, dict(zip(program.queries, found)))
+
+    def program(self, evidence: Evidence, queries: Collection[tuple[str, ...]] = (), wanted: Collection[str] = ()) -> Program:
+        """The steps that answer the queries, for this pattern of evidence; nodes that matter for none of it are left out.
+
+        Raises:
+            GraphError: cliques that need more memory than allowed.
+        """
+        key = (frozenset(evidence.values), frozenset(evidence.soft), tuple(queries), frozenset(wanted), self.model.anchor.dtype)
+        if key not in self._programs:
+            self._programs[key] = Program(self.factors, self._plan(evidence, queries, wanted), queries)
+        return self._programs[key]
+
+    def _plan(self, evidence: Evidence, queries: Collection[tuple[str, ...]], wanted: Collection[str]) -> Plan:
+        asked = {*evidence.values, *evidence.soft, *wanted, *(name for query in queries for name in query)}
+        relevant = {*asked, *self.model.net.dag.ancestors(*asked)} if asked else set()
+        random = [name for name in self.model.net.order if name in self.model.conditionals and not self.model.net[name].is_deterministic]
+        hidden = [name for name in random if name in relevant and name not in evidence.values]
+        leaves = self.factors.leaves(hidden, evidence.values, evidence.soft)
+        plan = Plan(leaves, self.factors.cards(hidden), [query for query in queries if len(query) > 1], depth=self._depth, runs=self.runs)
+        self._check(plan)
+        return plan
+
+    @property
+    def _depth(self) -> int:
+        return 8 if torch.finfo(self.model.anchor.dtype).max > 1e100 else 2
+
+    def _check(self, plan: Plan) -> None:
+        needed = plan.order.largest * self.model.anchor.element_size()
+        if needed > self.memory:
+            shown = ", ".join(plan.largest[:8]) + (", ..." if len(plan.largest) > 8 else "")
+            raise GraphError(
+                f"exact elimination: the largest clique has {plan.order.largest:.3g} states of {len(plan.largest)} nodes ({shown}) and needs "
+                f"{_bytes(needed)} a row, {plan.order.states:.3g} states in all; allowed are {_bytes(self.memory)}; observe some of these nodes, allow more: "
+                f"dgm.Exact(memory={2 ** (needed - 1).bit_length()}), or sample: method=dgm.Importance(guide)"
+            )
+
+    def _distinct(self, evidence: Evidence) -> tuple[Evidence, Tensor | None]:
+        """The rows that differ, and where each row is among them; None where rows are not compared."""
+        net, space = self.model.net, 1
+        if evidence.soft or evidence.rows < 2 or not all(self.factors.tabular(name) for name in evidence.values):
+            return evidence, None
+        code = torch.zeros(evidence.rows, dtype=torch.long, device=self.model.anchor.device)
+        for name, value in evidence.values.items():
+            states = net[name].space.cardinality
+            if space > 2**62 // states:
+                code = code.unique(return_inverse=True)[1]
+                space = evidence.rows
+            code, space = code * states + value.long(), space * states
+        codes, inverse = code.unique(return_inverse=True)
+        if len(codes) > 0.9 * evidence.rows:
+            return evidence, None
+        first = torch.empty_like(codes).scatter_(0, inverse, torch.arange(evidence.rows, device=codes.device))
+        return evidence.part(first), inverse
+
+    def _pieces(self, evidence: Evidence, cells: int) -> list[Evidence]:
+        size = max(64, min(4096, CELLS // max(1, cells)))
+        if evidence.rows <= size:
+            return [evidence]
+        return [evidence.part(slice(start, start + size)) for start in range(0, evidence.rows, size)]
+
+
+class Program:
+    """A plan with the steps for some answers, and how its leaves get their numbers."""
+
+    def __init__(self, factors: Factors, plan: Plan, queries: Collection[tuple[str, ...]]):
+        self.factors, self.plan, self.queries = factors, plan, tuple(queries)
+        self.slots = [plan.marginal(query) for query in self.queries]
+        self.static, self.batched = plan.split(plan.tape.steps)
+        self.up_static, self.up_batched = plan.split(plan.tape.steps[: plan.upward])
+        self._spent = plan.spent(self.batched, [*plan.roots, *self.slots])
+
+    def answer(self, evidence: Evidence) -> tuple[Tensor, ...]:
+        """log p(evidence), then the normalised answer to each query with the rows first."""
+        values, logs = self._filled(evidence)
+        scales = run(self.static, values, Semiring(), {})
+        scales += run(self.batched, values, Semiring(), self._spent)
+        logs = self._log_evidence(values, scales, logs, evidence.rows)
+        return logs, *(self._normalised(query, slot, values[slot.index], logs) for query, slot in zip(self.queries, self.slots))
+
+    def upwards(self, evidence: Evidence, ring: Semiring) -> tuple[list, Tensor]:
+        """All values of the way up, and the logarithm of what came out at the top."""
+        values, logs = self._filled(evidence)
+        scales = run(self.up_static, values, ring, {})
+        scales += run(self.up_batched, values, ring, {})
+        return values, self._log_evidence(values, scales, logs, evidence.rows)
+
+    def _filled(self, evidence: Evidence) -> tuple[list, list[Tensor]]:
+        values, logs = [None] * len(self.plan.tape.slots), []
+        for leaf, slot in zip(self.plan.leaves, self.plan.inputs):
+            values[slot.index], log = self.factors.value(leaf, evidence)
+            if log is not None:
+                logs.append(log)
+        return values, logs
+
+    def _log_evidence(self, values: list, scales: Sequence[Tensor], logs: Sequence[Tensor], rows: int) -> Tensor:
+        anchor = self.factors.model.anchor
+        total = torch.zeros(rows, dtype=torch.float64, device=anchor.device)
+        for scale in scales:
+            total = total + scale.double().log()
+        for log in logs:
+            total = total + log.double()
+        for slot in self.plan.roots:
+            total = total + _log(values[slot.index].reshape(-1).double())
+        return total
+
+    def _normalised(self, query: tuple[str, ...], slot: Slot, value: Tensor, logs: Tensor) -> Tensor:
+        value = value.permute(*(slot.scope.index(name) for name in query), -1)
+        mass = value.reshape(-1, value.shape[-1]).sum(0)
+        found = (value / torch.where(mass > 0, mass, 1.0)).movedim(-1, 0)
+        found = found.expand(len(logs), *found.shape[1:])
+        possible = (logs > -torch.inf).reshape(-1, *(1 for _ in query))
+        return torch.where(possible, found, 0.0)
+
+
+def _log(value: Tensor) -> Tensor:
+    """log, minus infinity with no gradient where the value is zero."""
+    possible = value > 0
+    return torch.where(possible, torch.where(possible, value, 1.0).log(), -torch.inf)
+
+
+def _bytes(number: int) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
+        if number < 1024 or unit == "TiB":
+            return f"{number:.3g} {unit}"
+        number /= 1024

@@ -1,0 +1,223 @@
+"""Products and sums of factors as a list of steps, written once and run on any number of rows.
+
+A value is a tensor `(*states of its scope, rows)`; what no row's evidence touches has one row and is computed once. Products of
+such a constant with something batched are matrix products with the rows last (Darwiche, 2003, for the arithmetic circuit).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+__all__ = ["Contract", "Multiply", "Rescale", "Slot", "Step", "Sum", "Tape", "run"]
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """Where a value is kept: its axes, whether it has rows, and how many factors were multiplied since it was last scaled."""
+
+    index: int
+    scope: tuple[str, ...]
+    batched: bool
+    depth: int = 1
+
+
+class Semiring:
+    """Sums and products; `add` reduces axes."""
+
+    def add(self, value: Tensor, axes: Sequence[int]) -> Tensor:
+        return value.sum(tuple(axes))
+
+    def product(self, static: Tensor, batched: Tensor) -> Tensor:
+        """`(a, n, r)` with `(a, r, rows)` to `(a, n, rows)`."""
+        return torch.bmm(static, batched) if len(static) > 1 else torch.mm(static[0], batched[0]).unsqueeze(0)
+
+
+class MaxProduct(Semiring):
+    """The largest product in place of the sum of products."""
+
+    def add(self, value: Tensor, axes: Sequence[int]) -> Tensor:
+        return value.amax(tuple(axes))
+
+    def product(self, static: Tensor, batched: Tensor) -> Tensor:
+        return (static.unsqueeze(-1) * batched.unsqueeze(1)).amax(2)
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One operation: it reads slots and returns the value of `out`."""
+
+    out: Slot
+    reads: tuple[Slot, ...]
+    recorded: ClassVar[bool] = False
+
+    def run(self, values: list, ring: Semiring) -> Tensor:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Multiply(Step):
+    """The product of two values, axes put in line."""
+
+    views: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
+
+    def run(self, values: list, ring: Semiring) -> Tensor:
+        first, second = (values[slot.index].permute(order).reshape(shape) for slot, (order, shape) in zip(self.reads, self.views))
+        return first * second
+
+
+@dataclass(frozen=True, eq=False)
+class Sum(Step):
+    """The sum over some axes."""
+
+    axes: tuple[int, ...]
+
+    def run(self, values: list, ring: Semiring) -> Tensor:
+        return ring.add(values[self.reads[0].index], self.axes)
+
+
+@dataclass(frozen=True, eq=False)
+class Arrange(Step):
+    """A constant as a stack of matrices `(a, n, r)`."""
+
+    order: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def run(self, values: list, ring: Semiring) -> Tensor:
+        return values[self.reads[0].index].permute(self.order).reshape(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Contract(Step):
+    """A stack of matrices against a batched value: axes shared and kept, kept of the constant alone, summed, kept of the batched alone."""
+
+    order: tuple[int, ...]
+    shape: tuple[int, ...]                              # of the batched value, (a, r, kept and rows)
+    result: tuple[int, ...]
+    outer: bool                                         # nothing is summed
+
+    def run(self, values: list, ring: Semiring) -> Tensor:
+        static = values[self.reads[0].index]
+        batched = values[self.reads[1].index].permute(self.order).reshape(self.shape)
+        return (static * batched if self.outer else ring.product(static, batched)).reshape(self.result)
+
+
+@dataclass(frozen=True, eq=False)
+class Rescale(Step):
+    """Each row over its largest entry; the logarithm of that is added to the rows' log scales where `recorded`."""
+
+    recorded: bool = True
+
+    def run(self, values: list, ring: Semiring) -> tuple[Tensor, Tensor]:
+        value = values[self.reads[0].index]
+        largest = value.detach().reshape(-1, value.shape[-1]).amax(0)
+        scale = torch.where(largest > 0, largest, 1.0)                      # a constant: it cancels against its logarithm
+        return value / scale, scale
+
+
+class Tape:
+    """Writes steps; the same product or sum asked twice is one step."""
+
+    def __init__(self, cards: Mapping[str, int]):
+        self.cards, self.steps, self.slots = cards, [], []
+        self._written: dict[tuple, Slot] = {}
+
+    def leaf(self, scope: Sequence[str], batched: bool) -> Slot:
+        """A place for a factor that is given when the tape runs."""
+        return self._slot(tuple(scope), batched, 1)
+
+    def size(self, scope: Collection[str]) -> int:
+        """The number of states of some nodes together."""
+        return prod(self.cards[name] for name in scope)
+
+    def multiply(self, slots: Collection[Slot]) -> Slot | None:
+        """The product of some values, the small ones first; None of none."""
+        ordered = sorted(slots, key=lambda slot: (self.size(slot.scope), slot.index))
+        if not ordered:
+            return None
+        product = ordered[0]
+        for slot in ordered[1:]:
+            product = self._pair(product, slot)
+        return product
+
+    def contract(self, slots: Collection[Slot], target: Collection[str]) -> Slot | None:
+        """The product of some values, summed down to the axes in `target`."""
+        static = self.multiply([slot for slot in slots if not slot.batched])
+        batched = self.multiply([slot for slot in slots if slot.batched])
+        if static is None or batched is None:
+            one = static or batched
+            return one if one is None else self.sum_to(one, target)
+        static = self.sum_to(static, {*target, *batched.scope})
+        batched = self.sum_to(batched, {*target, *static.scope})
+        return self._matrix_product(static, batched, target)
+
+    def sum_to(self, slot: Slot, target: Collection[str]) -> Slot:
+        """The sum over the axes that are not in `target`."""
+        axes = tuple(position for position, name in enumerate(slot.scope) if name not in target)
+        if not axes:
+            return slot
+        scope = tuple(name for name in slot.scope if name in target)
+        return self._write((Sum, slot, axes), scope, slot.batched, slot.depth, lambda out: Sum(out, (slot,), axes))
+
+    def rescale(self, slot: Slot, recorded: bool) -> Slot:
+        """The value with each row's largest entry one."""
+        return self._write((Rescale, slot, recorded), slot.scope, slot.batched, 1, lambda out: Rescale(out, (slot,), recorded))
+
+    def _pair(self, first: Slot, second: Slot) -> Slot:
+        scope = (*second.scope, *(name for name in first.scope if name not in second.scope))
+        batched, views = first.batched or second.batched, (self._view(first, scope), self._view(second, scope))
+        key = (Multiply, *sorted((first.index, second.index)))
+        return self._write(key, scope, batched, first.depth + second.depth, lambda out: Multiply(out, (first, second), views))
+
+    def _view(self, slot: Slot, scope: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        order = [slot.scope.index(name) for name in scope if name in slot.scope]
+        shape = [self.cards[name] if name in slot.scope else 1 for name in scope]
+        return (*order, len(slot.scope)), (*shape, -1)
+
+    def _matrix_product(self, static: Slot, batched: Slot, target: Collection[str]) -> Slot:
+        both = [name for name in batched.scope if name in static.scope]
+        shared, summed = [name for name in both if name in target], [name for name in both if name not in target]
+        own = [name for name in static.scope if name not in batched.scope]
+        kept = [name for name in batched.scope if name not in static.scope]
+        arranged = self._arranged(static, shared, own, summed)
+        order = tuple(batched.scope.index(name) for name in (*shared, *summed, *kept))
+        scope = (*shared, *own, *kept)
+        return self._write(
+            (Contract, static, batched, tuple(scope)), scope, True, static.depth + batched.depth,
+            lambda out: Contract(out, (arranged, batched), (*order, len(order)), (self.size(shared), self.size(summed), -1), (*map(self.cards.get, scope), -1), not summed),
+        )
+
+    def _arranged(self, static: Slot, *groups: Sequence[str]) -> Slot:
+        order = (*(static.scope.index(name) for group in groups for name in group), len(static.scope))
+        shape = tuple(map(self.size, groups))
+        return self._write((Arrange, static, order, shape), (), False, static.depth, lambda out: Arrange(out, (static,), order, shape))
+
+    def _write(self, key: tuple, scope: Sequence[str], batched: bool, depth: int, step) -> Slot:
+        if key not in self._written:
+            self._written[key] = self._slot(tuple(scope), batched, depth)
+            self.steps.append(step(self._written[key]))
+        return self._written[key]
+
+    def _slot(self, scope: tuple[str, ...], batched: bool, depth: int) -> Slot:
+        self.slots.append(Slot(len(self.slots), scope, batched, depth))
+        return self.slots[-1]
+
+
+def run(steps: Sequence[Step], values: list, ring: Semiring, spent: Mapping[int, Sequence[int]]) -> list[Tensor]:
+    """Fills the slots of `values`, letting go of those that `spent` says are not read again; returns the recorded scales."""
+    scales = []
+    for position, step in enumerate(steps):
+        result = step.run(values, ring)
+        if isinstance(step, Rescale):
+            result, scale = result
+            if step.recorded:
+                scales.append(scale)
+        values[step.out.index] = result
+        for index in spent.get(position, ()):
+            values[index] = None
+    return scales
