@@ -48,6 +48,7 @@ class Loop:
         self.learner, self.step, self.feed, self.validate, self.journal = learner, step, feed, validate, journal
         self.plan, self.team, self.identity = plan, team, identity
         self.position = Position()
+        self.parameters = [parameter for turn in step.turns for parameter in turn.parameters]
         self._pending: list[tuple[list[Tensor], int]] = []  # losses not yet read, and the rows of their batches
         self._last: list[Tensor] = []
         self._broken = False  # within a step or its bookkeeping, where nothing may be written
@@ -181,15 +182,17 @@ class Loop:
         """Looks at the losses since the last time, and at the parameters."""
         if not self._pending:
             return
-        losses = torch.stack([loss for losses, _ in self._pending for loss in losses]).tolist()
-        parameters = [parameter for turn in self.step.turns for parameter in turn.parameters]
-        if not (all(map(math.isfinite, losses)) and finite(parameters)):
+        losses = self._losses()
+        if not (all(map(math.isfinite, losses)) and finite(self.parameters)):
             self._find_bad_step()
-            return self._read()
+            losses = self._losses()  # of steps that were sound when taken again
         players = len(self.step.turns)
         for number, (_, rows) in enumerate(self._pending):
             self.journal.count(losses[number * players : (number + 1) * players], rows)
         self._pending.clear()
+
+    def _losses(self) -> list[float]:
+        return torch.stack([loss for losses, _ in self._pending for loss in losses]).tolist()
 
     def _find_bad_step(self) -> None:
         """Takes the steps again one by one, to stop before the first bad one."""

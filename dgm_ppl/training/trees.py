@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 __all__ = ["clone", "difference", "pack", "unpack"]
@@ -20,6 +19,7 @@ def pack(tree: Any) -> tuple[Any, dict[str, Tensor]]:
 
     Raises `TypeError`, naming the place, for a leaf that is neither a tensor nor JSON data.
 
+    >>> import torch
     >>> pack({"step": 3, "weight": torch.zeros(2)})
     ({'step': 3, 'weight': {'$': 'tensor', 'name': 'weight'}}, {'weight': tensor([0., 0.])})
     """

@@ -16,7 +16,6 @@ from dgm_ppl.training.together import share_of
 
 from .toys import VAE, Adversaries, Regression, binary_data, regression_data
 
-
 pytest.importorskip("lightning_fabric")
 torch.set_num_threads(1)
 pytestmark = pytest.mark.skipif(torch.accelerator.is_available(), reason="beside an accelerator processes are spawned")

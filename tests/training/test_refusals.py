@@ -28,7 +28,11 @@ REFUSED = [
     ({"steps": 1, "validate_every": 5}, ValueError, "expected validation data for validate_every"),
     ({"steps": 1, "device": "gpu"}, ValueError, "device: expected one of cpu.*; got 'gpu'; try device='auto'"),
     ({"steps": 1, "device": "cuda:9"}, ValueError, "device: expected one of cpu.*; got 'cuda:9'; try device='auto'"),
-    ({"steps": 1, "optimizer": {"everyone": dgm.Adam()}}, ValueError, "optimizer: expected an entry for each of the players all; got everyone; try {'all': ...}"),
+    (
+        {"steps": 1, "optimizer": {"everyone": dgm.Adam()}},
+        ValueError,
+        "optimizer: expected an entry for each of the players all; got everyone; try {'all': ...}",
+    ),
 ]
 
 
