@@ -115,7 +115,7 @@ CONDITIONALS = {
     "table of categoricals": conditioned("x", **STATES, x=dgm.Categorical(["u", "v"]).given("b", "a")),
     "table of covariances": conditioned("x", **STATES, x=dgm.MultivariateNormal(2).given("a")),
     "table of counts": conditioned("x", n=dgm.Binomial(total_count=3, probs=0.5), x=dgm.Poisson().given("n")),
-    "table, fixed": conditioned("x", **STATES, x=dgm.Categorical(2, probs=[[[0.1, 0.9], [0.0, 1.0]]] * 3).given("a", "b")),
+    "table, fixed": conditioned("x", **STATES, x=dgm.Categorical(2, probs=[[[0.1, 0.9], [0.0, 1.0]], [[0.5, 0.5], [1.0, 0.0]], [[0.3, 0.7], [0.2, 0.8]]]).given("a", "b")),
     "table, part fixed": conditioned("x", **STATES, x=dgm.Normal(2, loc=[[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]).given("a")),
     "linear": conditioned("x", z=STANDARD, w=dgm.Gamma(concentration=2.0, rate=1.0), x=dgm.Normal(3).given("z", "w")),
     "linear of a circle": conditioned("x", v=dgm.VonMises(loc=0.0, concentration=1.0), x=dgm.Normal().given("v")),
