@@ -14,7 +14,7 @@ from ..graph import GraphError
 from .expressions import Constant
 from .family import CATALOGUE, Family, Parameter, family
 from .finite_forms import BernoulliLogits, BernoulliProbs, CategoricalLogits, CategoricalProbs, ExactBernoulli, ExactCategorical
-from .forms import LogNormalForms, NormalForms
+from .forms import LogitNormalForms, LogNormalForms, NormalForms
 from .spaces import Circle, Counts, Finite, Interval, Real, Space
 from .variable import Variable, whole
 
@@ -131,6 +131,7 @@ LogitNormal = Family(
     "LogitNormal", _logit_normal, (NORMAL, (*NORMAL, "low", "high")),
     {**Normal.parameters, "low": Parameter(constraints.real, learnable=False), "high": Parameter(constraints.real, learnable=False)},
     _between_bounds, linear=("loc",),
+    forms={way: LogitNormalForms(_logit_normal, way) for way in (NORMAL, (*NORMAL, "low", "high"))},
 )
 Delta = Family(
     "Delta", _delta, (("v",),), {"v": Parameter(constraints.real)}, Real(), linear=("v",), deterministic=True,

@@ -60,7 +60,7 @@ class BernoulliForms(Forms):
 
     def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
         with torch.no_grad():
-            return torch.bernoulli(self.both(params, like)[0].expand(shape))
+            return noise.narrow(torch.bernoulli(noise.widen(self.both(params, like)[0].expand(shape))))
 
     def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
         if not isinstance(other, BernoulliForms):
@@ -119,8 +119,8 @@ class CategoricalForms(Forms):
     def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
         with torch.no_grad():
             probs = self.probs(params)
-            rows = probs.expand(*shape, probs.shape[-1]).reshape(-1, probs.shape[-1])
-            return torch.multinomial(rows, 1, True).reshape(shape)
+            whole = noise.widen(probs.expand(*shape, probs.shape[-1]))
+            return noise.narrow(torch.multinomial(whole.reshape(-1, probs.shape[-1]), 1, True).reshape(whole.shape[:-1]))
 
     def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
         if not isinstance(other, CategoricalForms):

@@ -16,20 +16,30 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-__all__ = ["Forms", "LogNormalForms", "Noise", "NormalForms", "OneProcess", "Params", "ShardedNoise", "noise"]
+__all__ = ["Forms", "LogNormalForms", "LogitNormalForms", "Noise", "NormalForms", "Params", "ShardedNoise", "noise"]
 
 Params = Sequence[Any]
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
 class Noise:
-    """Standard normal noise of a single process."""
+    """The noise of a single process.
+
+    A sampler that is not made of normal noise draws from `widen(parameters)` and returns `narrow(draw)`.
+    """
+
+    sharded: ClassVar[bool] = False
 
     def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
         return torch.randn(shape, dtype=like.dtype, device=like.device)
 
+    def widen(self, local: Tensor) -> Tensor:
+        return local
 
-OneProcess = Noise
+    def narrow(self, whole: Tensor) -> Tensor:
+        return whole
+
+
 noise = Noise()
 
 
@@ -37,17 +47,27 @@ noise = Noise()
 class ShardedNoise(Noise):
     """The noise of rows `offset ... offset + local` out of `total`: what one process holding all rows would draw.
 
-    `axis` is the position of the rows among the dimensions of a value.
+    `axis` is the position of the rows among the dimensions of a value. The draw is one of all rows, the local rows standing
+    in for the others; samplers that reject proposals (Gamma and its kin) then differ from one process, in noise alone.
     """
 
     offset: int
     total: int
+    local: int
     axis: int = 0
+
+    sharded: ClassVar[bool] = True
 
     def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
         whole = (*shape[: self.axis], self.total, *shape[self.axis + 1:])
-        drawn = torch.randn(whole, dtype=like.dtype, device=like.device)
-        return drawn.narrow(self.axis, self.offset, shape[self.axis])
+        return self.narrow(torch.randn(whole, dtype=like.dtype, device=like.device))
+
+    def widen(self, local: Tensor) -> Tensor:
+        rows = (torch.arange(self.total, device=local.device) - self.offset) % self.local
+        return local.index_select(self.axis, rows)
+
+    def narrow(self, whole: Tensor) -> Tensor:
+        return whole.narrow(self.axis, self.offset, self.local)
 
 
 @dataclass(frozen=True)
@@ -80,7 +100,10 @@ class Forms:
     def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
         built = self.build(params, like)
         expanded = built.expand(shape[: len(shape) - self.event_dim])
-        return expanded.rsample() if self.reparameterized else expanded.sample()
+        if noise.sharded:
+            whole = {name: noise.widen(getattr(expanded, name)) for name in self.signature}
+            expanded = self.distribution(**whole, validate_args=False)
+        return noise.narrow(expanded.rsample() if self.reparameterized else expanded.sample())
 
     def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
         ours, theirs = self.build(q, like), other.build(p, like)
@@ -132,6 +155,15 @@ class LogNormalForms(NormalForms):
 
     def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
         return super().sample(shape, params, like, noise).exp()
+
+
+class LogitNormalForms(Forms):
+    """The log-odds of x within its bounds are normal."""
+
+    def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
+        loc, scale, *bounds = params
+        share = (loc + noise.normal(shape, like) * scale).sigmoid()
+        return share if not bounds else bounds[0] + (bounds[1] - bounds[0]) * share
 
 
 def _is(value: Any, number: float) -> bool:

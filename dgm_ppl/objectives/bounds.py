@@ -38,7 +38,7 @@ class Bound(Objective):
             raise GraphError(f"{type(self).__name__}: expected a positive whole number of particles; got {particles!r}")
         check_guide(model, guide)
         self.model, self.guide, self.particles = model, guide, particles
-        self.noise: Noise = noise
+        self._share: tuple[int, int] | None = None
         self._pairings: dict[frozenset[str], Pairing] = {}
         self._check_capabilities()
 
@@ -63,7 +63,7 @@ class Bound(Objective):
         return self._pairings[key]
 
     def shard(self, offset: int, total: int) -> None:
-        self.noise = ShardedNoise(offset, total, axis=1 if self.particles > 1 else 0)
+        self._share = offset, total
 
     def forward(self, batch: Mapping[str, Tensor], player: int = 0) -> Tensor:
         return self._mean_loss(batch)
@@ -73,7 +73,12 @@ class Bound(Objective):
         worlds = pairing.worlds(batch)
         rows = (self.particles, *worlds) if self.particles > 1 else worlds
         sizes = layout.sizes(batch) if layout.rank else {}
-        return Drawn(pairing, *pairing.draw(layout.align_all(batch), rows, sizes, self.noise), rows)
+        return Drawn(pairing, *pairing.draw(layout.align_all(batch), rows, sizes, self._noise(worlds)), rows)
+
+    def _noise(self, worlds: Sequence[int]) -> Noise:
+        if self._share is None or not worlds:
+            return noise
+        return ShardedNoise(*self._share, local=worlds[0], axis=1 if self.particles > 1 else 0)
 
     def declaration(self) -> dict:
         return {
