@@ -73,6 +73,7 @@ class Rows(nn.Module):
         return self.vector(vector) + self.image(image.flatten(1))
 
 
+@dataclass(frozen=True)
 class Squared:
     """A function of one parent, and not a lambda: it can be pickled."""
 

@@ -50,7 +50,7 @@ class BayesNet:
         if not variables:
             raise GraphError("BayesNet: expected at least one node; got none; try BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0))")
         for name, variable in variables.items():
-            if not isinstance(name, str) or not name:
+            if not isinstance(name, str) or not name.strip():
                 raise GraphError(f"BayesNet: nodes are named by non-empty strings; got {name!r}")
             if not isinstance(variable, Variable):
                 raise GraphError(f"node {name!r}: expected a declaration such as dgm.Normal(2); got {variable!r}{_called(variable)}")

@@ -29,7 +29,7 @@ def dry_run(net: BayesNet, data: Any = None) -> str:
         conditionals = build_conditionals(net, {})
     values = {} if data is None else layout.encode(data if isinstance(data, Mapping) else columns(data))
     worlds, sizes = unlike(net, layout.sizes(values))
-    values = _first_rows(values, len(layout.worlds(values)), *worlds)
+    values = _first_rows(layout, values, *worlds)
     worlds = layout.worlds(values) if values else worlds
     found = probe(layout, conditionals, layout.align_all(values), worlds, sizes)
     rows = [_row(layout, name, found[name], conditionals.get(name), worlds) for name in net]
@@ -115,8 +115,10 @@ def _broadcasts(found: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     return len(found) <= len(shape) and all(a in (1, b) for a, b in zip(reversed(found), reversed(shape)))
 
 
-def _first_rows(values: Mapping[str, Tensor], rank: int, rows: int) -> dict[str, Tensor]:
-    return {name: value[:rows] if rank == 1 and value.ndim else value for name, value in values.items()}
+def _first_rows(layout: Layout, values: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
+    """Values cut to some rows, those that have rows."""
+    inside = {name: len(layout.members[name]) + len(layout.events[name]) for name in values}
+    return {name: value[:rows] if value.ndim == inside[name] + 1 else value for name, value in values.items()}
 
 
 def _row(layout: Layout, name: str, value: Tensor, conditional: Conditional | None, worlds: Sequence[int]) -> tuple[str, ...]:

@@ -24,9 +24,11 @@ class RecognitionNet(BayesNet):
         vars(self).update(model=model, inversion=inversion)
 
     @classmethod
-    def between(cls, variables: Mapping[str, Variable], model: BayesNet, observed: Iterable[str], plates: Mapping[str, Any]) -> RecognitionNet:
+    def between(
+        cls, variables: Mapping[str, Variable], model: BayesNet, observed: Iterable[str], plates: Mapping[str, Any], order: Any = "auto",
+    ) -> RecognitionNet:
         """The guide of a model from its declarations, as a file holds them."""
-        return cls(variables, model=model, inversion=invert(model.dag, tuple(observed), deterministic=model.deterministic), plates=plates)
+        return cls(variables, model=model, inversion=invert(model.dag, tuple(observed), order=order, deterministic=model.deterministic), plates=plates)
 
     @property
     def observed(self) -> tuple[str, ...]:
@@ -46,8 +48,5 @@ class RecognitionNet(BayesNet):
         return RecognitionNet(variables, model=self.model, inversion=self.inversion, plates=self.plates if plates is None else plates)
 
     def __reduce__(self):
-        return _rebuilt, (dict(self.variables), self.model, self.inversion, dict(self.plates))
-
-
-def _rebuilt(variables: dict, model: BayesNet, inversion: Inversion, plates: dict) -> RecognitionNet:
-    return RecognitionNet(variables, model=model, inversion=inversion, plates=plates)
+        inversion = self.inversion
+        return RecognitionNet.between, (dict(self.variables), self.model, inversion.observed, dict(self.plates), inversion.order)
