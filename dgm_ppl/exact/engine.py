@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..graph import GraphError
+from .descent import Choice, descend, draw, largest
 from .factors import Compiled, Evidence, Factors
 from .plan import Plan
 from .tape import MaxProduct, Semiring, Slot, run
-from .tree import Clique
 
 __all__ = ["Answer", "Engine", "Program"]
 
-CELLS = 3_000_000                                       # numbers that one piece of the rows keeps: what fits in a cache or two
+CELLS = 24_000_000                                      # numbers held at once by one piece of the rows; larger pieces are slower, smaller ones too
+
+DRAWS = 200_000                                         # draws made at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,45 +53,58 @@ class Engine:
         """log p(evidence) and the joint marginals of sets of hidden nodes, a tuple of names each."""
         program = self.program(evidence, queries)
         distinct, inverse = self._distinct(evidence)
-        pieces = [program.answer(piece) for piece in self._pieces(distinct, program.plan.memory)]
+        pieces = [program.answer(piece) for piece in self._pieces(distinct, program.cells)]
         logs, *found = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces))
         if inverse is not None:
             logs, *found = (value[inverse] for value in (logs, *found))
         return Answer(logs, dict(zip(program.queries, found)))
 
-    def program(self, evidence: Evidence, queries: Collection[tuple[str, ...]] = (), wanted: Collection[str] = ()) -> Program:
+    def sample(self, evidence: Evidence, names: Collection[str], samples: int) -> dict[str, Tensor]:
+        """Draws of hidden nodes from the posterior, codes `(samples, rows)`; anything at all where the evidence is impossible."""
+        program = self.program(evidence, (), names)
+        found = [_chosen(program, piece, names, samples, Semiring(), draw)[0] for piece in self._pieces(evidence, program.cells)]
+        return {name: torch.cat([part[name] for part in found], 1) for name in found[0]}
+
+    def most_probable(self, evidence: Evidence, names: Collection[str]) -> tuple[dict[str, Tensor], Tensor]:
+        """The most probable joint state of the hidden nodes, codes `(rows)`, and log p(it, evidence) `(rows)`."""
+        program = self.program(evidence, (), names, maxima=True)
+        found = [_chosen(program, piece, names, 1, MaxProduct(), largest) for piece in self._pieces(evidence, program.cells)]
+        return {name: torch.cat([part[name][0] for part, _ in found]) for name in found[0][0]}, torch.cat([logs for _, logs in found])
+
+    def program(self, evidence: Evidence, queries: Collection[tuple[str, ...]] = (), wanted: Collection[str] = (), *, maxima: bool = False) -> Program:
         """The steps that answer the queries, for this pattern of evidence; nodes that matter for none of it are left out.
 
         Raises:
             GraphError: cliques that need more memory than allowed.
         """
-        key = (frozenset(evidence.values), frozenset(evidence.soft), tuple(queries), frozenset(wanted), self.model.anchor.dtype)
+        key = (frozenset(evidence.values), frozenset(evidence.soft), tuple(queries), frozenset(wanted), maxima, self.model.anchor.dtype)
         if key not in self._programs:
-            self._programs[key] = Program(self.factors, self._plan(evidence, queries, wanted), queries)
+            program = Program(self.factors, self._plan(evidence, queries, wanted, maxima), queries)
+            self._check(program)
+            self._programs[key] = program
         return self._programs[key]
 
-    def _plan(self, evidence: Evidence, queries: Collection[tuple[str, ...]], wanted: Collection[str]) -> Plan:
+    def _plan(self, evidence: Evidence, queries: Collection[tuple[str, ...]], wanted: Collection[str], maxima: bool) -> Plan:
         asked = {*evidence.values, *evidence.soft, *wanted, *(name for query in queries for name in query)}
         relevant = {*asked, *self.model.net.dag.ancestors(*asked)} if asked else set()
         random = [name for name in self.model.net.order if name in self.model.conditionals and not self.model.net[name].is_deterministic]
         hidden = [name for name in random if name in relevant and name not in evidence.values]
         leaves = self.factors.leaves(hidden, evidence.values, evidence.soft)
-        plan = Plan(leaves, self.factors.cards(hidden), [query for query in queries if len(query) > 1], depth=self._depth, runs=self.runs)
-        self._check(plan)
-        return plan
+        return Plan(leaves, self.factors.cards(hidden), [query for query in queries if len(query) > 1], depth=self._depth, runs=self.runs, maxima=maxima)
 
     @property
     def _depth(self) -> int:
         return 8 if torch.finfo(self.model.anchor.dtype).max > 1e100 else 2
 
-    def _check(self, plan: Plan) -> None:
-        needed = plan.order.largest * self.model.anchor.element_size()
+    def _check(self, program: Program) -> None:
+        plan, needed = program.plan, program.cells * self.model.anchor.element_size()
         if needed > self.memory:
-            shown = ", ".join(plan.largest[:8]) + (", ..." if len(plan.largest) > 8 else "")
+            nodes = plan.largest
             raise GraphError(
-                f"exact elimination: the largest clique has {plan.order.largest:.3g} states of {len(plan.largest)} nodes ({shown}) and needs "
-                f"{_bytes(needed)} a row, {plan.order.states:.3g} states in all; allowed are {_bytes(self.memory)}; observe some of these nodes, allow more: "
-                f"dgm.Exact(memory={2 ** (needed - 1).bit_length()}), or sample: method=dgm.Importance(guide)"
+                f"exact elimination: the largest clique has {plan.order.largest:.3g} states of {len(nodes)} nodes ({', '.join(nodes[:6])}"
+                f"{', ...' if len(nodes) > 6 else ''}); one row needs {_bytes(needed)} and {plan.order.states:.3g} products; allowed are "
+                f"{_bytes(self.memory)}; observe some of these nodes, allow more: method=dgm.Exact(memory=2**{(needed - 1).bit_length()}), or sample: "
+                f"method=dgm.Importance(guide)"
             )
 
     def _distinct(self, evidence: Evidence) -> tuple[Evidence, Tensor | None]:
@@ -111,7 +126,7 @@ class Engine:
         return evidence.part(first), inverse
 
     def _pieces(self, evidence: Evidence, cells: int) -> list[Evidence]:
-        size = max(64, min(4096, CELLS // max(1, cells)))
+        size = max(1, min(4096, CELLS // max(1, cells)))
         if evidence.rows <= size:
             return [evidence]
         return [evidence.part(slice(start, start + size)) for start in range(0, evidence.rows, size)]
@@ -126,6 +141,7 @@ class Program:
         self.static, self.batched = plan.split(plan.tape.steps)
         self.up_static, self.up_batched = plan.split(plan.tape.steps[: plan.upward])
         self._spent = plan.spent(self.batched, [*plan.roots, *self.slots])
+        self.cells = plan.cells(self.batched, self._spent)
 
     def answer(self, evidence: Evidence) -> tuple[Tensor, ...]:
         """log p(evidence), then the normalised answer to each query with the rows first."""
@@ -168,6 +184,16 @@ class Program:
         found = found.expand(len(logs), *found.shape[1:])
         possible = (logs > -torch.inf).reshape(-1, *(1 for _ in query))
         return torch.where(possible, found, 0.0)
+
+
+def _chosen(program: Program, evidence: Evidence, names: Collection[str], samples: int, ring: Semiring, choice: Choice) -> tuple[dict[str, Tensor], Tensor]:
+    """Codes `(samples, rows)` chosen from the top down, and the logarithm of what came out at the top."""
+    with torch.no_grad():
+        values, logs = program.upwards(evidence, ring)
+        rows = torch.arange(evidence.rows, device=logs.device)
+        block = max(1, DRAWS // evidence.rows)
+        drawn = [descend(program.plan, values, rows.repeat(min(block, samples - start)), choice) for start in range(0, samples, block)]
+    return {name: torch.cat([part[name].reshape(-1, evidence.rows) for part in drawn]) for name in names}, logs
 
 
 def _log(value: Tensor) -> Tensor:

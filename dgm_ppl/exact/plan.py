@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from .order import Order, best_order
 from .tape import Slot, Step, Tape
@@ -45,14 +44,16 @@ class Plan:
         cards: the number of states of each hidden node.
         joint: sets of nodes that must be found together in one clique.
         depth: how many factors may be multiplied before rows are rescaled; fewer in single precision.
+        runs: how many orders with random ties are tried.
+        maxima: whether messages are maxima, of which those of parts without evidence are not one.
     """
 
-    def __init__(self, leaves: Sequence[Leaf], cards: Mapping[str, int], joint: Iterable[Collection[str]] = (), depth: int = 8, runs: int = 10):
-        self.leaves, self.cards, self.limit = tuple(leaves), dict(cards), depth
+    def __init__(self, leaves: Sequence[Leaf], cards: Mapping[str, int], joint: Iterable[Collection[str]] = (), depth: int = 8, runs: int = 10, maxima: bool = False):
+        self.leaves, self.cards, self.maxima = tuple(leaves), dict(cards), maxima
         scopes = [leaf.scope for leaf in leaves]
         self.order: Order = best_order([*scopes, *map(tuple, joint)], cards, runs)
         self.cliques, self.home = clique_tree(self.order, scopes)
-        self.tape = Tape(cards)
+        self.tape = Tape(self.cards, depth)
         self.inputs = [self.tape.leaf(leaf.scope, leaf.batched) for leaf in leaves]
         self._up: dict[Clique, Slot | None] = {}
         self._down: dict[Clique, Slot | None] = {}
@@ -60,17 +61,16 @@ class Plan:
             self._up[clique] = self._message_up(clique)
         self.roots = [slot for clique in self.cliques if clique.above is None if (slot := self._up[clique]) is not None]
         self.roots += [slot for slot in self.inputs if not slot.scope]
-        self.upward = len(self.tape.steps)
+        self.upward, self.tape.recording = len(self.tape.steps), False
 
     # ---- messages
 
     def _message_up(self, clique: Clique) -> Slot | None:
         """None where it is one everywhere."""
         received = [self._up[below] for below in clique.below if self._up[below] is not None]
-        if not received and self._sums_to_one(clique):
+        if not self.maxima and not received and self._sums_to_one(clique):
             return None
-        slot = self.tape.contract([*self._own(clique), *received], clique.separator)
-        return slot if slot is None or slot.depth <= self.limit else self.tape.rescale(slot, recorded=True)
+        return self.tape.contract([*self._own(clique), *received], clique.separator)
 
     def _sums_to_one(self, clique: Clique) -> bool:
         """Whether the clique holds just p(node | parents) of each node that it sums out."""
@@ -90,8 +90,7 @@ class Plan:
         """The message that a clique receives from above."""
         if clique not in self._down:
             for one in reversed(self._path(clique)):                        # from the top, or recursion would go as deep as the tree
-                slot = self.tape.contract(self._around(one.above, without=one), one.separator)
-                self._down[one] = slot if slot is None or slot.depth <= self.limit else self.tape.rescale(slot, recorded=False)
+                self._down[one] = self.tape.contract(self._around(one.above, without=one), one.separator)
         return self._down[clique]
 
     def _path(self, clique: Clique) -> list[Clique]:
@@ -120,12 +119,6 @@ class Plan:
 
     # ---- cost
 
-    @cached_property
-    def memory(self) -> int:
-        """The numbers that one row needs at once, at most, when every value is kept."""
-        return sum(self.tape.size(step.out.scope) for step in self.tape.steps if step.out.batched) + sum(
-            self.tape.size(leaf.scope) for leaf in self.leaves if leaf.batched)
-
     @property
     def largest(self) -> tuple[str, ...]:
         """The nodes of the largest clique."""
@@ -143,3 +136,12 @@ class Plan:
         for index, position in last.items():
             found.setdefault(position, []).append(index)
         return found
+
+    def cells(self, steps: Sequence[Step], spent: Mapping[int, Sequence[int]]) -> int:
+        """The most numbers that one row holds at any time."""
+        held = peak = sum(self.tape.size(slot.scope) for slot in self.inputs if slot.batched)
+        for position, step in enumerate(steps):
+            held += self.tape.size(step.out.scope)
+            peak = max(peak, held)
+            held -= sum(self.tape.size(self.tape.slots[index].scope) for index in spent.get(position, ()))
+        return peak

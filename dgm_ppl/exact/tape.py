@@ -121,10 +121,13 @@ class Rescale(Step):
 
 
 class Tape:
-    """Writes steps; the same product or sum asked twice is one step."""
+    """Writes steps; the same product or sum asked twice is one step.
 
-    def __init__(self, cards: Mapping[str, int]):
-        self.cards, self.steps, self.slots = cards, [], []
+    No more than `limit` factors are multiplied before rows are rescaled, whose scales count while `recording`.
+    """
+
+    def __init__(self, cards: Mapping[str, int], limit: int):
+        self.cards, self.limit, self.recording, self.steps, self.slots = cards, limit, True, [], []
         self._written: dict[tuple, Slot] = {}
 
     def leaf(self, scope: Sequence[str], batched: bool) -> Slot:
@@ -164,11 +167,17 @@ class Tape:
         scope = tuple(name for name in slot.scope if name in target)
         return self._write((Sum, slot, axes), scope, slot.batched, slot.depth, lambda out: Sum(out, (slot,), axes))
 
-    def rescale(self, slot: Slot, recorded: bool) -> Slot:
+    def _rescaled(self, slot: Slot) -> Slot:
         """The value with each row's largest entry one."""
-        return self._write((Rescale, slot, recorded), slot.scope, slot.batched, 1, lambda out: Rescale(out, (slot,), recorded))
+        recorded = self.recording
+        return slot if slot.depth == 1 else self._write((Rescale, slot), slot.scope, slot.batched, 1, lambda out: Rescale(out, (slot,), recorded))
+
+    def _within_limit(self, *slots: Slot) -> list[Slot]:
+        """The values, rescaled where their product would have too many factors."""
+        return list(slots) if sum(slot.depth for slot in slots) <= self.limit else [self._rescaled(slot) for slot in slots]
 
     def _pair(self, first: Slot, second: Slot) -> Slot:
+        first, second = self._within_limit(first, second)
         scope = (*second.scope, *(name for name in first.scope if name not in second.scope))
         batched, views = first.batched or second.batched, (self._view(first, scope), self._view(second, scope))
         key = (Multiply, *sorted((first.index, second.index)))
@@ -180,6 +189,7 @@ class Tape:
         return (*order, len(slot.scope)), (*shape, -1)
 
     def _matrix_product(self, static: Slot, batched: Slot, target: Collection[str]) -> Slot:
+        static, batched = self._within_limit(static, batched)
         both = [name for name in batched.scope if name in static.scope]
         shared, summed = [name for name in both if name in target], [name for name in both if name not in target]
         own = [name for name in static.scope if name not in batched.scope]
