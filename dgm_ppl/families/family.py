@@ -71,6 +71,8 @@ class Family:
         shape = checked_shape(shape, self.name)
         if len(shape) < self.event_dim:
             raise GraphError(f"{self.name}: expected at least {self.event_dim} event dimension; got the shape {shape}; try {self.name}(3)")
+        if self.sized and size is None:
+            raise GraphError(f"{self.name}: expected the number of states; got none")
         for name in parameters:
             if name not in self.parameters:
                 raise GraphError(f"{self.name}: no parameter {name!r}{did_you_mean(name, self.parameters)}")
