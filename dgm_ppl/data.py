@@ -17,20 +17,22 @@ __all__ = ["Column", "batch_columns", "columns", "rows"]
 Column: TypeAlias = "Tensor | np.ndarray"  # numbers are tensors, labels are arrays of objects
 
 
-def columns(data: Any) -> dict[str, Column]:
+def columns(data: Any, *, ragged: bool = False) -> dict[str, Column]:
     """The columns of a data set by name: numbers as tensors `(rows, ...)`, labels as object arrays `(rows,)`.
 
     Takes a dict of tensors, arrays or lists, a pandas DataFrame (or Series in a dict), a map-style `Dataset` whose items
     are dicts, or a `DataLoader` of dicts; the last two are read once, from beginning to end. Dtypes stay as they are, a
     missing number is NaN, a missing label is None.
 
-    Raises `TypeError` for data of another kind and `ValueError` for no rows, no columns or columns of several lengths.
+    Raises `TypeError` for data of another kind and `ValueError` for no rows, no columns or columns of several lengths
+    (`ragged` allows these: a single world has plates of several sizes).
 
     >>> columns({"x": [1.5, 2.5], "y": ["low", "high"]})
     {'x': tensor([1.5000, 2.5000], dtype=torch.float64), 'y': array(['low', 'high'], dtype=object)}
     """
-    found = {_name(name): _column(name, values) for name, values in _named(data).items()}
-    rows(found)
+    found = {_name(name): _column(name, values, ragged) for name, values in _named(data).items()}
+    if not ragged:
+        rows(found)
     return found
 
 
@@ -119,12 +121,12 @@ def _unique(names: Iterable[Any]) -> list[Any]:
     return names
 
 
-def _column(name: str, values: Any) -> Column:
+def _column(name: str, values: Any, ragged: bool) -> Column:
     try:
         column = _convert(values)
     except (TypeError, ValueError) as error:
         raise type(error)(f"column {name!r}: {error}") from None
-    if column.ndim == 0:
+    if column.ndim == 0 and not ragged:
         raise ValueError(f"column {name!r}: expected one value a row; got the single value {values!r}; try [{values!r}]")
     return column
 

@@ -129,6 +129,14 @@ class Layout:
             raise GraphError(f"data: {first!r} has the worlds {a}, {second!r} has {b}; expected the same rows in every column")
         return next(iter(found), ())
 
+    def rowed(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The values with rows in front: a single world becomes one row, inputs without worlds are the same in every row."""
+        worlds = self.worlds(values) or (1,)
+        inner = {name: len(self.members[name]) + len(self.events[name]) for name in values}
+        return {
+            name: value if value.ndim > inner[name] else value.expand(*worlds, *value.shape) for name, value in values.items()
+        }
+
     def sizes(self, values: Mapping[str, Tensor]) -> dict[str, int]:
         """The size of every plate, from the declaration and the data; a plate that neither tells is left out."""
         found = {plate.name: (plate.size, "the declaration") for plate in self.net.plates.values() if plate.size is not None}

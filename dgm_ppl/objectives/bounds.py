@@ -51,7 +51,7 @@ class Bound(Objective):
         return {**self.__dict__, "_pairings": {}}                           # pairings hold nodes of this copy
 
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
-        values = self.model.encode(data)
+        values = self.model.layout.rowed(self.model.encode(data))
         self.pairing(values)
         return values
 

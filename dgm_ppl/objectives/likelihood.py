@@ -31,7 +31,7 @@ class MaximumLikelihood(Objective):
                 raise GraphError(f"MaximumLikelihood: node {node.name!r} has no density; use an adversarial objective")
 
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
-        values = self.model.encode(data)
+        values = self.model.layout.rowed(self.model.encode(data))
         for name in self.model.random:
             if name not in values:
                 raise GraphError(

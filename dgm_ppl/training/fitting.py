@@ -53,7 +53,8 @@ def fit(
     Data (and validation data) are a dict of tensors, arrays or lists `(rows, ...)`, a DataFrame, a `Dataset` or a
     `DataLoader` of dicts. All but a `DataLoader` are prepared once, stay on the device and are shuffled each epoch.
 
-    - `epochs`, `steps`: where to end, whichever comes first; `stopping` ends when the validation no longer improves.
+    - `epochs`, `steps`: where to end, whichever comes first; `stopping` ends when the validation no longer improves. Without
+      any of them it ends when the training loss has settled.
     - `batch_size`: rows of a minibatch, all rows by default; a `DataLoader` makes its own batches.
     - `optimizer`, `schedule`: builders, `parameters -> torch optimizer` and `optimizer -> torch schedule` (stepped after
       every training step; a `ReduceLROnPlateau` after every validation), or a dict of them by player. `clip` bounds the

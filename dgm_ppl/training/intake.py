@@ -38,7 +38,7 @@ class Intake:
         """The feed of some data: a stream of a `DataLoader`, else columns resident on the device."""
         if isinstance(data, DataLoader):
             return Stream(data, self._streamed, self.seed)
-        found = columns(data)
+        found = columns(data, ragged=True)                                  # one world may have plates of several sizes; rows are counted when prepared
         if self.transform is None:
             return Resident(self._placed(found), batch_size, self.seed, shuffle=shuffle)
         resident, dtypes = self._transformed(found)

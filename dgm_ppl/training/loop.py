@@ -95,6 +95,8 @@ class Loop:
             return "interrupted"
         if self.journal.exhausted:
             return "early stopping"
+        if plan.endless and self.journal.history.settled:
+            return "convergence"
         if plan.epochs is not None and self.position.epoch >= plan.epochs:
             return "epochs"
         return "steps" if plan.steps is not None and self.position.step >= plan.steps else None

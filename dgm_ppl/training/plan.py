@@ -58,8 +58,6 @@ class Plan:
     callbacks: tuple[Callable[[Moment], object], ...]
 
     def __post_init__(self) -> None:
-        if self.epochs is None and self.steps is None and self.stopping is None:
-            raise ValueError("fit: expected epochs, steps or stopping to say when to end; got none; try epochs=20")
         for name in ("epochs", "steps", "batch_size", "validate_every", "devices"):
             self._check_positive(name)
         if self.clip is not None and not self.clip > 0:
@@ -75,6 +73,11 @@ class Plan:
     def dtype(self) -> torch.dtype | None:
         """The dtype that parameters and real columns are cast to."""
         return None if self.precision == torch.bfloat16 else self.precision
+
+    @property
+    def endless(self) -> bool:
+        """Whether nothing says when to end, so that the training loss decides."""
+        return self.epochs is None and self.steps is None and self.stopping is None
 
     def _check_positive(self, name: str) -> None:
         value = getattr(self, name)

@@ -23,7 +23,7 @@ __all__ = ["Run"]
 class Run:
     """A finished or interrupted run.
 
-    `stopped` says why it ended: "epochs", "steps", "early stopping" or "interrupted". `best` is the best validation, None
+    `stopped` says why it ended: "epochs", "steps", "early stopping", "convergence" or "interrupted". `best` is the best validation, None
     without one. The objective (and so its model and guide) holds the trained parameters: those of the best validation
     where `stopping` was given, else the last.
     """

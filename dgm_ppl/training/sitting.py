@@ -51,6 +51,8 @@ def _sit(plan: Plan, objective: nn.Module, data: Any, validation: Any, team: Tea
     stored = _stored(plan, objective)
     seed = stored["seed"] if stored else plan.seed if plan.seed is not None else draw_seed()
     turns = set_up_turns(objective, plan)
+    if plan.endless and len(turns) > 1:
+        raise ValueError("fit: expected epochs, steps or stopping, since the losses of several players do not settle; got none; try epochs=20")
     intake = Intake(objective.prepare, plan.device, plan.dtype, plan.transform, mix(seed, 0))
     feed = intake.open(data, plan.batch_size, shuffle=True)
     loop = _loop(plan, objective, turns, feed, _validation(plan, objective, intake, validation, team), team, seed)

@@ -16,7 +16,6 @@ torch.set_num_threads(1)
 
 DATA = regression_data(8)
 REFUSED = [
-    ({}, ValueError, "expected epochs, steps or stopping to say when to end; got none; try epochs=20"),
     ({"epochs": 0}, ValueError, "expected epochs of at least 1; got 0"),
     ({"steps": 2.5}, TypeError, "expected steps to be an integer; got 2.5"),
     ({"steps": 1, "batch_size": 0}, ValueError, "expected batch_size of at least 1; got 0; try batch_size=1"),
