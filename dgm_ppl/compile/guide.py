@@ -16,8 +16,8 @@ __all__ = ["Guide"]
 class Guide(Model):
     """q(latents | observed). It takes the model's data and leaves out what it does not read.
 
-    Latents that take the model's own conditional are sampled here only where that conditional is at hand: it has no
-    parameters, or `share=model` gave it. Otherwise they are left to the model, which is the same distribution.
+    Latents that take the model's own conditional are sampled here only where that conditional and those above it are at hand:
+    they have no parameters, or `share=model` gave them. Otherwise they are left to the model, which is the same distribution.
     """
 
     is_guide = True
@@ -25,9 +25,13 @@ class Guide(Model):
     @classmethod
     def of(cls, net: RecognitionNet, share: Model | None) -> Guide:
         shared = {} if share is None else dict(share.shared)
-        kept = {name: share.conditionals[name] for name in net.own if share is not None and name in share.conditionals}
+        own = [name for name in net.order if name in net.own or net[name].is_deterministic]
+        kept = {name: share.conditionals[name] for name in own if share is not None and name in share.conditionals}
         built = {**build_conditionals(net, shared, skip=kept), **kept}
-        left = [name for name in net.own if name not in kept and any(True for _ in built[name].parameters())]
+        left: set[str] = set()
+        for name in own:
+            if name not in kept and any(True for _ in built[name].parameters()) or left & set(net[name].all_parents):
+                left.add(name)
         return cls(net, {name: conditional for name, conditional in built.items() if name not in left}, shared)
 
     def encode(self, data: Mapping[str, Any], require: Sequence[str] = ()) -> dict[str, Tensor]:

@@ -59,8 +59,8 @@ class Pairing:
         self.model, self.guide = model, guide
         self.observed = tuple(name for name in model.random if name in observed)
         self._check(observed)
-        drawn = [node for node in guide.schedule if node.name not in observed and not node.deterministic]
-        self.latents = tuple(self._latent(node) for node in drawn)
+        self.drawing = tuple(node for node in guide.schedule if node.name not in observed)
+        self.latents = tuple(self._latent(node) for node in self.drawing if not node.deterministic)
         names = {latent.name for latent in self.latents}
         kinds = {**dict.fromkeys(self.observed, "observed"), **dict.fromkeys(names, "latent")}
         self.steps = tuple((node, "deterministic" if node.deterministic else kinds.get(node.name, "own")) for node in model.schedule)
@@ -126,10 +126,12 @@ class Pairing:
     def draw(self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Every node's aligned value, latents drawn from the guide, and what the guide's conditionals were prepared with."""
         found, prepared = dict(values), {}
-        for latent in self.latents:
-            name = latent.name
-            prepared[name] = latent.q.prepare(found)
-            found[name] = self.guide.draw(latent.q, prepared[name], worlds, sizes, noise)
+        for node in self.drawing:
+            if node.deterministic:
+                found[node.name] = self.guide.compute(node, found, sizes)
+            else:
+                prepared[node.name] = here = node.prepare(found)
+                found[node.name] = self.guide.draw(node, here, worlds, sizes, noise)
         for node in self.completing:
             if node.deterministic:
                 found[node.name] = self.model.compute(node, found, sizes)

@@ -39,7 +39,8 @@ def run_program(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int
                 for plate in model.net.plates_of(node.name):
                     inside.enter_context(plates[plate])
                 if node.deterministic:
-                    found[node.name] = pyro.deterministic(node.name, model.compute(node, found, sizes), event_dim=node.event_rank)
+                    value = model.compute(node, found, sizes)
+                    found[node.name] = value if model.is_guide else pyro.deterministic(node.name, value, event_dim=node.event_rank)
                 else:
                     infer = {"enumerate": "parallel"} if node.conditional.finite else {}
                     found[node.name] = pyro.sample(node.name, node.conditional(*_parents(node, found)), obs=values.get(node.name), infer=infer)
