@@ -1,8 +1,10 @@
 """Questions to a compiled net: evidence and posteriors."""
 
+from .asking import posterior
 from .evidence import Score, log_prob
+from .exact import Exact
 from .methods import NUTS, Amortized, Bound, Importance, Method
-from .posterior import Posterior, posterior
+from .posterior import Posterior
 from .psis import Diagnosis
 
-__all__ = ["NUTS", "Amortized", "Bound", "Diagnosis", "Importance", "Method", "Posterior", "Score", "log_prob", "posterior"]
+__all__ = ["NUTS", "Amortized", "Bound", "Diagnosis", "Exact", "Importance", "Method", "Posterior", "Score", "log_prob", "posterior"]

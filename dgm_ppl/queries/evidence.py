@@ -13,6 +13,8 @@ from torch import Tensor
 from ..compile import Model
 from ..data import columns
 from ..graph import GraphError
+from .exact import Exact, exact_log_prob, obstacle
+from .holes import see
 from .methods import Bound, Importance, Method
 from .weighting import WeightedDraws
 
@@ -51,8 +53,8 @@ class Score:
 def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
     """log p(data) of each world, summed or integrated over the nodes that the data lack.
 
-    Nodes that nothing observed depends on integrate to one and are dropped. Where no other latent is left the answer is exact and
-    needs no method.
+    Nodes that nothing observed depends on integrate to one and are dropped. Where no other latent is left, or all that are left are
+    finite, the answer is exact and needs no method; cells may then be missing (NaN or None).
 
     Args:
         model: a compiled net.
@@ -68,11 +70,15 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         >>> dgm.log_prob(rain, {"rain": [1.0, 0.0]})
         log p = -0.837 nats (exact, mean of 2 worlds)
     """
+    if method is None or isinstance(method, Exact):
+        seen = see(model, data)
+        if (seen.holes or relevant(model, seen.complete)) and obstacle(model, seen) is None:
+            return Score(exact_log_prob(model, seen, method or Exact()), "exact")
     values = model.encode(data if isinstance(data, Mapping) else columns(data))
     latents = relevant(model, values)
     if not latents:
         return Score(_complete(model, values), "exact")
-    if method is None:
+    if method is None or isinstance(method, Exact):
         raise GraphError(
             f"log_prob: the latents {latents} have to be marginalised; say how: method=dgm.Importance(guide, 5000), with "
             f"guide = dgm.compile(dgm.amortize(net, observed={[name for name in values]}))"

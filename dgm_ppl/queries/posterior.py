@@ -10,39 +10,14 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..data import columns
 from ..graph import GraphError, did_you_mean
 from .chains import Chains, run_nuts
 from .export import to_arviz
-from .methods import NUTS, Amortized, Importance, Method
+from .methods import NUTS, Amortized, Importance
 from .psis import Diagnosis, diagnose_weights
 from .weighting import WeightedDraws
 
-__all__ = ["Posterior", "posterior"]
-
-
-def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> Posterior:
-    """The posterior of every node that the evidence lacks, for each row of evidence.
-
-    Args:
-        model: a compiled net.
-        evidence: a dict of tensors, arrays, numbers or labels (a DataFrame is taken too), one row or many.
-        method: `Amortized(guide)`, `Importance(guide, samples)` or `NUTS(...)`.
-
-    Raises:
-        GraphError: unknown or illegal evidence, nothing left to infer, no method.
-    """
-    values = model.encode(evidence if isinstance(evidence, Mapping) else columns(evidence))
-    if not [name for name in model.random if name not in values]:
-        raise GraphError("posterior: every random node is observed, so nothing is left to infer; leave some out of the evidence")
-    if isinstance(method, (Amortized, Importance)):
-        return GuidePosterior(model, values, method)
-    if isinstance(method, NUTS):
-        return ChainPosterior(model, values, method)
-    raise GraphError(
-        f"posterior: expected a method; got {method!r}; try method=dgm.Amortized(guide), with guide = dgm.compile(dgm.amortize(net, "
-        f"observed={list(values)})), or method=dgm.NUTS()"
-    )
+__all__ = ["ChainPosterior", "GuidePosterior", "Posterior"]
 
 
 class Posterior:

@@ -135,12 +135,12 @@ def test_soft_evidence_reweighs():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_two_thousand_children_do_not_underflow(dtype):
-    children = {f"x{index}": dgm.Bernoulli(probs=[1e-3, 2e-3]).given("z") for index in range(2000)}
+def test_four_hundred_children_do_not_underflow(dtype):
+    children = {f"x{index}": dgm.Bernoulli(probs=[1e-3, 2e-3]).given("z") for index in range(400)}
     model = dgm.compile(dgm.BayesNet({"z": dgm.Bernoulli(probs=0.5), **children})).to(dtype)
     evidence = Evidence({name: torch.ones(1, dtype=dtype) for name in children}, {}, 1)
     found = Engine(model).log_evidence(evidence).item()
-    low, high = torch.tensor([1e-3, 2e-3], dtype=torch.float64).log() * 2000
+    low, high = torch.tensor([1e-3, 2e-3], dtype=torch.float64).log() * 400
     assert found == pytest.approx(torch.logaddexp(low, high).item() - 0.6931471805599453, rel=1e-6 if dtype is torch.float32 else 1e-12)
 
 

@@ -1,0 +1,59 @@
+"""The posterior, by the method asked for, or exactly where the graph allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..compile import Model
+from ..data import columns
+from ..graph import GraphError
+from .exact import Exact, ExactPosterior, obstacle
+from .holes import see
+from .methods import NUTS, Amortized, Importance, Method
+from .posterior import ChainPosterior, GuidePosterior, Posterior
+
+__all__ = ["posterior"]
+
+
+def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> Posterior:
+    """The posterior of every node that the evidence lacks, for each row of evidence.
+
+    Without a method the answer is exact, which needs every unobserved node above the evidence to be finite; cells may then be
+    missing (NaN or None).
+
+    Args:
+        model: a compiled net.
+        evidence: a dict of tensors, arrays, numbers or labels (a DataFrame is taken too), one row or many.
+        method: `Exact()`, `Amortized(guide)`, `Importance(guide, samples)` or `NUTS(...)`.
+
+    Raises:
+        GraphError: unknown or illegal evidence, nothing left to infer, a method that cannot do this.
+    """
+    if method is None or isinstance(method, Exact):
+        return _exact(model, evidence, method)
+    values = model.encode(evidence if isinstance(evidence, Mapping) else columns(evidence))
+    _check_open(model, values)
+    if isinstance(method, (Amortized, Importance)):
+        return GuidePosterior(model, values, method)
+    if isinstance(method, NUTS):
+        return ChainPosterior(model, values, method)
+    raise GraphError(f"posterior: expected a method; got {method!r}; {_mend(values)}")
+
+
+def _exact(model: Model, evidence: Any, method: Exact | None) -> ExactPosterior:
+    seen = see(model, evidence)
+    _check_open(model, seen.complete)
+    reason = obstacle(model, seen)
+    if reason is not None:
+        raise GraphError(f"posterior: expected a method; got {method!r}, and {reason}, so that it cannot be summed out; {_mend(seen.complete)}")
+    return ExactPosterior(model, seen, method or Exact())
+
+
+def _check_open(model: Model, values: Mapping[str, Any]) -> None:
+    if not [name for name in model.random if name not in values]:
+        raise GraphError("posterior: every random node is observed, so nothing is left to infer; leave some out of the evidence")
+
+
+def _mend(values: Mapping[str, Any]) -> str:
+    return f"try method=dgm.Amortized(guide), with guide = dgm.compile(dgm.amortize(net, observed={list(values)})), or method=dgm.NUTS()"
