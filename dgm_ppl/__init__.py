@@ -8,6 +8,6 @@ from .guides import amortize
 from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
 from .network import BayesNet, Plate
 from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
-from .queries import NUTS, Amortized, Bound, Importance, Posterior, Score, log_prob, posterior
+from .queries import NUTS, Amortized, Bound, Exact, Importance, Posterior, Score, log_prob, posterior
 from .saving import load, save
 from .training import SGD, Adam, AdamW, Checkpoint, EarlyStopping, Moment, Run, fit
