@@ -182,7 +182,8 @@ class Model(nn.Module):
         """Draws every node, parents first: `(*worlds, *plates, *event)` each, no gradient.
 
         `given` holds Given inputs, and may hold other nodes all of whose ancestors are given; for evidence on a descendant
-        ask `dgm.posterior`.
+        ask `dgm.posterior`. Where it has rows, `worlds` are those rows or dimensions in front of them: `sample(8, given=...)` with
+        eight rows is one draw a row, `sample((100, 8), given=...)` a hundred, and so is `sample(100, given=...)`.
 
         Raises:
             GraphError: an unknown name, a Given input without a value, evidence below a node that is not given.
