@@ -20,6 +20,11 @@ class Digits:
     train: Tensor
     test: Tensor
 
+    @property
+    def mean(self) -> Tensor:
+        """Each pixel's mean intensity, `(784,)`."""
+        return self.train.mean(0).flatten()
+
     def first(self, rows: int | None) -> Digits:
         """The first rows only, or all of them."""
         return Digits(self.train[:rows], self.test[:rows])
