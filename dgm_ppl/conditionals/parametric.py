@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints, transform_to
 
 from ..families import Constant, Expression, Free, Noise, Variable
-from ..families.expressions import evaluator, pad_event
+from ..families.evaluation import evaluator, pad_event
 from ..graph import GraphError
 from .base import Conditional
 from .networks import Shared, network_of

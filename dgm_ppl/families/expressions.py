@@ -1,20 +1,20 @@
-"""Parameters written as arithmetic over other nodes: data that can be printed, compared, saved and evaluated."""
+"""Parameters written as arithmetic over other nodes: data that can be printed, compared and saved."""
 
 from __future__ import annotations
 
-import math
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy
-import torch
 from torch import Tensor
 
 from ..graph import GraphError, did_you_mean
 
-__all__ = ["Constant", "Expression", "Free", "Operation", "Ref", "as_expression", "exp", "free", "log", "matmul", "refs", "sigmoid", "softplus"]
+__all__ = [
+    "Constant", "Expression", "Free", "Operation", "Ref", "as_expression", "exp", "free", "indices", "log", "matmul", "operation", "references", "refs", "sigmoid",
+    "softplus",
+]
 
 
 class Expression:
@@ -199,9 +199,6 @@ def matmul(a: Any, b: Any) -> Operation:
     return Operation("@", (as_expression(a), as_expression(b)))
 
 
-# ---- evaluation: every operand is (tensor, number of event dimensions); batch dimensions line up from the left of the event
-
-
 def references(expression: Expression) -> tuple[str, ...]:
     """The nodes that an expression reads, in order of appearance."""
     if isinstance(expression, Ref):
@@ -211,24 +208,16 @@ def references(expression: Expression) -> tuple[str, ...]:
     return ()
 
 
-def evaluator(expression: Expression, constants: Callable[[Constant], Callable[[], Any]]) -> Callable:
-    """A function from `{name: (value, event rank)}` to `(value, event rank)`; `constants` places arrays on a device."""
-    if isinstance(expression, Ref):
-        name = expression.name
-        return lambda values: values[name]
-    if isinstance(expression, Constant):
-        read, rank = constants(expression), expression.array.ndim
-        return lambda values: (read(), rank)
-    parts = tuple(evaluator(operand, constants) for operand in expression.operands)
-    if expression.operator == "[]":
-        return lambda values: _index(*(part(values) for part in parts))
-    if expression.operator == "@":
-        return lambda values: _matmul(*(part(values) for part in parts))
-    if expression.operator in UNARY:
-        functions = UNARY[expression.operator]
-        return lambda values: _unary(functions, *parts[0](values))
-    function, (left, right) = ELEMENTWISE[expression.operator], parts
-    return lambda values: _elementwise(function, left(values), right(values))
+def indices(expression: Expression) -> Iterator[Ref]:
+    """The nodes that an expression indexes by."""
+    if isinstance(expression, Operation):
+        if expression.operator == "[]":
+            yield from (index for index in expression.operands[1:] if isinstance(index, Ref))
+        for operand in expression.operands:
+            yield from indices(operand)
+
+
+ARITY = {**dict.fromkeys(("+", "-", "*", "/", "**", "@"), 2), **dict.fromkeys(("neg", "exp", "log", "softplus", "sigmoid"), 1)}
 
 
 def operation(name: str, operands: Sequence[Expression]) -> Operation:
@@ -237,75 +226,12 @@ def operation(name: str, operands: Sequence[Expression]) -> Operation:
     Raises:
         GraphError: an unknown operator, or one that takes another number of operands.
     """
-    counts = {**dict.fromkeys(UNARY, (1, 1)), **dict.fromkeys((*ELEMENTWISE, "@"), (2, 2)), "[]": (2, math.inf)}
-    if name not in counts:
-        raise GraphError(f"expression: no operator {name!r}{did_you_mean(name, counts)}")
-    least, most = counts[name]
-    if not least <= len(operands) <= most:
-        raise GraphError(f"expression: {name!r} takes {least}{'' if most == least else ' or more'} operands; got {len(operands)}")
+    if name == "[]":
+        fits, count = len(operands) > 1, "2 or more"
+    elif name in ARITY:
+        fits, count = len(operands) == ARITY[name], str(ARITY[name])
+    else:
+        raise GraphError(f"expression: no operator {name!r}{did_you_mean(name, (*ARITY, '[]'))}")
+    if not fits:
+        raise GraphError(f"expression: {name!r} takes {count} operands; got {len(operands)}")
     return Operation(name, tuple(operands))
-
-
-UNARY: Mapping[str, tuple[Callable, Callable]] = {                          # on tensors, on plain numbers
-    "neg": (operator.neg, operator.neg),
-    "exp": (torch.exp, math.exp),
-    "log": (torch.log, math.log),
-    "softplus": (torch.nn.functional.softplus, lambda x: max(x, 0) + math.log1p(math.exp(-abs(x)))),
-    "sigmoid": (torch.sigmoid, lambda x: (1 + math.tanh(x / 2)) / 2),
-}
-ELEMENTWISE: Mapping[str, Callable] = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow,
-}
-
-
-def _unary(functions: tuple[Callable, Callable], value: Any, rank: int) -> tuple:
-    on_tensors, on_numbers = functions
-    return (on_tensors if isinstance(value, Tensor) else on_numbers)(value), rank
-
-
-def _elementwise(function: Callable, left: tuple, right: tuple) -> tuple:
-    (a, rank_a), (b, rank_b) = left, right
-    rank = max(rank_a, rank_b)
-    return function(pad_event(a, rank_a, rank), pad_event(b, rank_b, rank)), rank
-
-
-def pad_event(value: Any, rank: int, wanted: int) -> Any:
-    """Inserts singleton dimensions between batch and event, so that events broadcast and batches stay in line."""
-    if rank == wanted or not isinstance(value, Tensor) or value.ndim == rank:
-        return value
-    batch = value.ndim - rank
-    return value.reshape(*value.shape[:batch], *(1,) * (wanted - rank), *value.shape[batch:])
-
-
-def _matmul(left: tuple, right: tuple) -> tuple:
-    (a, rank_a), (b, rank_b) = left, right
-    if not (rank_a and rank_b):
-        raise ValueError(f"matmul needs operands with at least one event dimension; got {rank_a} and {rank_b}")
-    if rank_a == 1 and rank_b == 1:
-        return (a * b).sum(-1), 0
-    if rank_b == 1:
-        return (a @ b.unsqueeze(-1)).squeeze(-1), rank_a - 1
-    if rank_a == 1:
-        return (a.unsqueeze(-2) @ b).squeeze(-2), rank_b - 1
-    return a @ b, max(rank_a, rank_b)
-
-
-def _index(base: tuple, *indices: tuple) -> tuple:
-    value, rank = base
-    for index, index_rank in indices:
-        if rank == 0:
-            raise ValueError("too many indices: the indexed value has no event dimension left")
-        value, rank = _take(value, rank, index, index_rank)
-    return value, rank
-
-
-def _take(value: Tensor, rank: int, index: Any, index_rank: int) -> tuple:
-    """Picks along the first event dimension: a number drops it, a node's value replaces it by the node's own event."""
-    axis = value.ndim - rank
-    if not isinstance(index, Tensor):
-        return value.select(axis, int(index)), rank - 1
-    event, rest = index.shape[index.ndim - index_rank:], value.shape[axis + 1:]
-    batch = torch.broadcast_shapes(value.shape[:axis], index.shape[: index.ndim - index_rank])
-    flat = index.long().expand((*batch, *event)).reshape(*batch, -1, *(1,) * len(rest))
-    taken = value.expand((*batch, *value.shape[axis:])).gather(len(batch), flat.expand((*batch, flat.shape[len(batch)], *rest)))
-    return taken.reshape((*batch, *event, *rest)), index_rank + len(rest)

@@ -209,7 +209,7 @@ class Finite(Space):
         return value if self.binary else torch.nn.functional.one_hot(value.long(), self.size)
 
     def example(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        return like.new_zeros(shape, dtype=torch.long if self.integer else like.dtype)
+        return like.new_full(shape, self.size - 1, dtype=torch.long if self.integer else like.dtype)   # the last: an index too large is found
 
     def __str__(self) -> str:
         return "{0, 1}" if self.size == 2 else f"{{0, ..., {self.size - 1}}}"

@@ -9,7 +9,8 @@ import torch
 from pyro.distributions import constraints
 from torch import nn
 
-from ..families import Constant, Free, Ref, Simplex, Variable
+from ..families import Constant, Expression, Free, Ref, Simplex, Variable
+from ..families.expressions import indices
 from ..graph import GraphError
 from ..nets import Net
 from .plates import Plate
@@ -35,6 +36,8 @@ def check_variable(name: str, variable: Variable, variables: Mapping[str, Variab
             _check_free(name, variable, parameter, value)
         elif isinstance(value, Ref):
             _check_ref(name, variable, parameter, variables[value.name], value)
+        else:
+            _check_indices(name, parameter, value, variables)
     try:
         variable.space                                                      # read once: bounds may contradict each other
     except ValueError as error:
@@ -136,6 +139,16 @@ def _check_ref(name: str, variable: Variable, parameter: str, parent: Variable, 
         f"node {name!r}: parameter {parameter!r}: expected {_words(constraint)}; got {ref.name!r} ~ {parent.summary}, with values in {parent.space}; "
         f"{_range_mend(parameter, ref.name, constraint)}"
     )
+
+
+def _check_indices(name: str, parameter: str, value: Expression, variables: Mapping[str, Variable]) -> None:
+    for index in indices(value):
+        node = variables[index.name]
+        if node.space.cardinality is None and not node.is_given and not node.is_deterministic:
+            raise GraphError(
+                f"node {name!r}: parameter {parameter!r} = {value}: expected an index with states; got {index.name!r} ~ {node.summary}, with values in {node.space}; "
+                f"try Categorical(...) or Given(states=...) for {index.name!r}"
+            )
 
 
 def _range_mend(parameter: str, parent: str, constraint: Constraint) -> str:

@@ -179,6 +179,12 @@ def test_bad_parameterizations_are_found_before_any_work(variable, message):
             ask(net)
 
 
+def test_an_index_beyond_the_indexed_event_is_found_by_the_dry_run():
+    net = dgm.BayesNet(g=dgm.Categorical(4), m=dgm.Normal(3), x=dgm.Normal(loc=dgm.Ref("m")[dgm.Ref("g")]))
+    with pytest.raises(dgm.GraphError, match="node 'x': its parameters could not be computed: index 3 is out of bounds"):
+        dgm.compile(net)
+
+
 def test_pooling_without_a_size_says_how():
     plates = {"p": ["z"]}
     with pytest.raises(dgm.GraphError, match=re.escape("node 'x': its network reads all members of a plate through 'z', so the plate needs a size")):

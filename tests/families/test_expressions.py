@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 import dgm_ppl as dgm
 from dgm_ppl.families import Constant, Operation, Ref
-from dgm_ppl.families.expressions import as_expression, evaluator, operation, references
+from dgm_ppl.families.evaluation import ELEMENTWISE, evaluator
+from dgm_ppl.families.evaluation import UNARY as FUNCTIONS
+from dgm_ppl.families.expressions import ARITY, as_expression, operation, references
 
 a, b, t = dgm.refs("a b t")
 BINARY = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "**": operator.pow}
@@ -156,6 +158,7 @@ def test_index_by_an_enumerated_node():
         (lambda: operation("exp", [a, b]), "expression: 'exp' takes 1 operands; got 2"),
         (lambda: operation("[]", [a]), "expression: '[]' takes 2 or more operands; got 1"),
         (lambda: value_of(a @ b, a=(torch.ones(2), 0), b=(torch.ones(2), 0)), "matmul needs operands with at least one event dimension"),
+        (lambda: value_of(a @ b, a=(torch.ones(5, 2), 1), b=(torch.ones(5, 1), 1)), "matmul of vectors of 2 and 1 numbers"),
         (lambda: value_of(a[0], a=(torch.ones(2), 0)), "too many indices"),
     ],
 )
@@ -168,3 +171,7 @@ def test_references_in_order_of_appearance():
     assert references(b + a * b - dgm.exp(t)[0]) == ("b", "a", "t")
     assert references(Constant(1.0)) == () and references(Ref("odd name")) == ("odd name",)
     assert math.isclose(value_of(dgm.exp(Constant(1.0)))[0], math.e)
+
+
+def test_every_operator_is_evaluated():
+    assert ARITY == {**dict.fromkeys([*ELEMENTWISE, "@"], 2), **dict.fromkeys(FUNCTIONS, 1)}

@@ -225,6 +225,10 @@ BAD = {
     "a real node as a probability": (lambda: dgm.BayesNet(a=N, x=dgm.Bernoulli(probs="a")), "expected a probability; got 'a' ~ Normal()"),
     "a gamma as a probability": (lambda: dgm.BayesNet(a=dgm.Gamma(), x=dgm.Bernoulli(probs="a")), "try probs=dgm.sigmoid(dgm.refs('a'))"),
     "a vector as probabilities": (lambda: dgm.BayesNet(a=dgm.Normal(3), x=dgm.Categorical(3, probs="a")), "declare 'a' as a Dirichlet"),
+    "an index without states": (
+        lambda: dgm.BayesNet(m=dgm.Normal(3), a=N, x=dgm.Normal(loc=dgm.Ref("m")[dgm.Ref("a")])),
+        "node 'x': parameter 'loc' = m[a]: expected an index with states; got 'a' ~ Normal(), with values in the real numbers; try Categorical(...) or Given(states=...) for 'a'",
+    ),
     "misspelt plate member": (lambda: dgm.BayesNet(theta=N, plates={"school": ["tehta"]}), "plate 'school': no node 'tehta'; did you mean 'theta'?"),
     "a word for plate members": (lambda: dgm.BayesNet(theta=N, plates={"school": "theta"}), "plate 'school': expected a list of node names; got 'theta'; try ['theta']"),
     "a list of plates": (lambda: dgm.BayesNet(theta=N, plates=["theta"]), "plates: expected a dict of plate names to node names; got ['theta']"),
