@@ -3,6 +3,7 @@
 from .compile import Model, compile
 from .drawing import draw, draw_difference
 from .families import *  # noqa: F403
+from .formats import read, write
 from .graph import DAG, GraphError, Independence
 from .guides import amortize
 from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped

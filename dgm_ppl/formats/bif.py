@@ -180,7 +180,8 @@ def _tables(source: Source, blocks: Iterable[_Block]) -> dict[str, _Block]:
 def _node(source: Source, block: _Block, tables: dict[str, _Block]) -> Node:
     line, table = block.keyword.line, tables.get(block.name)
     if len(block.entries) != 1:
-        raise source.error(f"node {block.name!r}: expected 'type discrete [ 2 ] {{ yes, no }};' once; got it {len(block.entries)} times", line, block.name)
+        expected = "'type discrete [ 2 ] { yes, no };' once"
+        raise source.error(f"node {block.name!r}: expected {expected}; got it {len(block.entries)} times", line, block.name)
     declared = block.entries[0]
     if declared.numbers != len(declared.names):
         raise source.error(f"node {block.name!r}: declares {declared.numbers:,} states; got {len(declared.names):,} names", declared.line)

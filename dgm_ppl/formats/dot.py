@@ -18,7 +18,7 @@ from urllib.parse import quote, unquote
 from lark import Lark, Token, Transformer
 
 from ..graph import DAG, GraphError
-from .document import Document, Lines
+from .document import Document
 from .errors import FormatError
 from .format import Files
 from .grammar import DEEPEST, build, parse as parsed

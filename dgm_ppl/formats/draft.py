@@ -81,8 +81,8 @@ def drafted(document: Document) -> Draft:
 
 def _node(document: Document, name: str) -> Node:
     states, table = table_of(document.net, name)
-    return Node(name, states, document.net[name].parents, Flat(table),
-                properties=tuple(document.node_properties.get(name, ())), table_properties=tuple(document.table_properties.get(name, ())))
+    beside = (tuple(lines.get(name, ())) for lines in (document.node_properties, document.table_properties))
+    return Node(name, states, document.net[name].parents, Flat(table), None, *beside)
 
 
 def _kept(draft: Draft, kind: str) -> dict[str, Lines]:
@@ -107,8 +107,9 @@ def _check_states(source: Source, node: Node) -> None:
         raise source.error(f"node {node.name!r}: expected at least two states; got {list(node.states)}", node.line)
     seen: set[str] = set()
     for state in node.states:
-        if state in seen:
-            raise source.error(f"node {node.name!r}: the state {state!r} is named twice", node.line, state)
+        if not state or state in seen:
+            problem = f"the state {state!r} is named twice" if state else "expected states with names; got one without"
+            raise source.error(f"node {node.name!r}: {problem}", node.line, state)
         seen.add(state)
 
 

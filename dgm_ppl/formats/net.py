@@ -206,16 +206,18 @@ def _potentials(source: Source, blocks: Iterable[_Block], names: dict[str, str])
             continue
         if len(block.names) != 1 or block.names[0] not in names:
             raise source.error(f"expected one declared node before the bar; got {list(block.names)}", block.line, block.kind)
-        if block.names[0] in found:
-            raise source.error(f"node {block.names[0]!r}: has a potential already, in line {found[block.names[0]].line}", block.line, block.names[0])
-        found[block.names[0]] = block
+        name = block.names[0]
+        if name in found:
+            raise source.error(f"node {name!r}: has a potential already, in line {found[name].line}", block.line, name)
+        found[name] = block
     return found
 
 
 def _states(source: Source, block: _Block) -> tuple[str, ...]:
     found = block.get("states")
     if found is None or not isinstance(found.value, _List) or any(isinstance(item, _List) for item in found.value.items):
-        raise source.error(f'node {block.words[-1].value!r}: expected states = ("yes" "no"); got {"none" if found is None else clipped(str(found))}', block.line)
+        got = "none" if found is None else clipped(str(found))
+        raise source.error(f'node {block.words[-1].value!r}: expected states = ("yes" "no"); got {got}', block.line)
     labels = [word for item in found.value.items for word in ([unquoted(item)] if item.type == "QUOTED" else item.split())]
     return tuple(label or str(number) for number, label in enumerate(labels))
 
@@ -233,9 +235,10 @@ def _node(source: Source, block: _Block, potentials: dict[str, _Block], names: d
 
 
 def _contents(source: Source, potential: _Block, sizes: Sequence[int]) -> Contents:
-    data = potential.get("data")
+    place, data = f"node {potential.names[0]!r}", potential.get("data")
     if data is None or not isinstance(data.value, _List):
-        raise source.error(f"node {potential.names[0]!r}: expected data = (...) in its potential; got {'none' if data is None else data}", potential.line)
+        got = "none" if data is None else clipped(str(data))
+        raise source.error(f"{place}: expected data = (...) in its potential; got {got}", potential.line)
     shape = data.value.shape
     try:
         contents = Flat(numpy.array(list(data.value.numbers())), data.key.line)
@@ -243,7 +246,7 @@ def _contents(source: Source, potential: _Block, sizes: Sequence[int]) -> Conten
         raise source.error(error.problem, error.line, error.token) from None
     if shape is None or (len(shape) > 1 and [size for size in shape if size > 1] != [size for size in sizes if size > 1]):
         got = "lists of different sizes" if shape is None else spelt_shape(shape)
-        raise source.error(f"node {potential.names[0]!r}: expected data of {spelt_shape(sizes)}, or without inner parentheses; got {got}", data.key.line)
+        raise source.error(f"{place}: expected data of {spelt_shape(sizes)}, or without inner parentheses; got {got}", data.key.line)
     return contents
 
 

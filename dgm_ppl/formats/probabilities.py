@@ -31,6 +31,8 @@ def table_of(net: BayesNet, name: str) -> tuple[tuple[str, ...], numpy.ndarray]:
     probabilities = variable.fixed.get("probs")
     if not isinstance(probabilities, Constant):
         raise _refused(name, "a fixed table, probs=[...]", variable.summary)
+    if variable.labels and not all(variable.labels):
+        raise _refused(name, "states with names", "one without")
     table = _expanded(net, variable, probabilities.array)
     return labels_of(variable), numpy.stack([1 - table, table], -1) if variable.family_name == "Bernoulli" else table
 

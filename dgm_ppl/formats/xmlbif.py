@@ -79,7 +79,8 @@ def _properties(parent: Element) -> Lines:
 
 def render(draft: Draft) -> str:
     """Return a draft as XMLBIF 0.3, without the DTD, at which some readers stop."""
-    return '<?xml version="1.0" encoding="UTF-8"?>\n<BIF VERSION="0.3">\n<NETWORK>\n' + "\n".join(map(str, _elements(draft))) + "\n</NETWORK>\n</BIF>\n"
+    inside = "\n".join(map(str, _elements(draft)))
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<BIF VERSION="0.3">\n<NETWORK>\n{inside}\n</NETWORK>\n</BIF>\n'
 
 
 def _elements(draft: Draft) -> Iterator[Element]:

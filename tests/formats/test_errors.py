@@ -177,3 +177,12 @@ def test_sums_within_the_tolerance_are_kept_as_they_are(tmp_path):
     net = BayesNet(a=Categorical(["x", "y"], probs=numpy.array([0.3333333, 0.6666666])))
     write(net, tmp_path / "net.bif")
     assert read(tmp_path / "net.bif")["a"].fixed["probs"].array.tolist() == [0.3333333, 0.6666666]
+
+
+def test_states_without_names(tmp_path):
+    path = tmp_path / "net.bif"
+    path.write_text('network n { }\nvariable a { type discrete [ 2 ] { x, "" }; }\nprobability ( a ) { table 1, 0; }\n')
+    with pytest.raises(FormatError, match="net.bif, line 2: node 'a': expected states with names; got one without"):
+        read(path)
+    with pytest.raises(FormatError, match="node 'a': expected states with names; got one without; try the suffix .json"):
+        write(BayesNet(a=Categorical(["x", ""], probs=[0.5, 0.5])), path)

@@ -5,7 +5,7 @@ import numpy
 import pytest
 
 from dgm_ppl import DAG, BayesNet, Categorical
-from dgm_ppl.formats import FormatError, from_networkx, from_pgmpy, to_networkx, to_pgmpy
+from dgm_ppl.formats import FormatError, from_networkx, from_pgmpy, to_networkx
 
 from .networks import GRASS, lawn, odd
 

@@ -8,7 +8,7 @@ import numpy
 import pytest
 
 from dgm_ppl import read, write
-from dgm_ppl.formats import NET, XDSL, XMLBIF, BIF, from_pgmpy, to_pgmpy
+from dgm_ppl.formats import BIF, NET, XDSL, XMLBIF, from_pgmpy, to_pgmpy
 
 from .networks import lawn
 

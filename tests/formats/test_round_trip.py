@@ -1,15 +1,15 @@
 """Writing and reading is the identity: tables bit for bit, names, states, parents' order, and properties within a format."""
 
-import json
 import gzip
 import itertools
+import json
 
 import numpy
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from dgm_ppl import DAG, BayesNet, Bernoulli, Categorical, Normal, read, write
-from dgm_ppl.formats import DOT, JSON, Document, read_document
+from dgm_ppl.formats import DOT, Document, read_document
 
 from .networks import NETWORKS, READABLE, TABLES, data, described, nets, odd
 
