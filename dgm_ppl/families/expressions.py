@@ -171,6 +171,8 @@ def refs(names: str) -> tuple[Ref, ...] | Ref:
 
 def as_expression(value: Any) -> Expression:
     """Numbers and arrays as constants, expressions as they are."""
+    if isinstance(value, str):
+        raise TypeError(f"an expression is made of numbers, arrays and nodes; got {value!r}; for the node of that name write dgm.refs({value!r})")
     return value if isinstance(value, Expression) else Constant(value)
 
 

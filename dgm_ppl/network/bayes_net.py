@@ -108,7 +108,7 @@ class BayesNet:
 
     def replace(self, declared: Mapping[str, Variable] = MappingProxyType({}), /, **variables: Variable) -> BayesNet:
         """The net with some nodes declared anew, by keyword or by dict."""
-        variables = {**declared, **variables}
+        variables = _joined("replace", declared, variables)
         for name in variables:
             self[name]
         return self._with({**self.variables, **variables})
@@ -117,13 +117,13 @@ class BayesNet:
         self, declared: Mapping[str, Variable] = MappingProxyType({}), /, *, plates: Mapping[str, Any] | None = None, **variables: Variable,
     ) -> BayesNet:
         """The net with more nodes, by keyword or by dict; `plates` says which plates they are in."""
-        variables = {**declared, **variables}
+        variables = _joined("add", declared, variables)
         for name in variables:
             if name in self.variables:
                 raise GraphError(f"add: the net has a node {name!r} already; try net.replace({name}=...)")
         joined = dict(self.plates)
         for name, value in (plates or {}).items():
-            new = value if isinstance(value, Plate) else Plate(value)
+            new = value if isinstance(value, Plate) else Plate(value, name=name)
             old = joined.get(name, Plate(()))
             if None not in (old.size, new.size) and old.size != new.size:
                 raise GraphError(f"add: plate {name!r} has {old.size} members; got size={new.size}; leave the size out")
@@ -149,7 +149,7 @@ class BayesNet:
         sky ~ Delta(v=1)
         warmth | sky ~ Normal()
         """
-        asked, layout = {**values, **interventions}, Layout(self)
+        asked, layout = _joined("do", values, interventions), Layout(self)
         return self._with({**self.variables, **{name: _set(self[name], layout.encode_one(name, value)) for name, value in asked.items()}})
 
     def check(self, data: Any = None) -> str:
@@ -197,6 +197,12 @@ class BayesNet:
         twins = [other for other, twin in self.variables.items() if other != name and variable.net is not None and twin.net is variable.net]
         shared = f" shared with {', '.join(twins)}" if twins else ""
         return f"{name}{given} ~ {variable.summary}{net}{shared}"
+
+
+def _joined(place: str, declared: Any, keywords: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(declared, Mapping):
+        raise GraphError(f"{place}: expected a dict of node names, or keywords; got {declared!r}; try net.{place}(x=...)")
+    return {**declared, **keywords}
 
 
 def _set(variable: Variable, value: Tensor) -> Variable:

@@ -42,7 +42,8 @@ class RecognitionNet(BayesNet):
 
     def certificate(self) -> Certificate:
         """For each latent: the parents it keeps, and the separation in the model's graph that justifies dropping the others."""
-        return certify(self.model.dag, self.dag, self.observed, order=[name for name in self.order if name not in self.inputs], deterministic=self.model.deterministic)
+        sampled = [name for name in self.order if name not in self.inputs and not self[name].is_deterministic]
+        return certify(self.model.dag, self.dag, self.observed, order=sampled, deterministic=self.model.deterministic)
 
     def _with(self, variables: Mapping[str, Variable], plates: Mapping[str, Plate] | None = None) -> RecognitionNet:
         return RecognitionNet(variables, model=self.model, inversion=self.inversion, plates=self.plates if plates is None else plates)

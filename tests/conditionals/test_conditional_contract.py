@@ -107,6 +107,18 @@ def test_parameters_read_every_parent_and_only_their_own_world(case):
         assert not bool((jacobian - jacobian.diagonal().diag()).any())
 
 
+def test_density_reads_the_parents_and_nothing_else(random):
+    """The Jacobian is zero where the graph has no arrow."""
+    setting = Setting(random, (6,))
+    values = {name: value.detach().requires_grad_() if value.is_floating_point() else value for name, value in setting.values.items()}
+    density = setting.conditional.log_density(values[random.node], setting.node.prepare(values))
+    arrows = {random.node, *random.net.dag.parents(random.node)}
+    for name, value in values.items():
+        if value.requires_grad and density.requires_grad:
+            (gradient,) = torch.autograd.grad(density.sum(), value, allow_unused=True, retain_graph=True)
+            assert gradient is None or name in arrows
+
+
 def test_parameters_change_with_every_finite_parent(case):
     setting = Setting(case, (6,))
     before = setting.conditional.parameters_of(*setting.parents)

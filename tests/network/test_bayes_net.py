@@ -244,6 +244,7 @@ BAD = {
         lambda: chain(p=dgm.Plate(["x"], size=3)).add(w=N, plates={"p": dgm.Plate(["w"], size=4)}), "add: plate 'p' has 3 members; got size=4; leave the size out",
     ),
     "a parent to remove": (lambda: chain().remove("mu"), "remove: 'mu' is a parent of 'x', which stays; remove both, or declare 'x' anew first: net.replace(...)"),
+    "a value without a name": (lambda: chain().do(3.0), "do: expected a dict of node names, or keywords; got 3.0; try net.do(x=...)"),
     "no such node to set": (lambda: chain().do(z=1.0), "no node 'z'"),
     "a label outside the states": (lambda: dgm.BayesNet(s=dgm.Categorical(["low", "high"])).do(s="hihg"), "node 's' has no state 'hihg'; did you mean 'high'?"),
     "a state outside": (lambda: dgm.BayesNet(s=dgm.Bernoulli()).do(s=2), "node 's': Bernoulli() has values in {0, 1}; got 2"),
