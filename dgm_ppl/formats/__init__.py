@@ -7,8 +7,9 @@ from .files import BIF, DOT, FORMATS, JSON, MERMAID, NET, UAI, XDSL, XMLBIF, rea
 from .format import Format
 from .networkx_graph import from_networkx, to_networkx
 from .pgmpy_model import from_pgmpy, to_pgmpy
+from .pyro_source import to_pyro, to_pyro_state
 
 __all__ = [
     "BIF", "DOT", "Document", "FORMATS", "Format", "FormatError", "JSON", "MERMAID", "NET", "UAI", "XDSL", "XMLBIF", "describe", "from_networkx",
-    "from_pgmpy", "read", "read_document", "restore", "to_networkx", "to_pgmpy", "write",
+    "from_pgmpy", "read", "read_document", "restore", "to_networkx", "to_pgmpy", "to_pyro", "to_pyro_state", "write",
 ]

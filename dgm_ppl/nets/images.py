@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from dgm_ppl.nets.base import Shape, Shapes, show_shapes
 
-__all__ = ["FromImages", "FromVectors", "OverImages", "grow", "is_image", "join", "part", "pyramid", "shrink", "stack"]
+__all__ = ["FromImages", "FromVectors", "OverImages", "as_vectors", "grow", "is_image", "join", "part", "pyramid", "shrink", "stack"]
 
 Size = tuple[int, int]
 
@@ -74,6 +74,11 @@ def join(tensors: list[Tensor]) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors, 1)
 
 
+def as_vectors(parent: Tensor) -> Tensor:
+    """Flatten `(n, *shape)` to `(n, features)`; a scalar is one feature."""
+    return parent.flatten(1) if parent.dim() > 1 else parent.unsqueeze(1)
+
+
 class FromVectors(nn.Module):
     """Flattens and concatenates the parents, `(n, *shape)` each, before `body`."""
 
@@ -82,7 +87,7 @@ class FromVectors(nn.Module):
         self.body = body
 
     def forward(self, *parents: Tensor) -> Tensor:
-        return self.body(join([parent.flatten(1) for parent in parents]))
+        return self.body(join([as_vectors(parent) for parent in parents]))
 
 
 class FromImages(nn.Module):
@@ -96,7 +101,7 @@ class FromImages(nn.Module):
 
     def forward(self, *parents: Tensor) -> Tensor:
         found = self.body(join([parents[place] for place in self.images]))
-        return self.head(join([found.flatten(1), *(parents[place].flatten(1) for place in self.vectors)]))
+        return self.head(join([found.flatten(1), *(as_vectors(parents[place]) for place in self.vectors)]))
 
 
 class OverImages(nn.Module):
@@ -114,4 +119,4 @@ class OverImages(nn.Module):
 
 
 def _spread(vector: Tensor, size: torch.Size) -> Tensor:
-    return vector.flatten(1)[:, :, None, None].expand(-1, -1, *size)
+    return as_vectors(vector)[:, :, None, None].expand(-1, -1, *size)

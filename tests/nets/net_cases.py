@@ -17,6 +17,7 @@ DATA = {  # builders that are data: they can be saved
     "convnet": (ConvNet(4, 8), ((1, 28, 28),), TWO),
     "convnet with a vector": (ConvNet(4, 8, hidden=(6,), kernel=5), ((3,), (1, 9, 6), (2, 9, 6)), TWO),
     "convnet without strides": (ConvNet(4, 8, stride=1, activation=nn.ELU), ((1, 1, 1),), TWO),
+    "convnet with a scalar": (ConvNet(4), ((1, 9, 6), ()), TWO),
     "transposed 28": (ConvTransposeNet(8, 4), ((4,), (2,)), ((1, 28, 28), (1, 28, 28))),
     "transposed 8": (ConvTransposeNet(8, 4, hidden=(6,)), ((4,),), ((3, 8, 8),)),
     "transposed 32": (ConvTransposeNet(8, 8, 4, kernel=5), ((4,),), ((1, 32, 32),)),
@@ -25,7 +26,9 @@ DATA = {  # builders that are data: they can be saved
     "resnet image to vector": (ResNet(4, 8, blocks=1), ((1, 9, 6), (3,)), TWO),
     "resnet vector to image": (ResNet(8, 4, blocks=1), ((3,), (2,)), IMAGES),
     "resnet image to image": (ResNet(4, 6), ((2, 7, 5), (3,), (1, 7, 5)), IMAGES),
+    "resnet image to image with a scalar": (ResNet(4, blocks=1), ((2, 7, 5), ()), IMAGES),
     "resnet vector to vector": (ResNet(8, 6, activation=nn.SiLU), ((3,), (2,)), TWO),
+    "resnet of a scalar": (ResNet(8, blocks=1), ((), (2,)), TWO),
     "resnet to one pixel": (ResNet(4, 4, blocks=1), ((1, 3, 3),), ((1,),)),
 }
 
