@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..conditionals import Conditional
 from ..families import Noise
 from ..graph import GraphError, did_you_mean
 from .model import Model, Node
@@ -48,11 +49,17 @@ class Latent:
     closed: bool
 
 
+def _same(q: Conditional, p: Conditional) -> bool:
+    """Whether two conditionals are one, or are declared alike and have nothing to learn."""
+    return q is p or (q.variable == p.variable and not [*q.parameters(), *p.parameters()])
+
+
 class Pairing:
     """The order of evaluation: the guide's latents, then the model's terms.
 
-    `steps` of the model are nodes with what they are here: "latent", "observed", "deterministic" or "own" (sampled from the model,
-    contributing nothing). `score` are the latents that are not reparameterized, each with the names of the terms that its draw influences.
+    `latents` are those that contribute to a bound: one that has the model's own conditional in the guide is drawn and contributes nothing.
+    `score` are those that are not reparameterized, each with the names of the terms that its draw influences. `steps` of the model
+    are nodes with what they are here: "latent", "observed", "deterministic" or "own" (drawn from the model).
     """
 
     def __init__(self, model: Model, guide: Model, observed: Collection[str]):
@@ -60,13 +67,13 @@ class Pairing:
         self.observed = tuple(name for name in model.random if name in observed)
         self._check(observed)
         self.drawing = tuple(node for node in guide.schedule if node.name not in observed)
-        self.latents = tuple(self._latent(node) for node in self.drawing if not node.deterministic)
-        names = {latent.name for latent in self.latents}
-        kinds = {**dict.fromkeys(self.observed, "observed"), **dict.fromkeys(names, "latent")}
+        drawn = [self._latent(node) for node in self.drawing if not node.deterministic]
+        self.latents = tuple(latent for latent in drawn if not _same(latent.q.conditional, latent.p.conditional))
+        kinds = {**dict.fromkeys(self.observed, "observed"), **{latent.name: "latent" for latent in drawn}}
         self.steps = tuple((node, "deterministic" if node.deterministic else kinds.get(node.name, "own")) for node in model.schedule)
         self.seen = tuple(node for node, kind in self.steps if kind == "observed")
         self.completing = tuple(node for node, kind in self.steps if kind in ("deterministic", "own"))
-        self.score = tuple((latent, *self.downstream(latent)) for latent in self.latents if not latent.q.conditional.reparameterized)
+        self.score = tuple((latent, *self.downstream(latent)) for latent in drawn if not latent.q.conditional.reparameterized)
         first = self.observed[0]
         self._first, self._inner = first, len(model.layout.members[first]) + len(model.layout.events[first])
 
@@ -142,8 +149,10 @@ class Pairing:
     def log_weights(self, found: Mapping[str, Tensor], prepared: Mapping[str, Any]) -> Tensor:
         """log p(x, z) - log q(z | x) of each world of a draw."""
         per_world = PerWorld()
-        guide = added(self.guide_term(latent, found, prepared, per_world) for latent in self.latents)
-        return guide - added(self.model_term(node, found, per_world) for node in (*self.seen, *(latent.p for latent in self.latents)))
+        total = -added([self.model_term(node, found, per_world) for node in (*self.seen, *(latent.p for latent in self.latents))])
+        for latent in self.latents:
+            total = total + self.guide_term(latent, found, prepared, per_world)
+        return total
 
     def model_term(self, node: Node, found: Mapping[str, Tensor], reduce: Reduction) -> Tensor:
         """-log p of a node given its parents."""

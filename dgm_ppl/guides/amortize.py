@@ -45,7 +45,8 @@ def amortize(
         order: `"auto"` for the fewest arrows, an elimination rule, or the latents in the order in which to sample them.
 
     Raises:
-        GraphError: an unknown name, nothing observed, nothing latent, a net with plates.
+        GraphError: an unknown name, nothing observed, a deterministic node observed, nothing latent, a net with plates, a family that
+            does not fit its latent's support.
 
     Example:
         >>> import dgm_ppl as dgm
@@ -78,7 +79,8 @@ def amortize(
 def _names(model: BayesNet, observed: str | Iterable[str]) -> tuple[str, ...]:
     asked = (observed,) if isinstance(observed, str) else tuple(observed)
     for name in asked:
-        model[name]
+        if model[name].is_deterministic:
+            raise GraphError(f"amortize: node {name!r} is deterministic and cannot be observed; observe a noisy child of it instead")
     if not [name for name in asked if not model[name].is_given]:
         raise GraphError(f"amortize: nothing is observed; name the nodes that data will have: observed={model.dag.leaves[0]!r}")
     return tuple(dict.fromkeys((*model.inputs, *asked)))

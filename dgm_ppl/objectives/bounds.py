@@ -15,6 +15,7 @@ from ..compile.reduction import PerWorld, Reduction, Total, added
 from ..families import Noise, ShardedNoise, noise
 from ..formats.declaration import describe
 from ..graph import GraphError
+from ..network import RecognitionNet
 from .base import Objective
 
 __all__ = ["ELBO", "IWAE"]
@@ -147,9 +148,11 @@ class ELBO(Bound):
     def _sum(self, drawn: Drawn, reduce: Reduction, weight: Tensor | None) -> Tensor:
         """-log p of what is observed and the divergences of the latents, added up."""
         pairing, found, prepared, _ = drawn
-        divergences = added([pairing.divergence(latent, found, prepared, reduce, self.closed_form)[0] for latent in pairing.latents])
-        observed = added([pairing.model_term(node, found, reduce) for node in pairing.seen])
-        return observed + (divergences if weight is None else weight * divergences)
+        total = added([pairing.model_term(node, found, reduce) for node in pairing.seen])
+        for latent in pairing.latents:
+            term, _ = pairing.divergence(latent, found, prepared, reduce, self.closed_form)
+            total = total + (term if weight is None else weight * term)
+        return total
 
     # ---- the score function
 
@@ -162,15 +165,14 @@ class ELBO(Bound):
         per_world, weight = PerWorld(), 1 if self._weight is None else self._weight
         observed = {node.name: pairing.model_term(node, found, per_world) for node in pairing.seen}
         latent = {each.name: pairing.divergence(each, found, prepared, per_world, self.closed_form) for each in pairing.latents}
-        total = added(observed.values()) + weight * added(term for term, _ in latent.values())
+        total = added([*observed.values(), *(weight * term for term, _ in latent.values())])
         for each, in_q, in_p in pairing.score:
-            cost = sum(term for name, term in observed.items() if name in in_p)
-            for name, (term, closed) in latent.items():
-                if (name in in_q or name in in_p) and not (closed and name == each.name):
-                    cost = cost + weight * term
-            cost = torch.as_tensor(cost, device=total.device).detach()
-            surrogate = -pairing.guide_term(each, found, prepared, per_world) * (cost - self._baseline(each.name, cost))
-            total = total + (surrogate - surrogate.detach())
+            costs = [term for name, term in observed.items() if name in in_p]
+            costs += [weight * term for name, (term, closed) in latent.items() if name in in_q | in_p and not (closed and name == each.name)]
+            if costs:
+                cost = added(costs).detach()
+                surrogate = -pairing.guide_term(each, found, prepared, per_world) * (cost - self._baseline(each.name, cost))
+                total = total + (surrogate - surrogate.detach())
         return total
 
     def _baseline(self, name: str, cost: Tensor) -> Tensor:
@@ -201,8 +203,9 @@ class IWAE(Bound):
 
     def _check_capabilities(self) -> None:
         super()._check_capabilities()
+        own = self.guide.net.own if isinstance(self.guide.net, RecognitionNet) else ()
         for node in self.guide.schedule:
-            if not node.conditional.reparameterized:
+            if not node.conditional.reparameterized and node.name not in own:
                 raise GraphError(
                     f"IWAE: node {node.name!r} ~ {node.conditional.variable.summary} is not reparameterized; use dgm.ELBO(model, guide, particles=...), which takes "
                     f"its score function"
