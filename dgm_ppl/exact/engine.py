@@ -12,7 +12,7 @@ from ..graph import GraphError
 from .descent import Choice, descend, draw, largest
 from .factors import Compiled, Evidence, Factors
 from .plan import Plan
-from .tape import MaxProduct, Semiring, Slot, run
+from .tape import MaxProduct, Semiring, Slot, Step, run
 
 __all__ = ["Answer", "Engine", "Program"]
 
@@ -142,29 +142,50 @@ class Program:
         self.up_static, self.up_batched = plan.split(plan.tape.steps[: plan.upward])
         self._spent = plan.spent(self.batched, [*plan.roots, *self.slots])
         self.cells = plan.cells(self.batched, self._spent)
+        self._shapes = [[plan.cards[name] for name in query] for query in self.queries]
+        self._sizes = [plan.tape.size(query) for query in self.queries]
+        self._orders = [(*(slot.scope.index(name) for name in query), len(query)) for query, slot in zip(self.queries, self.slots)]
+        leaves = list(zip(plan.leaves, plan.inputs))
+        self._static_leaves, self._batched_leaves = ([pair for pair in leaves if pair[0].batched is batched] for batched in (False, True))
+        self._fixed = all(factors.constant(leaf.node) for leaf, _ in self._static_leaves)
+        self._kept: dict[tuple, tuple[list, list[Tensor]]] = {}
 
     def answer(self, evidence: Evidence) -> tuple[Tensor, ...]:
         """log p(evidence), then the normalised answer to each query with the rows first."""
-        values, logs = self._filled(evidence)
-        scales = run(self.static, values, Semiring(), {})
+        values, scales, logs = self._filled(evidence, Semiring(), self.static)
         scales += run(self.batched, values, Semiring(), self._spent)
         logs = self._log_evidence(values, scales, logs, evidence.rows)
-        return logs, *(self._normalised(query, slot, values[slot.index], logs) for query, slot in zip(self.queries, self.slots))
+        return logs, *(self._normalised(values, logs) if self.slots else ())
 
     def upwards(self, evidence: Evidence, ring: Semiring) -> tuple[list, Tensor]:
         """All values of the way up, and the logarithm of what came out at the top."""
-        values, logs = self._filled(evidence)
-        scales = run(self.up_static, values, ring, {})
+        values, scales, logs = self._filled(evidence, ring, self.up_static)
         scales += run(self.up_batched, values, ring, {})
         return values, self._log_evidence(values, scales, logs, evidence.rows)
 
-    def _filled(self, evidence: Evidence) -> tuple[list, list[Tensor]]:
-        values, logs = [None] * len(self.plan.tape.slots), []
-        for leaf, slot in zip(self.plan.leaves, self.plan.inputs):
+    def _filled(self, evidence: Evidence, ring: Semiring, static: Sequence[Step]) -> tuple[list, list[Tensor], list[Tensor]]:
+        """The slots with the leaves and the constants in them, the constants' scales, and the log scales of the leaves."""
+        values, scales = self._constants(ring, static, evidence)
+        logs = []
+        for leaf, slot in self._batched_leaves:
             values[slot.index], log = self.factors.value(leaf, evidence)
             if log is not None:
                 logs.append(log)
-        return values, logs
+        return values, scales, logs
+
+    def _constants(self, ring: Semiring, static: Sequence[Step], evidence: Evidence) -> tuple[list, list[Tensor]]:
+        """What is the same for every row; computed once where nothing is learned."""
+        key = (type(ring), len(static), *self.factors.kind)
+        if key in self._kept:
+            values, scales = self._kept[key]
+            return list(values), list(scales)
+        values = [None] * len(self.plan.tape.slots)
+        for leaf, slot in self._static_leaves:
+            values[slot.index], _ = self.factors.value(leaf, evidence)
+        scales = run(static, values, ring, {})
+        if self._fixed:
+            self._kept[key] = list(values), list(scales)
+        return values, scales
 
     def _log_evidence(self, values: list, scales: Sequence[Tensor], logs: Sequence[Tensor], rows: int) -> Tensor:
         anchor = self.factors.model.anchor
@@ -177,13 +198,15 @@ class Program:
             total = total + _log(values[slot.index].reshape(-1).double())
         return total
 
-    def _normalised(self, query: tuple[str, ...], slot: Slot, value: Tensor, logs: Tensor) -> Tensor:
-        value = value.permute(*(slot.scope.index(name) for name in query), -1)
-        mass = value.reshape(-1, value.shape[-1]).sum(0)
-        found = (value / torch.where(mass > 0, mass, 1.0)).movedim(-1, 0)
-        found = found.expand(len(logs), *found.shape[1:])
-        possible = (logs > -torch.inf).reshape(-1, *(1 for _ in query))
-        return torch.where(possible, found, 0.0)
+    def _normalised(self, values: list, logs: Tensor) -> list[Tensor]:
+        """The answers as probabilities, all at once; zero where the evidence is impossible."""
+        parts = [values[slot.index].permute(order).reshape(size, -1).expand(size, len(logs)) for slot, order, size in zip(self.slots, self._orders, self._sizes)]
+        joined = torch.cat(parts)                                           # (states of all answers, rows)
+        owner = torch.arange(len(parts), device=joined.device).repeat_interleave(torch.tensor(self._sizes, device=joined.device))
+        mass = joined.new_zeros(len(parts), len(logs)).index_add(0, owner, joined)
+        possible = (mass > 0) & (logs > -torch.inf)
+        scale = torch.where(possible, 1 / torch.where(possible, mass, 1.0), 0.0)
+        return [part.T.unflatten(1, shape) for part, shape in zip((joined * scale[owner]).split(self._sizes), self._shapes)]
 
 
 def _chosen(program: Program, evidence: Evidence, names: Collection[str], samples: int, ring: Semiring, choice: Choice) -> tuple[dict[str, Tensor], Tensor]:

@@ -111,15 +111,23 @@ class Factors:
 
     def table(self, name: str) -> Tensor:
         """p(node | parents), `(*states of the parents, states)`; kept where nothing in it is learned."""
-        conditional = self.conditionals[name]
-        parents = self.net[name].all_parents
-        if any(True for _ in conditional.parameters()):
-            return self._on_grid(name, parents, {}).squeeze(-2)
-        anchor = self.model.anchor
-        key = (name, anchor.dtype, anchor.device)
-        if key not in self._tables:
-            self._tables[key] = self._on_grid(name, parents, {}).squeeze(-2)
-        return self._tables[key]
+        key = (name, *self.kind)
+        if key in self._tables:
+            return self._tables[key]
+        found = self._on_grid(name, self.net[name].all_parents, {}).squeeze(-2)
+        if self.constant(name):
+            self._tables[key] = found
+        return found
+
+    @property
+    def kind(self) -> tuple[torch.dtype, torch.device]:
+        """What constants depend on."""
+        return self.model.anchor.dtype, self.model.anchor.device
+
+    def constant(self, name: str) -> bool:
+        """Whether nothing is learned in p(node | parents), nor in the deterministic nodes that it reads."""
+        above = [parent for parent in self.net[name].all_parents if self.net[parent].is_deterministic]
+        return next(self.conditionals[name].parameters(), None) is None and all(map(self.constant, above))
 
     def _slice(self, leaf: Leaf, table: Tensor, evidence: Evidence) -> Tensor:
         """The entries of a table that the rows select."""

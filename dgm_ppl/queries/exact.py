@@ -46,7 +46,7 @@ class Exact(Method):
 def obstacle(model: Model, seen: Seen) -> str | None:
     """Why the evidence cannot be had by elimination: a hidden node above it that is not a single finite value."""
     observed = [name for name in (*seen.complete, *seen.partial)]
-    above = model.net.dag.ancestors(*observed) if observed else ()
+    above = set(model.net.dag.ancestors(*observed)) if observed else ()
     for name in model.random:
         if name in seen.complete:
             if model.conditionals[name].density != "exact":
@@ -109,11 +109,15 @@ class ExactPosterior(Posterior):
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The finite nodes that some row leaves open and that no open real node is above of."""
-        found: list[str] = []
-        for name in self.model.random:
-            above = [one for one in self.model.net.dag.ancestors(name) if one in self.model.random and one not in self.evidence]
-            if name not in self.evidence and _single(self.model, name) and all(one in found for one in above):
-                found.append(name)
+        settled, found = {*self.evidence, *self.model.net.inputs}, []
+        for node in self.model.schedule:
+            if node.name in settled or not settled.issuperset(node.parents):
+                continue
+            if node.deterministic:
+                settled.add(node.name)
+            elif _single(self.model, node.name):
+                settled.add(node.name)
+                found.append(node.name)
         return tuple(found)
 
     @property
@@ -127,7 +131,7 @@ class ExactPosterior(Posterior):
         """log p(evidence) of each world, exact; minus infinity where it is impossible."""
         return exact_log_prob(self.model, self.seen, self.method)
 
-    @property
+    @cached_property
     def possible(self) -> Tensor:
         """Whether the evidence of each world has a probability above zero."""
         return self.log_evidence > -torch.inf
@@ -137,9 +141,9 @@ class ExactPosterior(Posterior):
         for name in names:
             if name not in self.names:
                 raise GraphError(f"marginals: {name!r} was not inferred{did_you_mean(name, self.names)}")
-        self._check_possible()
         if names not in self._joints:
             self._joints.update(self._solve([names] if len(names) > 1 else [(name,) for name in self.names]))
+        self._check_possible()
         return self._joints[names]
 
     def marginal(self, name: str) -> dist.TorchDistribution:
@@ -201,19 +205,32 @@ class ExactPosterior(Posterior):
         return self.probabilities(name)
 
     def _solve(self, queries: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], Tensor]:
+        """The joint marginal of each set of nodes, `(*worlds, *states)`."""
+        with torch.no_grad():
+            found, logs = self._together(queries) if self._one_pattern else self._by_pattern(queries)
+        self.log_evidence = logs.reshape(self.worlds)
+        return {query: value.reshape(*self.worlds, *value.shape[1:]) for query, value in found.items()}
+
+    @property
+    def _one_pattern(self) -> bool:
+        return len(self._groups) == 1 and not any(name in self._groups[0][1].values for name in self.names)
+
+    def _together(self, queries: Sequence[tuple[str, ...]]) -> tuple[Mapping[tuple[str, ...], Tensor], Tensor]:
+        answer = self._engine.answer(self._groups[0][1], tuple(queries))
+        return answer.marginals, answer.log_evidence
+
+    def _by_pattern(self, queries: Sequence[tuple[str, ...]]) -> tuple[Mapping[tuple[str, ...], Tensor], Tensor]:
         states = {query: [self.model.net[name].space.cardinality for name in query] for query in queries}
         found = {query: torch.zeros(self.seen.rows, *states[query], dtype=self.model.anchor.dtype, device=self.model.device) for query in queries}
         logs = torch.empty(self.seen.rows, dtype=torch.float64, device=self.model.device)
-        with torch.no_grad():
-            for rows, evidence in self._groups:
-                asked = {query: tuple(name for name in query if name not in evidence.values) for query in queries}
-                answer = self._engine.answer(evidence, tuple(dict.fromkeys(left for left in asked.values() if left)))
-                logs[rows] = answer.log_evidence
-                for query, left in asked.items():
-                    part = answer.marginals[left] if left else answer.log_evidence.isfinite().to(self.model.anchor.dtype)
-                    found[query][rows] = self._with_observed(query, left, part, evidence.values)
-        self.log_evidence = logs.reshape(self.worlds)
-        return {query: value.reshape(*self.worlds, *value.shape[1:]) for query, value in found.items()}
+        for rows, evidence in self._groups:
+            asked = {query: tuple(name for name in query if name not in evidence.values) for query in queries}
+            answer = self._engine.answer(evidence, tuple(dict.fromkeys(left for left in asked.values() if left)))
+            logs[rows] = answer.log_evidence
+            for query, left in asked.items():
+                part = answer.marginals[left] if left else answer.log_evidence.isfinite().to(self.model.anchor.dtype)
+                found[query][rows] = self._with_observed(query, left, part, evidence.values)
+        return found, logs
 
     def _with_observed(self, query: tuple[str, ...], left: tuple[str, ...], part: Tensor, values: Mapping[str, Tensor]) -> Tensor:
         """A joint of the nodes that are open, with certain states for those that the rows observe."""
@@ -239,8 +256,12 @@ class ExactPosterior(Posterior):
             every = model.run(layout.align_all({**self.evidence, **found}), worlds, layout.sizes(self.evidence))
         return {name: layout.release(name, every[name]).expand(*worlds, *_inner(model, name, every[name])) for name in model.net.order if name in every and name not in self.evidence}
 
+    @cached_property
+    def _all_possible(self) -> bool:
+        return bool(self.possible.all())
+
     def _check_possible(self) -> None:
-        if self.method.keep_impossible or bool(self.possible.all()):
+        if self.method.keep_impossible or self._all_possible:
             return
         rows = (~self.possible).reshape(-1).nonzero().squeeze(1).tolist()
         if not self.worlds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy
@@ -28,11 +29,11 @@ class Seen:
     partial: Mapping[str, Tensor]
     holes: Mapping[str, Tensor]
 
-    @property
+    @cached_property
     def worlds(self) -> tuple[int, ...]:
         return self.model.layout.worlds({**self.complete, **self.partial})
 
-    @property
+    @cached_property
     def rows(self) -> int:
         return torch.Size(self.worlds).numel()
 
