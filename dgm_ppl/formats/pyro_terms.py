@@ -163,10 +163,10 @@ def _product(left: Term, right: Term) -> Term:
     if ranks == (1, 1):
         return Term(f"({left.within(2)} * {right.within(3)}).sum(-1)", (), batched)
     if ranks[1] == 1:
-        column = right.then(".unsqueeze(-1)", None)
+        column = padded(right.then(".unsqueeze(-1)", (*right.shape, 1)), ranks[0])
         return Term(f"({left.within(2)} @ {column.text}).squeeze(-1)", left.shape[:-1], batched)
     if ranks[0] == 1:
-        row = left.then(".unsqueeze(-2)", None)
+        row = padded(left.then(".unsqueeze(-2)", (1, *left.shape)), ranks[1])
         return Term(f"({row.text} @ {right.within(3)}).squeeze(-2)", (*right.shape[:-2], right.shape[-1]), batched)
     rank = max(ranks)
     a, b = padded(left, rank), padded(right, rank)
