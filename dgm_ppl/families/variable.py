@@ -44,6 +44,16 @@ class Variable:
 
         `net` is a builder such as `MLP(400)` or any `nn.Module`; `fn(*parents)` is a function of the parents' values.
         Called without names on a net over a `DAG`, the DAG's arrows are the parents.
+
+        Without either, the classical conditional: finite parents select a row of parameters; other parents enter a linear
+        predictor of the location (of what is open where the location is given), beside which the other parameters are
+        learned, one value for all. With parents of both kinds each configuration of the finite ones has coefficients and other
+        parameters of its own: for a Normal the conditional linear Gaussian, with a residual scale a configuration. To share
+        that scale, say so: `Normal(scale=free()).given("state", "z")`.
+
+        >>> from dgm_ppl import Normal
+        >>> Normal(2, scale=0.1).given("z")
+        Normal(2, scale=0.1) | z
         """
         for parent in parents:
             if not isinstance(parent, str):
