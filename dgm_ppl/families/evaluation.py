@@ -75,10 +75,13 @@ def _matmul(left: tuple, right: tuple) -> tuple:
             raise ValueError(f"matmul of vectors of {a.shape[-1]} and {b.shape[-1]} numbers")
         return (a * b).sum(-1), 0
     if rank_b == 1:
-        return (a @ b.unsqueeze(-1)).squeeze(-1), rank_a - 1
+        product, rank = _matmul(left, (b.unsqueeze(-1), 2))
+        return product.squeeze(-1), rank - 1
     if rank_a == 1:
-        return (a.unsqueeze(-2) @ b).squeeze(-2), rank_b - 1
-    return a @ b, max(rank_a, rank_b)
+        product, rank = _matmul((a.unsqueeze(-2), 2), right)
+        return product.squeeze(-2), rank - 1
+    rank = max(rank_a, rank_b)
+    return pad_event(a, rank_a, rank) @ pad_event(b, rank_b, rank), rank
 
 
 def _index(base: tuple, *indices: tuple) -> tuple:

@@ -113,7 +113,10 @@ def test_constants_have_events_only():
     torch.testing.assert_close(value_of(a * [[1.0], [2.0]], a=(vector, 1))[0], vector[:, None, :] * torch.tensor([[1.0], [2.0]], dtype=torch.double))
 
 
-@pytest.mark.parametrize("left, right, shape", [((2,), (2,), ()), ((3, 2), (2,), (3,)), ((2,), (2, 4), (4,)), ((3, 2), (2, 4), (3, 4))])
+@pytest.mark.parametrize("left, right, shape", [
+    ((2,), (2,), ()), ((3, 2), (2,), (3,)), ((2,), (2, 4), (4,)), ((3, 2), (2, 4), (3, 4)), ((6, 3, 2), (2,), (6, 3)), ((2,), (6, 2, 4), (6, 4)), ((6, 3, 2), (2, 4), (6, 3, 4)),
+    ((5, 3, 2), (2, 4), (5, 3, 4)),
+])
 def test_matmul_over_events(left, right, shape):
     x, y = torch.randn(5, *left), torch.randn(5, *right)
     found, rank = value_of(a @ b, a=(x, len(left)), b=(y, len(right)))
