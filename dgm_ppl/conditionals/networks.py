@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from ..graph import GraphError
-from ..nets import Net, adapt
+from ..nets import Flat, Net, Shaped, adapt
 from .ports import Port
 from .predictors import Network
 
@@ -33,16 +33,17 @@ def network_of(name: str, net: Net | nn.Module, ports: Sequence[Port], parameter
             )
     try:
         if isinstance(net, Net):
-            return Network(_built(net, inputs, outputs, shared), ports, outputs, flat=net.flatten, batched=net.flatten)
+            return Network(_built(net, inputs, outputs, tuple(parameters), shared), ports, outputs, flat=net.flatten, batched=net.flatten)
         module, flat = adapt(net, inputs, outputs, tuple(parameters))
         return Network(module, ports, outputs, flat=flat, batched=True)
     except ValueError as error:
         raise GraphError(f"node {name!r}: {error}") from error
 
 
-def _built(net: Net, inputs: Shapes, outputs: Shapes, shared: Shared) -> nn.Module:
+def _built(net: Net, inputs: Shapes, outputs: Shapes, names: tuple[str, ...], shared: Shared) -> nn.Module:
     if id(net) not in shared:
-        shared[id(net)] = net.build(inputs, outputs), (inputs, outputs), net
+        module = net.build(inputs, outputs, names) if isinstance(net, (Flat, Shaped)) else net.build(inputs, outputs)
+        shared[id(net)] = module, (inputs, outputs), net
     module, built_for, _ = shared[id(net)]
     if built_for != (inputs, outputs):
         raise ValueError(

@@ -50,14 +50,14 @@ def adapt(module: nn.Module, inputs: Shapes, outputs: Shapes, names: tuple[str, 
     return _first_fit(module, calls[:1] if _flat(inputs) == inputs else calls, outputs, names)
 
 
-def fit_flat(module: nn.Module, inputs: Shapes, outputs: Shapes) -> nn.Module:
+def fit_flat(module: nn.Module, inputs: Shapes, outputs: Shapes, names: tuple[str, ...] = ()) -> nn.Module:
     """Adapt a module that takes the parents flattened and concatenated."""
-    return _first_fit(module, [(_flat(inputs), True)], outputs, ())[0]
+    return _first_fit(module, [(_flat(inputs), True)], outputs, names)[0]
 
 
-def fit_shaped(module: nn.Module, inputs: Shapes, outputs: Shapes) -> nn.Module:
+def fit_shaped(module: nn.Module, inputs: Shapes, outputs: Shapes, names: tuple[str, ...] = ()) -> nn.Module:
     """Adapt a module that takes one tensor a parent."""
-    return _first_fit(module, [(inputs, False)], outputs, ())[0]
+    return _first_fit(module, [(inputs, False)], outputs, names)[0]
 
 
 def _flat(inputs: Shapes) -> Shapes:

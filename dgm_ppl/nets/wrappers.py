@@ -17,7 +17,8 @@ class Shaped(Net):
     The module itself is used, not a copy, and cannot be saved as data. Two are equal if they hold the same module.
 
     Args:
-        module: returns `(n, ...)`, or a tuple, list or dict with one such tensor for each computed parameter.
+        module: returns `(n, ...)`, or a tuple, list or dict with one such tensor for each computed parameter; in a node, a
+            dict goes by the parameters' names.
 
     Raises:
         ValueError: in `build`, if the module's output does not fit the parameters.
@@ -36,8 +37,8 @@ class Shaped(Net):
     def __post_init__(self) -> None:
         _check_module(self)
 
-    def build(self, inputs: Shapes, outputs: Shapes) -> nn.Module:
-        return fit_shaped(self.module, inputs, outputs)
+    def build(self, inputs: Shapes, outputs: Shapes, names: tuple[str, ...] = ()) -> nn.Module:
+        return fit_shaped(self.module, inputs, outputs, names)
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,7 +48,8 @@ class Flat(Net):
     The module itself is used, not a copy, and cannot be saved as data. Two are equal if they hold the same module.
 
     Args:
-        module: returns `(n, ...)`, or a tuple, list or dict with one such tensor for each computed parameter.
+        module: returns `(n, ...)`, or a tuple, list or dict with one such tensor for each computed parameter; in a node, a
+            dict goes by the parameters' names.
 
     Raises:
         ValueError: in `build`, if the module's output does not fit the parameters.
@@ -65,8 +67,8 @@ class Flat(Net):
     def __post_init__(self) -> None:
         _check_module(self)
 
-    def build(self, inputs: Shapes, outputs: Shapes) -> nn.Module:
-        return fit_flat(self.module, inputs, outputs)
+    def build(self, inputs: Shapes, outputs: Shapes, names: tuple[str, ...] = ()) -> nn.Module:
+        return fit_flat(self.module, inputs, outputs, names)
 
 
 def _check_module(net: Shaped | Flat) -> None:

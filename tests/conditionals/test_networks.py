@@ -191,3 +191,21 @@ def test_pooling_without_a_size_says_how():
         dgm.compile(dgm.BayesNet(z=STANDARD, x=dgm.Normal().given("z", net=dgm.MLP(3)), plates=plates))
     with pytest.raises(dgm.GraphError, match=re.escape("node 'x': its parent 'z' is in the plate 'p' and 'x' is not, so 'x' depends on all members; say how")):
         dgm.compile(dgm.BayesNet(z=STANDARD, x=dgm.Normal().given("z"), plates=plates))
+
+
+class OutOfOrder(torch.nn.Module):
+    """Returns its parameters by name, in an order of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 3)
+
+    def forward(self, z):
+        loc = self.layer(z)
+        return {"scale": 0 * loc - 5, "loc": loc}
+
+
+@pytest.mark.parametrize("wrap", [dgm.Flat, dgm.Shaped, lambda module: module])
+def test_a_dict_of_outputs_goes_by_name(wrap):
+    model = dgm.compile(dgm.BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Normal(3).given("z", net=wrap(OutOfOrder()))))
+    torch.testing.assert_close(model.conditional("x")(torch.randn(4, 2)).stddev, torch.full((4, 3), -5.0).exp())
