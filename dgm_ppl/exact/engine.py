@@ -11,6 +11,7 @@ from torch import Tensor
 from ..graph import GraphError
 from .descent import Choice, descend, draw, largest
 from .factors import Compiled, Evidence, Factors
+from .order import best_order
 from .plan import Plan
 from .tape import MaxProduct, Semiring, Slot, Step, run
 
@@ -86,11 +87,20 @@ class Engine:
 
     def _plan(self, evidence: Evidence, queries: Collection[tuple[str, ...]], wanted: Collection[str], maxima: bool) -> Plan:
         asked = {*evidence.values, *evidence.soft, *wanted, *(name for query in queries for name in query)}
-        relevant = {*asked, *self.model.net.dag.ancestors(*asked)} if asked else set()
-        random = [name for name in self.model.net.order if name in self.model.conditionals and not self.model.net[name].is_deterministic]
-        hidden = [name for name in random if name in relevant and name not in evidence.values]
+        hidden = self._hidden(asked, evidence.values)
         leaves = self.factors.leaves(hidden, evidence.values, evidence.soft)
         return Plan(leaves, self.factors.cards(hidden), [query for query in queries if len(query) > 1], depth=self._depth, runs=self.runs, maxima=maxima)
+
+    def _hidden(self, asked: Collection[str], observed: Collection[str]) -> list[str]:
+        """The random nodes that matter for some others and are not observed."""
+        relevant = {*asked, *self.model.net.dag.ancestors(*asked)} if asked else set()
+        random = [name for name in self.model.net.order if name in self.model.conditionals and not self.model.net[name].is_deterministic]
+        return [name for name in random if name in relevant and name not in observed]
+
+    def cost(self, observed: Collection[str], soft: Collection[str]) -> int:
+        """The sum of states that log p(evidence) would take for a row of such evidence, by the rules alone."""
+        hidden = self._hidden({*observed, *soft}, observed)
+        return best_order([leaf.scope for leaf in self.factors.leaves(hidden, observed, soft)], self.factors.cards(hidden), runs=0).states
 
     @property
     def _depth(self) -> int:

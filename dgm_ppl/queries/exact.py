@@ -64,7 +64,7 @@ def exact_log_prob(model: Model, seen: Seen, method: Exact) -> Tensor:
     """log p(evidence) of each world, by elimination."""
     with torch.no_grad():
         engine, found = method.engine(model), torch.empty(seen.rows, dtype=torch.float64, device=model.device)
-        for rows, evidence in seen.groups():
+        for rows, evidence in seen.groups(engine):
             found[rows] = engine.log_evidence(evidence)
     return found.reshape(seen.worlds)
 
@@ -103,7 +103,7 @@ class ExactPosterior(Posterior):
         super().__init__(model, seen.complete)
         self.method, self.seen, self.worlds = method, seen, seen.worlds
         self._engine = method.engine(model)
-        self._groups = list(seen.groups())
+        self._groups = list(seen.groups(self._engine))
         self._joints: dict[tuple[str, ...], Tensor] = {}
 
     @cached_property

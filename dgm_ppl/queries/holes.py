@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,11 +13,13 @@ from torch import Tensor
 
 from ..compile import Model
 from ..data import columns
-from ..exact import Evidence
+from ..exact import Engine, Evidence
 
 __all__ = ["Seen", "see"]
 
-PATTERNS = 16                                       # as many plans are made before missing cells are summed over with one plan for all rows
+PATTERNS = 16                                       # so many plans are made without a thought
+ROWS = 64                                           # and more only if each serves so many rows
+CHEAP = 2000                                        # states that are not worth a group of their own
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,21 +39,43 @@ class Seen:
     def rows(self) -> int:
         return torch.Size(self.worlds).numel()
 
-    def groups(self) -> Iterator[tuple[Tensor, Evidence]]:
-        """Rows that observe the same nodes, with their evidence; where there are too many patterns, all rows with holes as likelihoods of one."""
-        everything, every = self._aligned(), torch.arange(self.rows, device=self.model.device)
-        if not self.holes:
-            yield every, Evidence(everything, {}, self.rows)
+    def groups(self, engine: Engine) -> Iterator[tuple[Tensor, Evidence]]:
+        """Rows with their evidence, those together that observe the same nodes.
+
+        Where that would make too many groups, rows are told apart by the columns that make the cliques small, and other cells with holes are
+        likelihoods, which are one for every state where the cell is missing.
+        """
+        everything = self._aligned()
+        split = tuple(self.holes) if self._patterns(tuple(self.holes)) <= PATTERNS else self._critical(engine)
+        soft = {name: self._likelihood(name, everything[name]) for name in self.holes if name not in split}
+        for rows, gone in self._split(split):
+            values = {name: value[rows] for name, value in everything.items() if name not in soft and name not in gone}
+            yield rows, Evidence(values, {name: value[rows] for name, value in soft.items()}, len(rows))
+
+    def _split(self, names: Sequence[str]) -> Iterator[tuple[Tensor, set[str]]]:
+        """The rows of each pattern of holes in some columns, and the columns that they lack."""
+        if not names:
+            yield torch.arange(self.rows, device=self.model.device), set()
             return
-        patterns, member = torch.stack(list(self.holes.values()), 1).unique(dim=0, return_inverse=True)
-        if len(patterns) > PATTERNS:
-            soft = {name: self._likelihood(name, everything[name]) for name in self.holes}
-            yield every, Evidence({name: everything[name] for name in self.complete}, soft, self.rows)
-            return
+        patterns, member = torch.stack([self.holes[name] for name in names], 1).unique(dim=0, return_inverse=True)
         for position, pattern in enumerate(patterns.tolist()):
-            rows = (member == position).nonzero().squeeze(1)
-            gone = {name for name, missing in zip(self.holes, pattern) if missing}
-            yield rows, Evidence({name: value[rows] for name, value in everything.items() if name not in gone}, {}, len(rows))
+            yield (member == position).nonzero().squeeze(1), {name for name, missing in zip(names, pattern) if missing}
+
+    def _patterns(self, names: Sequence[str]) -> int:
+        return len(torch.stack([self.holes[name] for name in names], 1).unique(dim=0)) if names else 1
+
+    def _critical(self, engine: Engine) -> tuple[str, ...]:
+        """The columns which, when seen, make the sum of states smallest, one after the other."""
+        chosen, left = (), list(self.holes)
+        cost = engine.cost(list(self.complete), left)
+        while left and cost > CHEAP and 2 ** (len(chosen) + 1) <= self.rows // ROWS:
+            costs = {name: engine.cost([*self.complete, *chosen, name], [other for other in left if other != name]) for name in left}
+            name = min(costs, key=costs.__getitem__)
+            if costs[name] > 0.9 * cost:
+                break
+            chosen, cost = (*chosen, name), costs[name]
+            left.remove(name)
+        return chosen
 
     def _aligned(self) -> dict[str, Tensor]:
         """Aligned values with one dimension of rows."""

@@ -52,18 +52,21 @@ def test_frames_with_missing_cells_answer_row_by_row():
     assert post.mpe()["ground"][2] == "wet"
 
 
-def test_many_patterns_of_missing_cells_share_one_plan():
+@pytest.mark.parametrize("cheap", [2000, 1])
+def test_many_patterns_of_missing_cells_share_few_plans(cheap, monkeypatch):
+    monkeypatch.setattr("dgm_ppl.queries.holes.CHEAP", cheap)
     torch.manual_seed(0)
     names = [f"x{index}" for index in range(6)]
     model = dgm.compile(dgm.BayesNet({"z": dgm.Categorical(3), **{name: dgm.Bernoulli().given("z") for name in names}})).double()
     data = {name: value.clone() for name, value in model.sample(200).items() if name != "z"}
     for name in names:
         data[name][torch.rand(200) < 0.4] = torch.nan
-    found = dgm.log_prob(model, data)
-    assert found.kind == "exact"
+    found, post = dgm.log_prob(model, data), dgm.posterior(model, data)
+    assert found.kind == "exact" and len(post._groups) == (1 if cheap > 1 else 2)
     for row in range(0, 200, 40):
         seen = {name: data[name][row] for name in names if not data[name][row].isnan()}
         assert found.value[row].item() == pytest.approx(dgm.log_prob(model, seen).value.item(), abs=1e-12)
+        assert post.probabilities("z")[row].tolist() == pytest.approx(dgm.posterior(model, seen).probabilities("z").tolist(), abs=1e-12)
 
 
 def test_joint_probabilities_and_samples_agree():
