@@ -13,7 +13,7 @@ from .descent import Choice, descend, draw, largest
 from .factors import Compiled, Evidence, Factors
 from .order import best_order
 from .plan import Plan
-from .tape import MaxProduct, Semiring, Slot, Step, run
+from .tape import MaxProduct, Semiring, Step, run
 
 __all__ = ["Answer", "Engine", "Program"]
 
