@@ -12,32 +12,37 @@ import dgm_ppl as dgm
 from . import oracle
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def x():
     torch.manual_seed(0)
-    return dgm.compile(oracle.net()).sample(6)["x"]
+    return dgm.compile(oracle.net()).sample(4)["x"]
 
 
 METHODS = {
     "amortized": lambda: dgm.Amortized(oracle.guide(), 20_000),
     "importance": lambda: dgm.Importance(oracle.guide(1.3), 20_000),
-    "NUTS": lambda: dgm.NUTS(samples=600, warmup=200, seed=0),
+    "NUTS": lambda: dgm.NUTS(samples=300, warmup=100, max_tree_depth=4, seed=0),
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_moments_quantiles_and_draws(name, x):
+@pytest.fixture(scope="module", params=METHODS)
+def answered(request, x):
+    """The name of a method and its posterior."""
     torch.manual_seed(3)
-    post = dgm.posterior(dgm.compile(oracle.net()), {"x": x}, method=METHODS[name]())
+    return request.param, dgm.posterior(dgm.compile(oracle.net()), {"x": x}, method=METHODS[request.param]())
+
+
+def test_moments_quantiles_and_draws(answered, x):
+    name, post = answered
     mean, covariance = oracle.posterior(x)
     spread = covariance.diagonal().sqrt()
-    error = 0.15 if name == "NUTS" else 0.04                     # about five standard errors
+    error = 0.2 if name == "NUTS" else 0.04                      # about five standard errors
     assert (post.mean()["z"] - mean).abs().max() < error
     assert (post.std()["z"] - spread).abs().max() < error
     assert (post.quantile(0.9)["z"] - (mean + 1.2816 * spread)).abs().max() < 2 * error
-    drawn = post.sample(500)["z"]
-    assert drawn.shape == (500, 6, 2)
-    assert (drawn.mean(0) - mean).abs().max() < 0.25
+    drawn = post.sample(300)["z"]
+    assert drawn.shape == (300, 4, 2)
+    assert (drawn.mean(0) - mean).abs().max() < 0.3
 
 
 def test_the_amortized_marginal_is_the_guides_own(x):
@@ -82,7 +87,7 @@ def test_k_hat_of_normal_weights_is_the_known_one():
 
 def test_sampling_chains_are_reproducible_and_leave_the_generator_alone(x):
     model, state = dgm.compile(oracle.net()), torch.random.get_rng_state()
-    one, two = (dgm.posterior(model, {"x": x}, method=dgm.NUTS(20, 20, seed=5)).sample(20)["z"] for _ in range(2))
+    one, two = (dgm.posterior(model, {"x": x}, method=dgm.NUTS(8, 8, seed=5)).sample(8)["z"] for _ in range(2))
     assert torch.equal(one, two) and torch.equal(state, torch.random.get_rng_state())
 
 
@@ -91,22 +96,21 @@ def test_plates_and_deterministic_nodes_come_back_in_the_users_layout():
         mu=dgm.Normal(loc=0.0, scale=1.0), e=dgm.Normal(loc=0.0, scale=1.0), theta=dgm.Delta(v=dgm.Ref("mu") + dgm.Ref("e")),
         y=dgm.Normal(loc="theta", scale=1.0), plates={"member": ["e", "theta", "y"]},
     )
-    post = dgm.posterior(dgm.compile(net), {"y": torch.randn(5)}, method=dgm.NUTS(30, 30, seed=0))
-    drawn = post.sample(30)
-    assert {name: tuple(value.shape) for name, value in drawn.items()} == {"mu": (30,), "e": (30, 5), "theta": (30, 5)}
+    post = dgm.posterior(dgm.compile(net), {"y": torch.randn(5)}, method=dgm.NUTS(10, 10, max_tree_depth=4, seed=0))
+    drawn = post.sample(10)
+    assert {name: tuple(value.shape) for name, value in drawn.items()} == {"mu": (10,), "e": (10, 5), "theta": (10, 5)}
     torch.testing.assert_close(drawn["theta"], drawn["mu"][:, None] + drawn["e"])
-    rows = dgm.posterior(dgm.compile(net), {"y": torch.randn(3, 5)}, method=dgm.NUTS(10, 10, seed=0))
-    assert rows.sample(10)["mu"].shape == (10, 3) and rows.sample(10)["theta"].shape == (10, 3, 5)
+    rows = dgm.posterior(dgm.compile(net), {"y": torch.randn(3, 5)}, method=dgm.NUTS(5, 5, max_tree_depth=4, seed=0))
+    assert rows.sample(5)["mu"].shape == (5, 3) and rows.sample(5)["theta"].shape == (5, 3, 5)
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_arviz(name, x):
+def test_arviz(answered, x):
     pytest.importorskip("arviz")
-    post = dgm.posterior(dgm.compile(oracle.net()), {"x": x}, method=METHODS[name]())
+    _, post = answered
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         tree = post.to_arviz()
-    assert tree["posterior"]["z"].shape[2:] == (6, 2)
+    assert tree["posterior"]["z"].shape[2:] == (4, 2)
     numpy.testing.assert_allclose(tree["observed_data"]["x"], x.numpy())
 
 
