@@ -15,6 +15,7 @@ from ..graph import GraphError, did_you_mean
 from ..network import BayesNet, Layout, build_conditionals
 from .program import run_program
 from .reduction import PerWorld, Reduction
+from .verification import StructureReport, verify_structure
 
 __all__ = ["Model", "Node", "assemble"]
 
@@ -258,6 +259,10 @@ class Model(nn.Module):
             path = "deterministic" if node.deterministic else "formulas" if node.conditional.functional else "distribution methods"
             lines.append(f"{node.name}: {path}{'' if node.conditional.reparameterized else ', not reparameterized'}")
         return "\n".join(lines)
+
+    def verify_structure(self, data: Mapping[str, Any] | None = None) -> StructureReport:
+        """Holds the compiled conditionals against the graph: a report of what depends on anything but its parents, row by row."""
+        return verify_structure(self, data)
 
     def extra_repr(self) -> str:
         return repr(self.net)
