@@ -13,6 +13,7 @@ from torch import Tensor
 from ..families import Constant, Delta, Variable
 from ..graph import DAG, GraphError, did_you_mean
 from .checking import check_variable, sized
+from .counting import ParameterCount, count_parameters
 from .dry_run import dry_run
 from .layout import Layout
 from .plates import Plate, plates_of
@@ -163,6 +164,10 @@ class BayesNet:
             x     (4,)    ()      (3,)   9           cpu
         """
         return dry_run(self, data)
+
+    def num_parameters(self) -> ParameterCount:
+        """The free numbers of every node and of the net, against the full joint table's where all nodes are finite."""
+        return count_parameters(self)
 
     def _with(self, variables: Mapping[str, Variable], plates: Mapping[str, Plate] | None = None) -> BayesNet:
         return BayesNet(variables, plates=self.plates if plates is None else plates)
