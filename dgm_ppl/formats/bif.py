@@ -46,20 +46,20 @@ name: WORD | QUOTED
 NETWORK.2: /network(?![^\s{{"])/
 VARIABLE.2: /variable(?![^\s{{"])/
 PROBABILITY.2: /probability(?![^\s(])/
-PROPERTY.2: /property\b(?:"[^"]*"|[^;"])*;/
-ROW.2: /\([^(){{}}\[\]|";\/]*\)[\s,]*{RUN}[\s,]*;/
+PROPERTY.2: /property\b[^;"]*(?:"[^"]*"[^;"]*)*;/
+ROW.2: /\([^(){{}}\[\]|";\/]*\)[\s,]*{RUN};/
 COUNT: /[0-9]{{1,9}}/
-WORD: /(?:(?!\/\/|\/\*)[^\s{{}}()\[\],;|"])+/
-QUOTED: /"(?:[^"\\]|\\.)*"/s
-TEXT.-1: /[^\s{{}}][^\n{{}}]*(?=\n|\Z)/
+WORD: /(?:[^\s{{}}()\[\],;|"\/]+|\/(?![\/*]))+/
+QUOTED: /"[^"\\]*(?:\\.[^"\\]*)*"/s
+TEXT.-1: /(?!\/\*)[^\s{{}}][^\n{{}}]*(?=\n|\Z)/
 NUMBERS: /{RUN}/
-COMMENT: /\/\/[^\n]*|\/\*(?:[^*]|\*(?!\/))*\*\//
+COMMENT: /\/\/[^\n]*|\/\*.*?\*\//s
 %ignore COMMENT
 %ignore /[\s,]+/
 '''
 _WORD = re.compile(r"[A-Za-z0-9_<>=+./-]+")
 _KEYWORDS = {"network", "variable", "probability", "property", "type", "discrete", "table", "default"}
-_PROPERTY = re.compile(r'(?:"[^"]*"|[^;"])*')
+_PROPERTY = re.compile(r'[^;"]*(?:"[^"]*"[^;"]*)*')
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class _Reader(Transformer):
         return _numbered("row", tuple(children[0]), children[1])
 
     def numbers(self, children: list) -> tuple[list[float], int]:
-        return floats(" ".join(children)), children[0].line
+        return [number for token in children for number in floats(token, token.line)], children[0].line
 
     def names(self, children: list) -> list[str]:
         return children
@@ -137,7 +137,8 @@ def _block(keyword: Token, names: list[str], parents: list[str] | None, children
 def _plain_row(token: Token) -> _Entry:
     """A row without quotes and comments, which the lexer takes whole: most of a large file is made of them."""
     names, _, numbers = token[1:-1].partition(")")
-    return _Entry("row", token.line, tuple(names.replace(",", " ").split()), floats(numbers))
+    line = token.line + names.count("\n")
+    return _Entry("row", token.line, tuple(names.replace(",", " ").split()), floats(numbers, line))
 
 
 def _numbered(kind: str, names: tuple[str, ...], numbers: tuple[list[float], int]) -> _Entry:

@@ -40,9 +40,9 @@ attribute: WORD "=" value ";"
 list: ROW | "(" value* ")"
 
 WORD: /[^\s{{}}()=;|"%]+/
-QUOTED: /"(?:[^"\\]|\\.)*"/s
+QUOTED: /"[^"\\]*(?:\\.[^"\\]*)*"/s
 NUMBERS.2: /{RUN}(?=[\s();%])/
-ROW.2: /\(\s*{RUN}\s*\)/
+ROW.2: /\(\s*{RUN}\)/
 %ignore /%[^\n]*/
 %ignore /\s+/
 '''
@@ -72,7 +72,7 @@ class _List:
             if isinstance(item, _List):
                 yield from item.numbers()
             elif item.type == "NUMBERS":
-                yield from floats(item)
+                yield from floats(item, item.line)
             else:
                 raise FormatError(f"expected a number; got {clipped(item)!r}", line=item.line, token=item)
 

@@ -21,7 +21,7 @@ HOSTILE = {
     "default": (".bif", TWO + ROOTS + f"probability ( v59 | {PARENTS} ) {{ default 0.5 0.5; }}", "asks for a table of .* entries that it does not spell out"),
     "table": (".bif", TWO + ROOTS + f"probability ( v59 | {PARENTS} ) {{ table 0.5 0.5; }}", "expected 1,000,000,000,000,000 probabilities"),
     "parents": (".bif", TWO + f"probability ( v0 | {'v1 ' * MANY}) {{ table 0.5 0.5; }}", "no table|expected a block|twice"),
-    "number": (".bif", TWO + "probability ( v0 ) { table " + "9" * 10**6, "expected numbers; got '9"),
+    "number": (".bif", TWO + "probability ( v0 ) { table " + "9" * 10**6, "expected a number; got '9|end of the file"),
     "xml number": (".xmlbif", "<BIF><NETWORK><VARIABLE><NAME>a</NAME></VARIABLE><DEFINITION><FOR>a</FOR><TABLE>0." + "9" * 10**6
                    + "</TABLE></DEFINITION></NETWORK></BIF>", "expected a number; got '0.9"),
     "uai number": (".uai", "BAYES\n1\n2\n1\n1 0\n2\n0.5 " + "9" * 10**6, "expected a number; got '9"),
