@@ -1,6 +1,6 @@
 """All posterior marginals of classical networks: 10,000 rows of evidence on a fifth of the nodes, against pyAgrum.
 
-    python benchmarks/exact_posteriors.py --networks ../shared/data/bn_networks --peer /path/to/python --json exact.json
+    python benchmarks/exact_posteriors.py --networks FOLDER --peer /path/to/python --json exact.json
 
 The peer runs in a process of its own (`exact_peer.py`, with the python that has pyAgrum), one thread each. Rounds take turns; seconds are
 those of the processor, the ratio is taken within each round. pyAgrum answers `--peer-rows` of the rows in a round: its loop costs the

@@ -61,7 +61,7 @@ class Conditionals(nn.Module):
 
     @staticmethod
     def key(name: str) -> str:
-        return f"p({name.replace('.', '%2E')})"
+        return f"p({name.replace('%', '%25').replace('.', '%2E')})"
 
     def __getitem__(self, name: str) -> Conditional:
         return self._modules[self.key(name)]
@@ -190,7 +190,7 @@ class Model(nn.Module):
             GraphError: an unknown name, a Given input without a value, evidence below a node that is not given.
         """
         with torch.no_grad():
-            return self.rsample(worlds, given=given)
+            return {name: value.detach() for name, value in self.rsample(worlds, given=given).items()}
 
     def rsample(self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
         """`sample` with gradients through the reparameterized nodes."""
