@@ -1,15 +1,39 @@
 """Deep generative models declared as graphs of conditional distributions, compiled to Pyro and torch."""
 
+from typing import TYPE_CHECKING
+
+from . import families
 from .compile import Model, compile
-from .drawing import draw, draw_difference
 from .families import *  # noqa: F403
-from .formats import read, to_pyro, to_pyro_state, write
 from .graph import DAG, GraphError, Independence
+from .graph.lazy import later
 from .guides import amortize
 from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
 from .network import BayesNet, Plate
 from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
-from .queries import NUTS, Amortized, Bound, Exact, Importance, Posterior, Score, log_prob, posterior
-from .saving import load, save
-from .structure import ConditionalTest, KernelTest, PartialCorrelation, TableTest, benjamini_hochberg, holm, test_independences, testable
-from .training import SGD, Adam, AdamW, Checkpoint, EarlyStopping, Moment, Run, fit
+
+if TYPE_CHECKING:
+    from .drawing import draw, draw_difference
+    from .formats import FormatError, read, to_pyro, to_pyro_state, write
+    from .queries import NUTS, Amortized, Bound, Exact, Importance, Posterior, Score, log_prob, posterior
+    from .saving import load, save
+    from .structure import ConditionalTest, KernelTest, PartialCorrelation, TableTest, benjamini_hochberg, holm, test_independences, testable
+    from .training import SGD, Adam, AdamW, Checkpoint, EarlyStopping, Moment, Run, fit
+
+LATER = {                                                                   # what a declaration does not need is loaded when first asked for
+    "drawing": ["draw", "draw_difference"],
+    "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
+    "queries": ["NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior"],
+    "saving": ["load", "save"],
+    "structure": [
+        "ConditionalTest", "KernelTest", "PartialCorrelation", "TableTest", "benjamini_hochberg", "holm", "test_independences", "testable",
+    ],
+    "training": ["Adam", "AdamW", "Checkpoint", "EarlyStopping", "Moment", "Run", "SGD", "fit"],
+}
+
+__all__ = [
+    *families.__all__, *(name for names in LATER.values() for name in names),
+    "BayesNet", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
+    "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "compile",
+]
+__getattr__ = later(__name__, LATER)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import networkx as nx
 import numpy
 
+from ..graph.lazy import networkx as nx
 from ..network import BayesNet
 from .contents import Flat
 from .document import Document

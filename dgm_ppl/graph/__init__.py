@@ -1,27 +1,40 @@
 """Directed acyclic graphs, what they make independent, and how they are turned round."""
 
-from .adjustment import adjustment_sets, backdoor_sets, frontdoor_sets, is_adjustment, is_backdoor, is_frontdoor
-from .bayes_ball import Requisite, connected, requisite
+from typing import TYPE_CHECKING
+
 from .certificate import Certificate, Line, certify
+from .contraction import contract
 from .dag import DAG
 from .elimination import Forward, MinFill, Order, Reverse, Step
-from .equivalence import cpdag, equivalent, members, orient, skeleton, v_structures
 from .errors import GraphError, did_you_mean
-from .estimand import Expression, Fraction, Probability, Product, Sum
-from .identification import Effect, identify
 from .independence import Independence, entails
 from .inversion import Inversion, invert
-from .markov import basis_set, elementary_statements, markov_boundary, pairwise_statements
-from .mixed import MixedGraph, latent_projection
+from .lazy import later
 from .separation import Explanation, Path, explain, open_path
-from .separators import minimal_separator, minimal_separators
-from .contraction import contract
+
+if TYPE_CHECKING:
+    from .adjustment import adjustment_sets, backdoor_sets, frontdoor_sets, is_adjustment, is_backdoor, is_frontdoor
+    from .bayes_ball import Requisite, connected, requisite
+    from .equivalence import cpdag, equivalent, members, orient, skeleton, v_structures
+    from .estimand import Expression, Fraction, Probability, Product, Sum
+    from .identification import Effect, identify
+    from .markov import basis_set, elementary_statements, markov_boundary, pairwise_statements
+    from .mixed import MixedGraph, latent_projection
+    from .separators import minimal_separator, minimal_separators
+
+LATER = {                                                                   # what compiling a net does not need
+    "adjustment": ["adjustment_sets", "backdoor_sets", "frontdoor_sets", "is_adjustment", "is_backdoor", "is_frontdoor"],
+    "bayes_ball": ["Requisite", "connected", "requisite"],
+    "equivalence": ["cpdag", "equivalent", "members", "orient", "skeleton", "v_structures"],
+    "estimand": ["Expression", "Fraction", "Probability", "Product", "Sum"],
+    "identification": ["Effect", "identify"],
+    "markov": ["basis_set", "elementary_statements", "markov_boundary", "pairwise_statements"],
+    "mixed": ["MixedGraph", "latent_projection"],
+    "separators": ["minimal_separator", "minimal_separators"],
+}
 
 __all__ = [
-    "DAG", "Certificate", "Effect", "Explanation", "Expression", "Forward", "Fraction", "GraphError", "Independence",
-    "Inversion", "Line", "MinFill", "MixedGraph", "Order", "Path", "Probability", "Product", "Requisite", "Reverse",
-    "Step", "Sum", "adjustment_sets", "backdoor_sets", "basis_set", "certify", "connected", "contract", "cpdag",
-    "did_you_mean", "elementary_statements", "entails", "equivalent", "explain", "frontdoor_sets", "identify",
-    "invert", "is_adjustment", "is_backdoor", "is_frontdoor", "latent_projection", "markov_boundary", "members",
-    "minimal_separator", "minimal_separators", "open_path", "orient", "pairwise_statements", "requisite", "skeleton",
-    "v_structures"]
+    "Certificate", "DAG", "Explanation", "Forward", "GraphError", "Independence", "Inversion", "Line", "MinFill", "Order", "Path", "Reverse",
+    "Step", "certify", "contract", "did_you_mean", "entails", "explain", "invert", "open_path", *(name for names in LATER.values() for name in names),
+]
+__getattr__ = later(__name__, LATER)
