@@ -1,15 +1,17 @@
 """Structure held against data: statements of independence tested, graphs learned and compared."""
 
 from .citest import ConditionalTest, Outcome
+from .comparison import Comparison, compare
 from .correction import benjamini_hochberg, holm
 from .correlation import PartialCorrelation
 from .kernel import KernelTest
+from .learning import GES, PC, StructureMethod, learn_structure
 from .statements import testable
 from .tables import TableTest
 from .testing import test_independences
 from .verdicts import Line, Verdicts
 
 __all__ = [
-    "ConditionalTest", "KernelTest", "Line", "Outcome", "PartialCorrelation", "TableTest", "Verdicts", "benjamini_hochberg",
-    "holm", "test_independences", "testable",
+    "Comparison", "ConditionalTest", "GES", "KernelTest", "Line", "Outcome", "PC", "PartialCorrelation", "StructureMethod",
+    "TableTest", "Verdicts", "benjamini_hochberg", "compare", "holm", "learn_structure", "test_independences", "testable",
 ]

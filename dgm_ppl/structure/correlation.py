@@ -29,8 +29,8 @@ class PartialCorrelation(ConditionalTest):
     def measure(self, a: Sequence[Variate], b: Sequence[Variate], given: Sequence[Variate]) -> Outcome:
         """The statistic, its p-value and |r|."""
         for one in (*a, *b, *given):
-            if one.finite:
-                raise GraphError(f"PartialCorrelation: expected real columns; got states in {one.name!r}; "
+            if one.finite and int(one.values.max()) > 1:
+                raise GraphError(f"PartialCorrelation: expected numbers, or two states; got more states in {one.name!r}; "
                                  "try dgm.KernelTest()")
         left, right, known = (_joined(side, a[0].rows) for side in (a, b, given))
         rows = len(left)
@@ -57,7 +57,7 @@ def explained(sides: Sequence[Variate], known: Tensor) -> str | None:
 
 
 def _joined(side: Sequence[Variate], rows: int) -> Tensor:
-    return torch.cat([one.values for one in side], 1) if side else torch.empty(rows, 0, dtype=torch.double)
+    return torch.cat([one.values.double().reshape(rows, -1) for one in side], 1) if side else torch.empty(rows, 0, dtype=torch.double)
 
 
 def _remainder(values: Tensor, known: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Variates: the columns that independence tests read, each finite or real.
 
-A label, a truth value, and a whole number that takes few values are finite; other numbers are real. A net's declaration
-decides where there is one.
+Labels are finite, and so are truth values, whole numbers that take few values, and any numbers that take two; other numbers
+are real. A net's declaration decides where there is one.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def variates(graph: DAG | BayesNet, data: Any, latent: Collection[str] = ()) -> 
 
     Raises `GraphError` for a node without a column, a label outside the states, and missing cells.
 
-    >>> found = variates(DAG("age -> height"), {"age": ["old", "young"], "height": [1.7, 1.4]})
+    >>> found = variates(DAG("age -> height"), {"age": ["old", "young", "old"], "height": [1.7, 1.4, 1.8]})
     >>> found["age"].values, found["height"].finite
-    (tensor([0, 1]), False)
+    (tensor([0, 1, 0]), False)
     """
     found = columns(data)
     wanted = [name for name in graph if name not in latent]
@@ -107,9 +107,9 @@ def _as_declared(net: BayesNet, name: str, values: Tensor) -> Variate:
 def _guessed(name: str, column: Tensor | np.ndarray) -> Variate:
     if not isinstance(column, Tensor):
         return Variate(name, torch.from_numpy(np.unique(column.astype(str), return_inverse=True)[1]), finite=True)
-    if column.ndim == 1 and not column.is_floating_point():
+    if column.ndim == 1:
         states, codes = torch.unique(column, return_inverse=True)
-        if len(states) <= FEW_VALUES:
+        if len(states) <= (2 if column.is_floating_point() else FEW_VALUES):
             return Variate(name, codes, finite=True)
     return _real(name, column)
 

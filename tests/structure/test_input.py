@@ -55,7 +55,7 @@ def test_bad_options(options, message):
 def test_bad_graphs_and_tests():
     with pytest.raises(dgm.GraphError, match="expected a DAG or a BayesNet; got Model; try dgm.test_independences"):
         test_independences(dgm.compile(heights), {})
-    with pytest.raises(dgm.GraphError, match="PartialCorrelation: expected real columns; got states in"):
+    with pytest.raises(dgm.GraphError, match="PartialCorrelation: expected numbers, or two states; got more states in 'lung'"):
         test_independences(clinic, sample(clinic, 50, 0), test=PartialCorrelation())
     with pytest.raises(ValueError, match="expected columns of one length"):
         test_independences(AGE, {"age": [1.0], "height": [1.0, 2.0], "words": [1.0]})

@@ -55,9 +55,9 @@ def test_small_p_values_of_sparse_strata_are_those_of_permutations(seed):
     found = TableTest()([finite("a", a)], [finite("b", b)], [finite("z", given)])
     by_stratum = np.argsort(given, kind="stable")
     a, b, given = a[by_stratum], b[by_stratum], given[by_stratum]
-    shuffled = [b[np.lexsort((random.random(300), given))] for _ in range(2000)]
+    shuffled = [b[np.lexsort((random.random(300), given))] for _ in range(800)]
     larger = [Strata(*map(torch.as_tensor, (a, one, given))).statistic.item() >= found.statistic - 1e-9 for one in shuffled]
-    assert found.p == pytest.approx(np.mean(larger), abs=0.02)
+    assert found.p == pytest.approx(np.mean(larger), abs=0.025)
 
 
 def test_partial_correlation_is_the_regression_t_test():
