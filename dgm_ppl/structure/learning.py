@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -15,6 +13,7 @@ import torch
 from ..graph import DAG, GraphError, MixedGraph, orient
 from ..graph.declaration import read
 from ..graph.names import chosen
+from .causal_learn import greedy_equivalence, peter_clark
 from .citest import ConditionalTest
 from .testing import suited
 from .variates import Variate, variates
@@ -55,7 +54,7 @@ class PC(StructureMethod):
         if not 0 < self.level < 1:
             raise GraphError(f"PC: expected a level between 0 and 1; got {self.level!r}; try PC(level=0.01)")
         p_value = _p_values(list(columns.values()), self.test, _settled(list(columns), required, forbidden))
-        return _library().peter_clark(
+        return peter_clark(
             list(columns), p_value, level=self.level, largest=self.largest, required=required, forbidden=forbidden,
         )
 
@@ -79,7 +78,7 @@ class GES(StructureMethod):
         if kind and len(columns) < 3:
             raise GraphError(f"GES: expected three finite columns or more; got {list(columns)}; try method=dgm.PC()")
         rows = torch.stack([one.values.reshape(one.rows) for one in columns.values()], 1).numpy()
-        found = _library().greedy_equivalence(list(columns), rows, finite=kind, largest=self.largest)
+        found = greedy_equivalence(list(columns), rows, finite=kind, largest=self.largest)
         return _narrowed(found, required, forbidden)
 
 
@@ -111,13 +110,6 @@ def learn_structure(
     DAG(list(wanted))                                                       # they must not make a cycle
     found = method.search(columns, wanted, unwanted)
     return _kept(found, wanted, unwanted)
-
-
-def _library() -> ModuleType:
-    try:
-        return import_module(".causal_learn", __package__)
-    except ImportError as error:
-        raise GraphError("learn_structure: causal-learn is not installed; try pip install 'dgm-ppl[structure]'") from error
 
 
 def _columns(data: Any) -> dict[str, Variate]:
