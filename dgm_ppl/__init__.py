@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Posterior, Score, log_prob, posterior
     from .saving import load, save
-    from .structure import ConditionalTest, KernelTest, PartialCorrelation, TableTest, benjamini_hochberg, holm, test_independences, testable
+    from .structure import GES, PC, ConditionalTest, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg
+    from .structure import holm, learn_structure, test_independences, testable
     from .training import SGD, Adam, AdamW, Checkpoint, EarlyStopping, Moment, Run, fit
 
 LATER = {                                                                   # what a declaration does not need is loaded when first asked for
@@ -26,7 +27,8 @@ LATER = {                                                                   # wh
     "queries": ["NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior"],
     "saving": ["load", "save"],
     "structure": [
-        "ConditionalTest", "KernelTest", "PartialCorrelation", "TableTest", "benjamini_hochberg", "holm", "test_independences", "testable",
+        "ConditionalTest", "GES", "KernelTest", "PC", "PartialCorrelation", "StructureMethod", "TableTest", "benjamini_hochberg", "holm",
+        "learn_structure", "test_independences", "testable",
     ],
     "training": ["Adam", "AdamW", "Checkpoint", "EarlyStopping", "Moment", "Run", "SGD", "fit"],
 }
