@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ..conditionals import Conditional
-from ..families import Noise
+from ..families import Counts, Noise, Simplex, Space
 from ..graph import GraphError, did_you_mean
 from .model import Model, Node
 from .reduction import PerWorld, Reduction, added
@@ -27,6 +27,8 @@ def check_guide(model: Model, guide: Model) -> None:
             raise GraphError(f"guide: node {name!r} has the event shape {ours.shape}; the model's has {theirs.shape}")
         if guide.net.plates_of(name) != model.net.plates_of(name):
             raise GraphError(f"guide: node {name!r} is in the plates {guide.net.plates_of(name)}; in the model it is in {model.net.plates_of(name)}")
+        if not _within(ours.space, theirs.space):
+            raise GraphError(f"guide: node {name!r} ~ {ours.summary} has values in {ours.space}; the model's {theirs.summary} has values in {theirs.space}")
     for name in model.net.inputs:
         if name in guide.random:
             raise GraphError(f"guide: node {name!r} is a Given input of the model and has no posterior")
@@ -37,6 +39,15 @@ def check_guide(model: Model, guide: Model) -> None:
         )
     if not [name for name in guide.random if name in model.random]:
         raise GraphError("guide: expected a distribution for at least one latent of the model; got none; try dgm.compile(dgm.amortize(net, observed=...))")
+
+
+def _within(space: Space, other: Space) -> bool:
+    """Whether the values of one space are values of another, and densities over them can be compared."""
+    discrete = [isinstance(each, Counts) or each.cardinality is not None for each in (space, other)]
+    if space.integer != other.integer or discrete[0] != discrete[1] or isinstance(space, Simplex) != isinstance(other, Simplex):
+        return False
+    (low, high), (least, largest) = space.bounds, other.bounds
+    return least <= low and high <= largest
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +85,7 @@ class Pairing:
         self.seen = tuple(node for node, kind in self.steps if kind == "observed")
         self.completing = tuple(node for node, kind in self.steps if kind in ("deterministic", "own"))
         self.score = tuple((latent, *self.downstream(latent)) for latent in drawn if not latent.q.conditional.reparameterized)
+        self._without: set[str] = set()                                     # latents found to have no closed form
         first = self.observed[0]
         self._first, self._inner = first, len(model.layout.members[first]) + len(model.layout.events[first])
 
@@ -168,8 +180,9 @@ class Pairing:
         self, latent: Latent, found: Mapping[str, Tensor], prepared: Mapping[str, Any], reduce: Reduction, closed_form: bool = True,
     ) -> tuple[Tensor, bool]:
         """KL(q || p) of a latent given what was drawn before it, and whether it is in closed form; else log q - log p of the draw."""
-        if latent.closed and closed_form:
+        if latent.closed and closed_form and latent.name not in self._without:
             term = latent.q.conditional.divergences(prepared[latent.name], latent.p.conditional, latent.p.prepare(found))
             if term is not None:
                 return reduce(latent.p, term, found[latent.name]), True
+            self._without.add(latent.name)
         return self.model_term(latent.p, found, reduce) - self.guide_term(latent, found, prepared, reduce), False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
@@ -11,6 +12,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ..graph import GraphError
+from . import densities
+from .densities import Density
 from .expressions import Constant
 from .family import CATALOGUE, Family, Parameter, family
 from .finite_forms import BernoulliLogits, BernoulliProbs, CategoricalLogits, CategoricalProbs, ExactBernoulli, ExactCategorical
@@ -93,23 +96,32 @@ def _fields(base: Family) -> dict[str, Any]:
 
 NORMAL = ("loc", "scale")
 
+
+def _scaled(distribution: type, formula: Callable[..., Tensor], *signature: str) -> Density:
+    """The density of a family whose last parameter also enters by its logarithm."""
+    signature = signature or NORMAL
+    return Density(distribution, signature, formula=formula, logarithms=signature[-1:])
+
+
 Normal = family(dist.Normal, forms=[NormalForms(dist.Normal, NORMAL)])
 LogNormal = family(dist.LogNormal, forms=[LogNormalForms(dist.LogNormal, NORMAL)])
-Laplace = family(dist.Laplace)
-StudentT = family(dist.StudentT, signatures=[("df", "loc", "scale")])
-Cauchy = family(dist.Cauchy)
-Logistic = family(dist.Logistic)
-Gumbel = family(dist.Gumbel)
-HalfNormal = family(dist.HalfNormal)
-HalfCauchy = family(dist.HalfCauchy)
-Exponential = family(dist.Exponential)
-Gamma = family(dist.Gamma)
-InverseGamma = family(dist.InverseGamma)
+Laplace = family(dist.Laplace, forms=[_scaled(dist.Laplace, densities.laplace)])
+StudentT = family(
+    dist.StudentT, signatures=[("df", *NORMAL)], forms=[Density(dist.StudentT, ("df", *NORMAL), formula=densities.student_t, logarithms=("df", "scale"))],
+)
+Cauchy = family(dist.Cauchy, forms=[_scaled(dist.Cauchy, densities.cauchy)])
+Logistic = family(dist.Logistic, forms=[_scaled(dist.Logistic, densities.logistic)])
+Gumbel = family(dist.Gumbel, forms=[_scaled(dist.Gumbel, densities.gumbel)])
+HalfNormal = family(dist.HalfNormal, forms=[_scaled(dist.HalfNormal, densities.half_normal, "scale")])
+HalfCauchy = family(dist.HalfCauchy, forms=[_scaled(dist.HalfCauchy, densities.half_cauchy, "scale")])
+Exponential = family(dist.Exponential, forms=[_scaled(dist.Exponential, densities.exponential, "rate")])
+Gamma = family(dist.Gamma, forms=[_scaled(dist.Gamma, densities.gamma, "concentration", "rate")])
+InverseGamma = family(dist.InverseGamma, forms=[_scaled(dist.InverseGamma, densities.inverse_gamma, "concentration", "rate")])
 Weibull = family(dist.Weibull, linear=("scale",))
-Beta = family(dist.Beta)
+Beta = family(dist.Beta, forms=[Density(dist.Beta, ("concentration1", "concentration0"), formula=densities.beta)])
 Uniform = family(dist.Uniform, space=_between, fixed=("low", "high"), linear=("low", "high"))
 VonMises = family(dist.VonMises, space=Circle(), reparameterized=False)
-Dirichlet = family(dist.Dirichlet)
+Dirichlet = family(dist.Dirichlet, forms=[Density(dist.Dirichlet, ("concentration",), 1, formula=densities.dirichlet)])
 LowRankMultivariateNormal = LowRank(**_fields(family(
     dist.LowRankMultivariateNormal, signatures=[("loc", "cov_factor", "cov_diag")],
     shapes={"cov_factor": lambda event, variable: (*event, variable.size)},
@@ -124,7 +136,7 @@ Categorical = family(
     forms=[CategoricalLogits(dist.Categorical, ("logits",), 0, False), CategoricalProbs(ExactCategorical, ("probs",), 0, False)],
 )
 OrderedLogistic = family(dist.OrderedLogistic, space=_finite, sized=True, shapes={"cutpoints": _cutpoints})
-Poisson = family(dist.Poisson)
+Poisson = family(dist.Poisson, forms=[Density(dist.Poisson, ("rate",), 0, False, formula=densities.poisson)])
 NegativeBinomial = family(dist.NegativeBinomial, linear=("logits",))
 ZeroInflatedPoisson = family(dist.ZeroInflatedPoisson)
 LogitNormal = Family(

@@ -20,6 +20,8 @@ def recognition_variable(name: str, latent: Variable, asked: Family | Variable |
     variable = _usual(latent) if asked is None else _asked(name, latent, asked)
     if variable.shape != latent.shape:
         raise GraphError(f"amortize: the family for {name!r} has the event shape {variable.shape}; the latent has {latent.shape}")
+    if variable.space.cardinality is not None and variable.space.cardinality == latent.space.cardinality and variable.space.integer != latent.space.integer:
+        raise GraphError(f"amortize: {variable.family_name} holds the states of {name!r} as {_held(variable)}, {latent.summary} as {_held(latent)}; try {_usual(latent).family_name}")
     if not _fits(variable, latent):
         raise GraphError(f"amortize: {variable.family_name} has values in {variable.space}, but {name!r} ~ {latent.summary} lives in {latent.space}; try {_usual(latent).family_name}")
     return variable
@@ -31,6 +33,10 @@ def _asked(name: str, latent: Variable, asked: Family | Variable) -> Variable:
     if not isinstance(asked, Family):
         raise GraphError(f"amortize: families[{name!r}]: expected a family such as dgm.LogNormal or a declaration; got {asked!r}")
     return asked(latent.labels or latent.space.cardinality, *latent.shape) if asked.sized else asked(*latent.shape)
+
+
+def _held(variable: Variable) -> str:
+    return "codes" if variable.space.integer else "floats"
 
 
 def _fits(variable: Variable, latent: Variable) -> bool:

@@ -292,7 +292,7 @@ def test_log_prob_wants_complete_data():
 
 
 def test_plan_and_repr():
-    model = dgm.compile(net().add(g=dgm.Gamma(), k=dgm.Poisson()))
+    model = dgm.compile(net().add(g=dgm.Weibull(), k=dgm.NegativeBinomial()))
     assert model.plan().splitlines() == [
         "sky: formulas, not reparameterized", "z: formulas", "h: deterministic", "x: formulas", "wet: formulas, not reparameterized",
         "g: distribution methods", "k: distribution methods, not reparameterized",

@@ -235,10 +235,16 @@ def test_refusals():
     (dgm.LogNormal, "LogNormal has values in the positive numbers, but 'z2' ~ Normal(2, loc=0.0, scale=1.0) lives in the real numbers; try Normal"),
     (dgm.Normal(3), "the family for 'z2' has the event shape (3,); the latent has (2,)"),
     (dgm.Categorical(3, 2), "Categorical has values in {0, ..., 2}, but 'z2'"),
+    (dgm.LogNormal(2), "LogNormal has values in the positive numbers"),
     ("Normal", "families['z2']: expected a family such as dgm.LogNormal or a declaration; got 'Normal'"),
 ])
 def test_families_that_do_not_fit(family, message):
     refused(re.escape(message), deep(), "x", families={"z2": family})
+
+
+def test_states_are_held_alike():
+    net = dgm.BayesNet(b=dgm.Bernoulli(), x=dgm.Normal().given("b"))
+    refused(r"amortize: Categorical holds the states of 'b' as codes, Bernoulli\(\) as floats; try Bernoulli", net, "x", families={"b": dgm.Categorical(2)})
 
 
 def test_one_module_serves_one_latent():

@@ -203,6 +203,26 @@ def test_a_guide_that_does_not_fit():
     refused(r"data: no node 'xx'; did you mean 'x'\?", good, {"xx": torch.zeros(2, 3), "c": torch.zeros(2)})
 
 
+@pytest.mark.parametrize(("latent", "factor", "message"), [
+    (dgm.HalfNormal(), dgm.Normal(), r"node 't' ~ Normal\(\) has values in the real numbers; the model's HalfNormal\(\) has values in the "),
+    (dgm.HalfNormal(), dgm.Poisson(), r"node 't' ~ Poisson\(\) has values in .*; the model's HalfNormal\(\)"),
+    (dgm.Bernoulli(), dgm.Categorical(2), r"node 't' ~ Categorical\(2\) has values in .*; the model's Bernoulli\(\)"),
+    (dgm.Categorical(2), dgm.Categorical(3), r"node 't' ~ Categorical\(3\) has values in \{0, ..., 2\}; the model's Categorical\(2\) has values in \{0, 1\}"),
+    (dgm.Uniform(low=0.0, high=2.0), dgm.LogNormal(), r"node 't' ~ LogNormal\(\)"),
+    (dgm.Dirichlet(3), dgm.Beta(3), r"node 't' ~ Beta\(3\)"),
+])
+def test_supports_of_model_and_guide_agree(latent, factor, message):
+    model = dgm.compile(dgm.BayesNet(t=latent, x=dgm.Normal().given("t")))
+    with pytest.raises(dgm.GraphError, match="guide: " + message):
+        dgm.ELBO(model, dgm.compile(dgm.BayesNet(x=dgm.Given(), t=factor)))
+
+
+def test_a_guide_may_live_on_part_of_the_support():
+    model = dgm.compile(dgm.BayesNet(t=dgm.HalfNormal(), x=dgm.Normal().given("t")))
+    for factor in (dgm.LogNormal(), dgm.Gamma(), dgm.Beta(), dgm.HalfNormal()):
+        dgm.ELBO(model, dgm.compile(dgm.BayesNet(x=dgm.Given(), t=factor)))
+
+
 def test_plates_of_model_and_guide_agree():
     plated = dgm.BayesNet(mu=dgm.Normal(), t=dgm.Normal(loc="mu"), y=dgm.Normal(loc="t"), plates={"n": ["t", "y"]})
     model = dgm.compile(plated)
