@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Posterior, Score, log_prob, posterior
     from .saving import load, save
+    from .showing import load_ipython_extension, notebook
     from .structure import GES, PC, ConditionalTest, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg
     from .structure import holm, learn_structure, test_independences, testable
     from .training import SGD, Adam, AdamW, Checkpoint, EarlyStopping, Moment, Run, fit
@@ -26,6 +27,7 @@ LATER = {                                                                   # wh
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
     "queries": ["NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior"],
     "saving": ["load", "save"],
+    "showing": ["load_ipython_extension", "notebook"],
     "structure": [
         "ConditionalTest", "GES", "KernelTest", "PC", "PartialCorrelation", "StructureMethod", "TableTest", "benjamini_hochberg", "holm",
         "learn_structure", "test_independences", "testable",
