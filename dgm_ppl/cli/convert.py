@@ -9,7 +9,7 @@ import click
 
 from ..formats import FormatError, read_document, to_pyro, write
 from ..graph import DAG
-from .group import command
+from .command import command
 from .targets import declared, find
 
 __all__ = ["convert_command"]

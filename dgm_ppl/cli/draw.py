@@ -11,7 +11,7 @@ import click
 from ..drawing import draw, draw_difference
 from ..graph import cpdag
 from ..queries import posterior
-from .group import command
+from .command import command
 from .targets import dag_of, declared, find, model_of
 from .values import assignments, labelled, names_or_values
 

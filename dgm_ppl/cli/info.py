@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import click
-from networkx.algorithms import approximation
 
 from ..graph import DAG
+from ..graph.treewidth import treewidth
 from ..network import BayesNet, RecognitionNet
-from .group import command
+from .command import command
 from .targets import declared, find, model_of
 
-__all__ = ["info_command", "treewidth", "verify_command"]
+__all__ = ["info_command", "verify_command"]
 
 MANY = 30
 
@@ -42,19 +42,6 @@ def verify_command(target: str) -> None:
     click.echo(str(report))
     if not report.ok:
         raise click.exceptions.Exit(1)
-
-
-def treewidth(dag: DAG) -> int:
-    """An upper bound, the better of two elimination orders of the moral graph.
-
-    >>> treewidth(DAG("a -> b -> c")), treewidth(DAG("a -> d; b -> d; c -> d"))
-    (1, 3)
-    """
-    moral = dag.moral()
-    rules = [approximation.treewidth_min_degree]
-    if len(dag) <= 300:                                                     # least fill-in takes minutes on thousands of nodes
-        rules.append(approximation.treewidth_min_fill_in)
-    return min(rule(moral)[0] for rule in rules)
 
 
 def _asserted(net: BayesNet | DAG, dag: DAG, limit: int) -> list[str]:

@@ -9,7 +9,7 @@ import click
 from ..graph import DAG, Independence, explain
 from ..network import BayesNet
 from ..queries import Posterior, posterior
-from .group import command
+from .command import command
 from .targets import dag_of, declared, find, model_of
 from .values import assignments, labelled
 

@@ -9,7 +9,7 @@ import click
 import numpy
 import torch
 
-from .group import command
+from .command import command
 from .targets import find, model_of
 from .values import assignments, labelled
 

@@ -60,7 +60,7 @@ def _readable() -> set[str]:
 
 
 def _from_text(target: str) -> DAG:
-    if "->" in target or "<-" in target:
+    if any(mark in target for mark in ("->", "<-", ";")):
         return DAG(target)
     raise click.ClickException(f'no file {target}; expected FILE.py:NAME, a network file, a saved model, or a graph such as "a -> b"')
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..structure import KernelTest, PartialCorrelation, TableTest, benjamini_hochberg, holm, test_independences
-from .group import command
+from .command import command
 from .targets import declared, find
 from .values import read_table
 

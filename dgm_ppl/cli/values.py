@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
-import pandas
 
 from ..graph import DAG
 from ..network import BayesNet
@@ -44,20 +45,28 @@ def names_or_values(texts: tuple[str, ...], option: str) -> tuple[str, ...] | di
     return assignments(texts, option) if any("=" in text for text in texts) else texts
 
 
-def read_table(path: str, net: BayesNet | DAG, separator: str | None = None) -> dict[str, Any]:
+def read_table(path: str, net: BayesNet | DAG, separator: str | None = None) -> dict[str, list]:
     """The columns of a CSV file; a node's named states are text, whatever they look like."""
     if separator is None:
         separator = "\t" if path.removesuffix(".gz").endswith((".tsv", ".tab")) else ","
-    frame = pandas.read_csv(path, dtype=str, keep_default_na=False, sep=separator)
-    return {name: _column(frame[name], net) for name in frame}
+    opener = gzip.open if path.endswith(".gz") else open
+    with opener(path, "rt", encoding="utf-8-sig", newline="") as file:
+        names, *rows = csv.reader(file, delimiter=separator)
+    uneven = next((number for number, row in enumerate(rows, start=2) if len(row) != len(names)), None)
+    if uneven is not None:
+        raise click.ClickException(f"{path}, line {uneven}: expected {len(names)} cells; got {len(rows[uneven - 2])}")
+    return {name: _column(name, [row[place] for row in rows], net) for place, name in enumerate(names)}
 
 
-def _column(column: pandas.Series, net: BayesNet | DAG) -> pandas.Series:
-    labels = net[column.name].labels if isinstance(net, BayesNet) and column.name in net else None
+def _column(name: str, cells: list[str], net: BayesNet | DAG) -> list:
+    """Labels where the node has named states, else numbers if all cells are numbers; None where nothing was measured."""
+    labels = net[name].labels if isinstance(net, BayesNet) and name in net else None
     if labels is not None:
-        return column.where(column.isin(labels) | ~column.isin(MISSING), None)
-    known = column.where(~column.isin(MISSING), None)
-    try:
-        return pandas.to_numeric(known)
-    except ValueError:
-        return known
+        return [None if cell in MISSING and cell not in labels else cell for cell in cells]
+    known = [None if cell in MISSING else cell for cell in cells]
+    for kind in (int, float):
+        try:
+            return [cell if cell is None else kind(cell) for cell in known]
+        except ValueError:
+            continue
+    return known

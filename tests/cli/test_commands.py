@@ -181,8 +181,19 @@ def test_bad_tables(run, arguments, message):
     assert message in run("test", *arguments, status=1)
 
 
-def test_a_missing_table_is_a_usage_error(run):
+def test_a_missing_table_is_a_usage_error(run, folder):
     assert "does not exist" in run("test", "rain.bif", "nothing.csv", status=2)
+    (folder / "uneven.csv").write_text("rain,wet,slip\nno,1,None\nno,1\n")
+    assert "uneven.csv, line 3: expected 3 cells; got 2" in run("test", "rain.bif", "uneven.csv", status=1)
+
+
+def test_cells_that_are_numbers_are_numbers(run, folder):
+    random = numpy.random.default_rng(0)
+    a, b = random.normal(size=(2, 200))
+    pandas.DataFrame({"a": a, "b": a + b, "c": b}).to_csv(folder / "numbers.csv.gz", index=False)
+    assert "KernelTest" in run("test", "a -> b; c", "numbers.csv.gz", "--all")
+    (folder / "gaps.csv").write_text("a,b\n1,2\n1,NA\n")
+    assert "node 'b': expected a value in every row; got 1 missing cells" in run("test", "a; b", "gaps.csv", status=1)
 
 
 # ---- draw

@@ -1,18 +1,19 @@
-"""The group that every command belongs to, and what they have in common."""
+"""The program `dgm-ppl`: its commands in order, and what its help says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any
-
 import click
 
-__all__ = ["command", "main"]
+from .convert import convert_command
+from .draw import draw_command
+from .info import info_command, verify_command
+from .query import query_command
+from .sample import sample_command
+from .test import test_command
 
-TARGET = """TARGET is FILE.py:NAME, a net, DAG or compiled model that a Python file defines (the file is run); a network in a file
-that dgm.read reads (.bif, .xmlbif, .xdsl, .uai, .net, .json, .dot, each also with .gz); a model.safetensors that dgm.save
-wrote; or a graph as text, "a -> b; b -> c"."""
+__all__ = ["main"]
+
+COMMANDS = (draw_command, info_command, query_command, test_command, verify_command, sample_command, convert_command)
 
 
 class Ordered(click.Group):
@@ -22,7 +23,7 @@ class Ordered(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=Ordered, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Ordered, commands=list(COMMANDS), context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dgm-ppl")
 def main() -> None:
     """Look at Bayesian networks, ask them, hold them against data and sample from them.
@@ -38,20 +39,3 @@ def main() -> None:
     dgm-ppl sample model.safetensors -n 5               five worlds drawn from a trained model
     dgm-ppl convert alarm.bif alarm.xdsl                from one format to another
     """
-
-
-def command(name: str) -> Callable[[Callable], Callable]:
-    """A command whose help says what TARGET is, and whose user errors take one line."""
-
-    def decorate(function: Callable) -> Callable:
-        @wraps(function)
-        def run(*args: Any, **kwargs: Any) -> None:
-            try:
-                function(*args, **kwargs)
-            except (ValueError, TypeError, OSError) as error:
-                raise click.ClickException(str(error)) from error
-
-        run.__doc__ = f"{function.__doc__}\n\n{TARGET}"
-        return click.command(name)(run)
-
-    return decorate
