@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..conditionals import Conditional
 from ..families import Noise, noise
+from ..families.shapes import broadcast
 from ..graph import GraphError, did_you_mean
 from ..network import BayesNet, Layout, build_conditionals
 from .program import run_program
@@ -151,7 +152,7 @@ class Model(nn.Module):
         if not self.layout.rank:
             return value
         members = (*self.layout.batch(node.name, (), sizes), *self.layout.events[node.name])
-        return value.expand(torch.broadcast_shapes(value.shape, members))
+        return value.expand(broadcast(value.shape, members))
 
     def draw(self, node: Node, prepared: Prepared, worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise = noise) -> Tensor:
         """One node's sample, aligned."""

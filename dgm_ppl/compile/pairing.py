@@ -178,11 +178,12 @@ class Pairing:
 
     def divergence(
         self, latent: Latent, found: Mapping[str, Tensor], prepared: Mapping[str, Any], reduce: Reduction, closed_form: bool = True,
-    ) -> tuple[Tensor, bool]:
-        """KL(q || p) of a latent given what was drawn before it, and whether it is in closed form; else log q - log p of the draw."""
+    ) -> tuple[list[Tensor], bool]:
+        """Terms that add up to KL(q || p) of a latent given what was drawn before it, and whether it is in closed form; else log q - log p of the draw."""
         if latent.closed and closed_form and latent.name not in self._without:
             term = latent.q.conditional.divergences(prepared[latent.name], latent.p.conditional, latent.p.prepare(found))
             if term is not None:
-                return reduce(latent.p, term, found[latent.name]), True
+                return [reduce(latent.p, term, found[latent.name])], True
             self._without.add(latent.name)
-        return self.model_term(latent.p, found, reduce) - self.guide_term(latent, found, prepared, reduce), False
+        p, q = self.model_term(latent.p, found, reduce), self.guide_term(latent, found, prepared, reduce)
+        return [p - q] if p.shape == q.shape else [p, -q], False

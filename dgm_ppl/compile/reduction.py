@@ -11,8 +11,9 @@ import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
+
+from ..families.shapes import broadcast
 
 if TYPE_CHECKING:
     from .model import Node
@@ -35,17 +36,27 @@ class PerWorld:
             return term
         shape = value.shape[: value.ndim - node.joint]
         if term.shape != shape:
-            term = term.expand(torch.broadcast_shapes(term.shape, shape))
+            term = term.expand(broadcast(term.shape, shape))
         return term.sum(node.inside)
 
 
 class Total:
-    """Sums a node's term over everything, the worlds included, of which there are `count`: fewer operations than world by world."""
+    """Sums over everything, the worlds included, of which there are `count`: fewer operations than world by world.
+
+    A term of one number a world stays as it is until `mean`, so that many of them are added before they are summed.
+    """
 
     def __init__(self, worlds: Sequence[int]):
         self.worlds, self.count = tuple(worlds), math.prod(worlds)
 
     def __call__(self, node: Node, term: Tensor, value: Tensor) -> Tensor:
+        if not node.inside:
+            return term if term.shape == self.worlds else term.expand(self.worlds)
         end = value.ndim - node.joint
         shape = self.worlds + value.shape[end - len(node.inside): end]
         return (term if term.shape == shape else term.expand(shape)).sum()
+
+    def mean(self, terms: Sequence[Tensor]) -> Tensor:
+        """The mean over the worlds of the terms' sum."""
+        whole, by_world = [term for term in terms if not term.ndim], [term for term in terms if term.ndim]
+        return added([*whole, added(by_world).sum()] if by_world else whole) / self.count

@@ -15,6 +15,7 @@ from torch.distributions import constraints, transform_to
 
 from ..families import Constant, Expression, Free, Noise, Variable
 from ..families.evaluation import evaluator, pad_event
+from ..families.shapes import broadcast
 from ..graph import GraphError
 from .base import Conditional
 from .networks import Shared, network_of
@@ -55,11 +56,13 @@ class Parametric(Conditional):
         self._sources = tuple(self._source(parameter) for parameter in self.variable.signature)
         self._logarithms = tuple(self._logarithm(parameter) for parameter in self.forms.logarithms)
         self._predict = None if self.predictor is None else self.predictor.forward
+        mapped = not isinstance(self.predictor, Function) and any(_constrain(self._constraint(parameter)) for parameter in self.computed)
+        self._as_computed = self.computed == self.variable.signature and not (mapped or self._logarithms)
         numbers = [self._number(parameter) for parameter in self.variable.signature]
         self._fixed = None if None in numbers else (*numbers, *[logarithm((), numbers) for logarithm in self._logarithms])
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_sources", "_logarithms", "_predict", "_fixed")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_sources", "_logarithms", "_predict", "_as_computed", "_fixed")}
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
@@ -221,6 +224,8 @@ class Parametric(Conditional):
         computed = ()
         if self._predict is not None:
             computed = self._predict(*parents) if self._all_predict else self._predict(*[parents[i] for i in self._predicted_at])
+        if self._as_computed:
+            return tuple(computed)
         parameters = [source(computed, parents) for source in self._sources]
         return (*parameters, *[logarithm(computed, parameters) for logarithm in self._logarithms])
 
@@ -239,7 +244,7 @@ class Parametric(Conditional):
     def value(self, prepared: tuple) -> Tensor:
         """The value of a deterministic node."""
         found = self._tensor(prepared[0])
-        found = found.expand(torch.broadcast_shapes(found.shape, self.event))
+        found = found.expand(broadcast(found.shape, self.event))
         return found.long() if self.variable.space.integer else found
 
     def surprisals(self, value: Tensor, prepared: tuple) -> Tensor:
@@ -255,7 +260,7 @@ class Parametric(Conditional):
     def forward(self, *parents: Tensor, validate_args: bool | None = None) -> dist.TorchDistribution:
         built = self.forms.distribution(**self.parameters_of(*parents), validate_args=validate_args)
         elements = self.event[: self.elements]
-        batch = torch.broadcast_shapes(built.batch_shape, elements)
+        batch = broadcast(built.batch_shape, elements)
         if batch != built.batch_shape:
             built = built.expand(batch)
         return built.to_event(len(elements)) if elements else built

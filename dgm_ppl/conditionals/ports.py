@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..families import Space
+from ..families.shapes import broadcast
 
 __all__ = ["Port", "broadcast_batch"]
 
@@ -92,5 +93,5 @@ def broadcast_batch(values: Sequence[Tensor], ranks: Sequence[int]) -> list[Tens
     batches = [value.shape[: value.ndim - rank] for value, rank in zip(values, ranks)]
     if all(batch == batches[0] for batch in batches):
         return list(values)
-    common = torch.broadcast_shapes(*batches)
+    common = broadcast(*batches)
     return [value.expand(*common, *value.shape[value.ndim - rank:]) for value, rank in zip(values, ranks)]

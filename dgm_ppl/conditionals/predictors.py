@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ..graph import GraphError
 from .ports import Port, broadcast_batch
@@ -19,11 +18,10 @@ LARGEST_TABLE = 50_000_000
 Shapes = Sequence[tuple[int, ...]]
 
 
-class Configurations(nn.Module):
+class Configurations:
     """The row of a table that the finite parents select: `sum_i value_i * stride_i`."""
 
     def __init__(self, ports: Sequence[Port], selected: Sequence[int]):
-        super().__init__()
         self.selected = tuple(selected)
         self.sizes = tuple(ports[i].space.cardinality for i in selected)
         self.strides = tuple(math.prod(self.sizes[i + 1:]) for i in range(len(self.sizes)))
@@ -40,9 +38,11 @@ class Configurations(nn.Module):
                 f".given(..., net=dgm.MLP(64))"
             )
 
-    def forward(self, *parents: Tensor) -> Tensor:
-        terms = (parents[i].long() * stride for i, stride in zip(self.selected, self.strides))
-        return sum(terms)
+    def __call__(self, *parents: Tensor) -> Tensor:
+        row = parents[self.selected[-1]].long()                             # its stride is one
+        for i, stride in zip(self.selected[:-1], self.strides):
+            row = row + parents[i].long() * stride
+        return row
 
 
 class Table(nn.Module):
@@ -58,8 +58,7 @@ class Table(nn.Module):
 
     def forward(self, *parents: Tensor) -> list[Tensor]:
         row = self.configurations(*parents)
-        return [functional.embedding(row, rows.flatten(1)).unflatten(-1, shape) if shape else rows[row]
-                for rows, shape in zip(self.rows._parameters.values(), self.shapes)]
+        return [rows[row] for rows in self._modules["rows"]._parameters.values()]  # on a CPU many times faster, backwards, than an embedding
 
 
 class Linear(nn.Module):
@@ -183,6 +182,8 @@ def joined(ports: Sequence[Port], parents: Sequence[Tensor], like: Tensor) -> Te
 
 def split(output: Tensor, sizes: Sequence[int], shapes: Shapes) -> Sequence[Tensor]:
     """A network's output `(*batch, numbers)` or `(n, *image)` cut into parameters `(*batch, *shape)` of `sizes` numbers."""
+    if not any(shapes):
+        return output.unbind(-1)
     pieces = (output,) if len(sizes) == 1 else torch.split_with_sizes(output, sizes, -1)
     return [piece if len(shape) == 1 else _shaped(piece, shape) for piece, shape in zip(pieces, shapes)]
 

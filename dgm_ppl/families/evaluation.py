@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .expressions import Constant, Expression, Ref
+from .shapes import broadcast
 
 __all__ = ["evaluator", "pad_event"]
 
@@ -99,7 +100,7 @@ def _take(value: Tensor, rank: int, index: Any, index_rank: int) -> tuple:
     if not isinstance(index, Tensor):
         return value.select(axis, int(index)), rank - 1
     event, rest = index.shape[index.ndim - index_rank:], value.shape[axis + 1:]
-    batch = torch.broadcast_shapes(value.shape[:axis], index.shape[: index.ndim - index_rank])
+    batch = broadcast(value.shape[:axis], index.shape[: index.ndim - index_rank])
     flat = index.long().expand((*batch, *event)).reshape(*batch, -1, *(1,) * len(rest))
     taken = value.expand((*batch, *value.shape[axis:])).gather(len(batch), flat.expand((*batch, flat.shape[len(batch)], *rest)))
     return taken.reshape((*batch, *event, *rest)), index_rank + len(rest)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .forms import Forms, Noise, Params
+from .shapes import broadcast
 
 __all__ = ["BernoulliLogits", "BernoulliProbs", "CategoricalLogits", "CategoricalProbs", "ExactBernoulli", "ExactCategorical"]
 
@@ -174,7 +175,9 @@ def _chosen(value: Tensor, probs: Tensor) -> Tensor:
 
 def _picked(rows: Tensor, value: Tensor) -> Tensor:
     """The entry of each row that the state selects."""
-    shape = torch.broadcast_shapes(value.shape, rows.shape[:-1])
+    if rows.ndim == 1:
+        return rows[value.long()]
+    shape = broadcast(value.shape, rows.shape[:-1])
     index = value.long().expand(shape).unsqueeze(-1)
     return rows.expand(*shape, rows.shape[-1]).gather(-1, index).squeeze(-1)
 

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from .shapes import broadcast
+
 __all__ = ["Forms", "LogNormalForms", "LogitNormalForms", "Noise", "NormalForms", "Params", "ShardedNoise", "noise"]
 
 Params = Sequence[Any]
@@ -107,7 +109,7 @@ class Forms:
 
     def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
         ours, theirs = self.build(q, like), other.build(p, like)
-        batch = torch.broadcast_shapes(ours.batch_shape, theirs.batch_shape)
+        batch = broadcast(ours.batch_shape, theirs.batch_shape)
         try:
             return kl_divergence(ours.expand(batch), theirs.expand(batch))      # torch fills in infinities by masks, which do not broadcast
         except NotImplementedError:

@@ -123,19 +123,19 @@ class ELBO(Bound):
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         drawn = self._drawn(batch)
-        return self._over_particles(self._scored(drawn) if self._takes_scores(drawn) else self._sum(drawn, PerWorld(), self._weight), drawn.rows)
+        return self._over_particles(self._scored(drawn) if self._takes_scores(drawn) else added(self._terms(drawn, PerWorld(), self._weight)), drawn.rows)
 
     def score(self, batch: Mapping[str, Tensor]) -> Tensor:
         with torch.no_grad():
             drawn = self._drawn(batch)
-            return -self._over_particles(self._sum(drawn, PerWorld(), None), drawn.rows)
+            return -self._over_particles(added(self._terms(drawn, PerWorld(), None)), drawn.rows)
 
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         drawn = self._drawn(batch)
         if self._takes_scores(drawn):
             return self._scored(drawn).expand(drawn.rows).mean()
         total = Total(drawn.rows)
-        return self._sum(drawn, total, self._weight) / total.count
+        return total.mean(self._terms(drawn, total, self._weight))
 
     @property
     def _weight(self) -> Tensor | None:
@@ -145,14 +145,14 @@ class ELBO(Bound):
         losses = losses.expand(rows)
         return losses.mean(0) if self.particles > 1 else losses
 
-    def _sum(self, drawn: Drawn, reduce: Reduction, weight: Tensor | None) -> Tensor:
-        """-log p of what is observed and the divergences of the latents, added up."""
+    def _terms(self, drawn: Drawn, reduce: Reduction, weight: Tensor | None) -> list[Tensor]:
+        """-log p of what is observed, and the divergences of the latents."""
         pairing, found, prepared, _ = drawn
-        total = added([pairing.model_term(node, found, reduce) for node in pairing.seen])
+        terms = [pairing.model_term(node, found, reduce) for node in pairing.seen]
         for latent in pairing.latents:
-            term, _ = pairing.divergence(latent, found, prepared, reduce, self.closed_form)
-            total = total + (term if weight is None else weight * term)
-        return total
+            divergence, _ = pairing.divergence(latent, found, prepared, reduce, self.closed_form)
+            terms += divergence if weight is None else [weight * term for term in divergence]
+        return terms
 
     # ---- the score function
 
@@ -165,6 +165,7 @@ class ELBO(Bound):
         per_world, weight = PerWorld(), 1 if self._weight is None else self._weight
         observed = {node.name: pairing.model_term(node, found, per_world) for node in pairing.seen}
         latent = {each.name: pairing.divergence(each, found, prepared, per_world, self.closed_form) for each in pairing.latents}
+        latent = {name: (added(terms), closed) for name, (terms, closed) in latent.items()}
         total = added([*observed.values(), *(weight * term for term, _ in latent.values())])
         for each, in_q, in_p in pairing.score:
             costs = [term for name, term in observed.items() if name in in_p]

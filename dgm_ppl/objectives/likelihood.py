@@ -48,7 +48,7 @@ class MaximumLikelihood(Objective):
 
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         total = Total(self.model.layout.worlds(batch))
-        return added(self._surprisals(batch, total).values()) / total.count
+        return total.mean(self._surprisals(batch, total).values())
 
     def _surprisals(self, batch: Mapping[str, Tensor], reduce: Reduction) -> dict[str, Tensor]:
         layout = self.model.layout
