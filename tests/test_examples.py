@@ -10,6 +10,7 @@ ROOT = Path(__file__).parent.parent
 TINY = {
     "vae": (["--epochs", "2", "--samples", "5"], {"graph.svg", "graph.png", "curves.png", "samples.png", "reconstructions.png", "model.safetensors", "guide.safetensors"}),
     "sprinkler": (["--rows", "100", "--steps", "3"], {"graph.svg"}),
+    "children": (["--rows", "100"], {"graph.svg", "wrong.png"}),
     "eight_schools": (["--samples", "10", "--warmup", "10"], {"graph.svg"}),
 }
 

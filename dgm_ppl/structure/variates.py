@@ -58,7 +58,7 @@ def variates(graph: DAG | BayesNet, data: Any, latent: Collection[str] = ()) -> 
     if missing:
         raise GraphError(f"node {missing[0]!r}: expected a column of the data; got none{did_you_mean(missing[0], found)}; "
                          f"try data.rename(columns=...), or latent={missing!r} for nodes that were not measured")
-    chosen = {name: found[name] for name in wanted}
+    chosen = {name: found[name].cpu() if isinstance(found[name], Tensor) else found[name] for name in wanted}
     for name, column in chosen.items():
         _check_cells(name, column)
     return _declared(graph, chosen, latent) if isinstance(graph, BayesNet) else {

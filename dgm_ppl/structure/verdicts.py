@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Line", "Verdicts"]
 
-_SHOWN = 15
+_SHOWN, _LONGEST = 15, 44
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,8 @@ class Verdicts:
     def combined(self) -> float:
         """The p-value of all statements together, by Fisher's C (Shipley, 2000).
 
-        It takes the tests as independent, as those of a basis set are for a linear Gaussian model.
+        It takes the tests as independent, as those of a basis set are for a linear Gaussian model; for sparse tables, whose
+        large p-values are rounded up, it is too large.
         """
         p = torch.tensor([line.outcome.p for line in self.lines if line.outcome.tested], dtype=torch.double)
         if not len(p):
@@ -112,8 +113,8 @@ def _figure(verdicts: Verdicts) -> Figure:
 
     tested = [line for line in verdicts.lines if line.outcome.tested]
     shown = sorted(tested, key=lambda line: line.outcome.effect)[-_SHOWN:]
-    figure = Figure(figsize=(10, max(3.2, 1.2 + 0.24 * len(shown))), layout="constrained")
-    chance, effects = figure.subplots(1, 2)
+    figure = Figure(figsize=(11, max(3.2, 1.2 + 0.24 * len(shown))), layout="constrained")
+    chance, effects = figure.subplots(1, 2, width_ratios=(2, 3))
     _plot_chance(chance, tested, verdicts.level)
     _plot_effects(effects, shown)
     return figure
@@ -129,7 +130,8 @@ def _plot_chance(axes, tested: list[Line], level: float) -> None:
     axes.plot([0, 1], [0, 1], color="0.8", zorder=0)
     axes.axhline(level, color="0.8", linestyle=":", zorder=0)
     axes.scatter(place, [line.outcome.p for line in ordered], c=[_color(line) for line in ordered], s=12)
-    axes.set(xlabel="rank of the statement, as a share", ylabel="p", title="p-values (the line: all statements true)")
+    axes.set(xlabel="rank of the statement, as a share", ylabel="p")
+    axes.set_title("p-values (line: if all were true)", fontsize=10)
 
 
 def _plot_effects(axes, shown: list[Line]) -> None:
@@ -137,5 +139,10 @@ def _plot_effects(axes, shown: list[Line]) -> None:
     for row, line in enumerate(shown):
         filled = _color(line) if line.verdict == "rejected" else "white"
         axes.plot(line.outcome.effect, row, "o", color=_color(line), markerfacecolor=filled)
-    axes.set_yticks(range(len(shown)), [str(line.statement) for line in shown], fontsize=8)
-    axes.set(xlabel="effect", xlim=(0, 1.05), title="largest effects (filled: rejected)")
+    axes.set_yticks(range(len(shown)), [_clipped(str(line.statement)) for line in shown], fontsize=8)
+    axes.set(xlabel="effect", xlim=(0, 1.05))
+    axes.set_title("largest effects (filled: rejected)", fontsize=10)
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
