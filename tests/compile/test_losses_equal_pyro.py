@@ -38,6 +38,8 @@ def paired(net, observed_at, worlds):
 
 def gradients(loss, *modules):
     parameters = [parameter for module in modules for parameter in module.parameters()]
+    if not loss.requires_grad:                                              # all that could be learned belongs to barren latents
+        return [torch.zeros_like(parameter) for parameter in parameters]
     found = torch.autograd.grad(loss, parameters, allow_unused=True)
     return [torch.zeros_like(parameter) if grad is None else grad for parameter, grad in zip(parameters, found)]
 
