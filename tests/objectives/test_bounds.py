@@ -260,3 +260,44 @@ def test_latents_in_plates_without_inputs_count_once_a_member():
     kl = 0.5 * (0.49 + 0.25 - 1) - math.log(0.5)
     expected = 5 * (kl + 0.5 * (0.49 + 0.25) + 0.5 * math.log(2 * math.pi))
     assert_unbiased(lambda: torch.stack([objective(batch), *objective.world_losses(batch)]), torch.full((3,), expected), repetitions=400)
+
+
+def test_a_latent_that_the_data_have_is_observed():
+    """One objective takes labelled and unlabelled batches."""
+    net = dgm.BayesNet(y=dgm.Normal(), z=dgm.Normal(2).given("y"), x=dgm.Normal(3).given("z", "y"))
+    model = dgm.compile(net, seed=0)
+    guide = dgm.compile(dgm.BayesNet(x=dgm.Given(3), y=dgm.Normal().given("x"), z=dgm.Normal(2).given("x", "y")), seed=1)
+    objective = dgm.ELBO(model, guide, closed_form=False)
+    values = model.sample(4)
+    labelled, unlabelled = objective.prepare({"x": values["x"], "y": values["y"]}), objective.prepare({"x": values["x"]})
+    torch.manual_seed(0)
+    loss = objective.world_losses(labelled)
+    torch.manual_seed(0)
+    pairing, found, prepared, _ = objective._drawn(labelled)
+    torch.testing.assert_close(found["y"], values["y"])
+    log_p = model.log_prob({name: found[name] for name in net})
+    log_q = guide.conditional("z").log_density(found["z"], prepared["z"])
+    torch.testing.assert_close(loss, log_q - log_p)
+    assert [latent.name for latent in pairing.latents] == ["z"]
+    assert [latent.name for latent in objective._drawn(unlabelled).pairing.latents] == ["y", "z"]
+    assert set(objective.guide.conditional("y").parameters()) and objective(unlabelled).requires_grad
+
+
+@pytest.mark.parametrize("rows", [(), (4,)])
+def test_inputs_may_be_one_for_all_rows(rows):
+    net = dgm.BayesNet(c=dgm.Given(2), u=dgm.Normal().given("c"), x=dgm.Normal(3).given("u", "c"))
+    model = dgm.compile(net, seed=0)
+    guide = dgm.compile(dgm.BayesNet(c=dgm.Given(2), x=dgm.Given(3), u=dgm.Normal().given("c")), seed=1)       # reads the input alone
+    c, x = torch.tensor([0.3, -1.0]), torch.randn(4, 3)
+    losses = []
+    for objective in (dgm.ELBO(model, guide), dgm.ELBO(model, guide, particles=3), dgm.IWAE(model, guide, particles=3)):
+        batch = objective.prepare({"c": c.expand(*rows, 2), "x": x})
+        torch.manual_seed(0)
+        by_world = objective.world_losses(batch)
+        torch.manual_seed(0)
+        torch.testing.assert_close(objective(batch), by_world.mean())
+        assert by_world.shape == (4,)
+        losses.append(by_world)
+    full = dgm.ELBO(model, guide)
+    torch.manual_seed(0)
+    torch.testing.assert_close(full.world_losses(full.prepare({"c": c.expand(4, 2), "x": x})), losses[0])
