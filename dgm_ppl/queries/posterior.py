@@ -147,6 +147,9 @@ class Marginals(Mapping):
     def __getitem__(self, name: str) -> dist.TorchDistribution:
         return self._posterior.marginal(name)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._posterior.names
+
     def __iter__(self):
         return iter(self._posterior.names)
 

@@ -28,8 +28,9 @@ class WeightedDraws:
     def draw(self, samples: int) -> tuple[dict[str, Tensor], Tensor]:
         """Aligned values `(samples, *worlds, ...)` of every node that is not observed, and log-weights `(samples, *worlds)`."""
         with torch.no_grad():
-            found, prepared = self.pairing.draw(self.layout.align_all(self.values), (samples, *self.worlds), self.sizes, noise)
-            return {name: value for name, value in found.items() if name not in self.values}, self.pairing.log_weights(found, prepared)
+            worlds = (samples, *self.worlds)
+            found, prepared = self.pairing.draw(self.layout.align_all(self.values), worlds, self.sizes, noise)
+            return {name: value for name, value in found.items() if name not in self.values}, self.pairing.log_weights(found, prepared, worlds)
 
     def weights(self, samples: int) -> Iterator[Tensor]:
         """The log-weights of `samples` draws, `(some, *worlds)` at a time."""

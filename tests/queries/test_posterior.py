@@ -136,3 +136,10 @@ def test_chains_refuse_discrete_nodes():
     net = dgm.BayesNet(c=dgm.Bernoulli(probs=0.5), y=dgm.Normal(scale=1.0).given("c"))
     with pytest.raises(ValueError, match="'c' ~ Bernoulli.*has no gradient"):
         dgm.posterior(dgm.compile(net), {"y": torch.tensor(0.0)}, method=dgm.NUTS())
+
+
+def test_marginals_are_a_mapping_that_can_be_drawn():
+    model = dgm.compile(dgm.BayesNet(rain=dgm.Bernoulli(probs=0.2), wet=dgm.Bernoulli(probs=[0.1, 0.9]).given("rain")))
+    marginals = dgm.posterior(model, {"wet": 1}).marginals
+    assert "rain" in marginals and "wet" not in marginals and "hail" not in marginals
+    assert "rain" in dgm.draw(model.net, evidence={"wet": 1}, posterior=marginals).svg()
