@@ -11,10 +11,11 @@ from torch import Tensor
 from ..conditionals import Conditional
 from ..families import Counts, Noise, Simplex, Space
 from ..graph import GraphError, did_you_mean
+from ..network import RecognitionNet
 from .model import Model, Node
 from .reduction import PerWorld, Reduction, added
 
-__all__ = ["Pairing", "check_guide"]
+__all__ = ["Pairing", "check_guide", "own_latents"]
 
 
 def check_guide(model: Model, guide: Model) -> None:
@@ -37,8 +38,13 @@ def check_guide(model: Model, guide: Model) -> None:
             f"guide: its plates are {list(guide.net.plates)}, the model's {list(model.net.plates)}; declare the same plates in the same order; an observed "
             f"member that the guide does not read is named as an input: dgm.Given()"
         )
-    if not [name for name in guide.random if name in model.random]:
+    if not [name for name in guide.random if name in model.random] and not own_latents(guide):
         raise GraphError("guide: expected a distribution for at least one latent of the model; got none; try dgm.compile(dgm.amortize(net, observed=...))")
+
+
+def own_latents(guide: Model) -> tuple[str, ...]:
+    """The latents for which a derived guide takes the model's own conditional."""
+    return guide.net.own if isinstance(guide.net, RecognitionNet) else ()
 
 
 def _within(space: Space, other: Space) -> bool:
@@ -91,7 +97,7 @@ class Pairing:
 
     def _check(self, observed: Collection[str]) -> None:
         model, guide = self.model, self.guide
-        own = getattr(guide.net, "own", ())
+        own = own_latents(guide)
         for name in guide.net.inputs:
             if name not in observed:
                 raise GraphError(f"guide: it is given {name!r}, which the data lack; add {name!r} to the data, or derive the guide without it")
@@ -158,13 +164,13 @@ class Pairing:
                 found[node.name] = self.model.draw(node, node.prepare(found), worlds, sizes, noise)
         return found, prepared
 
-    def log_weights(self, found: Mapping[str, Tensor], prepared: Mapping[str, Any]) -> Tensor:
-        """log p(x, z) - log q(z | x) of each world of a draw."""
+    def log_weights(self, found: Mapping[str, Tensor], prepared: Mapping[str, Any], worlds: Sequence[int]) -> Tensor:
+        """log p(x, z) - log q(z | x) of each of the worlds of a draw."""
         per_world = PerWorld()
         total = -added([self.model_term(node, found, per_world) for node in (*self.seen, *(latent.p for latent in self.latents))])
         for latent in self.latents:
             total = total + self.guide_term(latent, found, prepared, per_world)
-        return total
+        return total.expand(tuple(worlds))                                  # without latents the terms lack the particles
 
     def model_term(self, node: Node, found: Mapping[str, Tensor], reduce: Reduction) -> Tensor:
         """-log p of a node given its parents."""

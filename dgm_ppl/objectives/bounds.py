@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..compile.pairing import Pairing, check_guide
+from ..compile.pairing import Pairing, check_guide, own_latents
 from ..compile.reduction import PerWorld, Reduction, Total, added
 from ..families import Noise, ShardedNoise, noise
 from ..formats.declaration import describe
 from ..graph import GraphError
-from ..network import RecognitionNet
 from .base import Objective
 
 __all__ = ["ELBO", "IWAE"]
@@ -204,7 +203,7 @@ class IWAE(Bound):
 
     def _check_capabilities(self) -> None:
         super()._check_capabilities()
-        own = self.guide.net.own if isinstance(self.guide.net, RecognitionNet) else ()
+        own = own_latents(self.guide)
         for node in self.guide.schedule:
             if not node.conditional.reparameterized and node.name not in own:
                 raise GraphError(
@@ -214,8 +213,8 @@ class IWAE(Bound):
 
     def log_weights(self, batch: Mapping[str, Tensor]) -> Tensor:
         """log p(x, z) - log q(z | x) of every particle, `(particles, *worlds)` (no particle dimension for one)."""
-        pairing, found, prepared, _ = self._drawn(batch)
-        return pairing.log_weights(found, prepared)
+        pairing, found, prepared, rows = self._drawn(batch)
+        return pairing.log_weights(found, prepared, rows)
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         weights = self.log_weights(batch)

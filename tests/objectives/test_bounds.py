@@ -301,3 +301,16 @@ def test_inputs_may_be_one_for_all_rows(rows):
     full = dgm.ELBO(model, guide)
     torch.manual_seed(0)
     torch.testing.assert_close(full.world_losses(full.prepare({"c": c.expand(4, 2), "x": x})), losses[0])
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_where_all_latents_are_barren_the_bound_is_the_likelihood(share):
+    net = dgm.BayesNet(x=dgm.Normal(2), z=dgm.Normal().given("x"), k=dgm.Categorical(3).given("z"))
+    model = dgm.compile(net, seed=0)
+    guide = dgm.compile(dgm.amortize(net, "x"), share=model if share else None)
+    x = torch.randn(4, 2)
+    expected = model.conditional("x")().log_prob(x)
+    for objective in (dgm.ELBO(model, guide), dgm.ELBO(model, guide, particles=3), dgm.IWAE(model, guide), dgm.IWAE(model, guide, particles=3)):
+        batch = objective.prepare({"x": x})
+        torch.testing.assert_close(-objective.world_losses(batch), expected)
+        torch.testing.assert_close(-objective(batch), expected.mean())
