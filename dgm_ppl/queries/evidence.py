@@ -101,13 +101,13 @@ def relevant(model: Model, observed: Iterable[str]) -> list[str]:
 
 
 def _complete(model: Model, values: Mapping[str, Tensor]) -> Tensor:
-    found, worlds = model.layout.align_all(values), model.layout.worlds(values)
+    found, worlds, sizes = model.layout.align_all(values), model.layout.worlds(values), model.layout.sizes(values)
     total = torch.zeros(worlds, dtype=model.anchor.dtype, device=model.device)
     with torch.no_grad():
         for node in model.schedule:
             readable = all(parent in found for parent in node.parents)
             if node.deterministic and readable:
-                found[node.name] = node.conditional.value(node.prepare(found))
+                found[node.name] = model.compute(node, found, sizes)
             elif node.name in values:
                 total = total + model.per_world(node.conditional.log_density(found[node.name], node.prepare(found)))
     return total

@@ -87,3 +87,11 @@ def test_bad_input(case):
     call, message = BAD[case]
     with pytest.raises(ValueError, match=re.escape(message)):
         call(dgm.compile(oracle.net()), oracle.guide())
+
+
+def test_a_deterministic_node_counts_once_for_each_plate_member():
+    net = dgm.BayesNet(
+        mu=dgm.Normal(loc=0.0, scale=1.0), d=dgm.Delta(v="mu"), y=dgm.Normal(scale=1.0).given("d", fn=lambda d: d.sum(-1)), plates={"member": dgm.Plate(["d"], size=4)},
+    )
+    score = dgm.log_prob(dgm.compile(net), {"mu": torch.tensor([0.5]), "y": torch.tensor([2.0])})
+    torch.testing.assert_close(score.value, torch.distributions.Normal(0.0, 1.0).log_prob(torch.tensor([0.5])) + torch.distributions.Normal(2.0, 1.0).log_prob(torch.tensor([2.0])))
