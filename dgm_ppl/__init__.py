@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 from . import families
 from .compile import Model, compile
+from .conditionals import flow
+from .conditionals.flow import *  # noqa: F403
 from .families import *  # noqa: F403
 from .graph import DAG, GraphError, Independence
 from .graph.lazy import later
@@ -36,7 +38,7 @@ LATER = {                                                                   # wh
 }
 
 __all__ = [
-    *families.__all__, *(name for names in LATER.values() for name in names),
+    *families.__all__, *flow.__all__, *(name for names in LATER.values() for name in names),
     "BayesNet", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
     "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "compile",
 ]
