@@ -136,14 +136,8 @@ def _sized(plates: tuple[Plate, ...], sizes: Mapping[str, int]) -> tuple[Plate, 
 
 def _node(net: BayesNet, name: str) -> Node:
     variable = net[name]
-    return Node(name, _distribution(variable), variable.summary, states_of(variable), table_lines(net, name),
+    return Node(name, variable.caption, variable.summary, states_of(variable), table_lines(net, name),
                 variable.is_given, variable.is_deterministic)
-
-
-def _distribution(variable: Variable) -> str:
-    """The family with the number of states and the event shape, parameters left to the arrows: `Bernoulli(1, 28, 28)`."""
-    lengths = [*([] if variable.size is None else [variable.size]), *variable.shape]
-    return variable.family_name + (f"({', '.join(map(str, lengths))})" if lengths else "")
 
 
 def _dependences(net: BayesNet) -> Iterator[Dependence]:

@@ -1,6 +1,7 @@
 """Exact elimination: finite hidden nodes summed out along a tree of cliques."""
 
 from .engine import Answer, Engine
-from .factors import Evidence
+from .factors import Compiled, Evidence
+from .holes import Seen, see
 
-__all__ = ["Answer", "Engine", "Evidence"]
+__all__ = ["Answer", "Compiled", "Engine", "Evidence", "Seen", "see"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyro.distributions as dist
 import torch
@@ -28,6 +28,9 @@ class Compiled(Protocol):
     layout: Layout
     conditionals: Mapping[str, Conditional]
     anchor: Tensor
+
+    def encode(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Data checked against the declaration, in the user's layout."""
 
 
 @dataclass(frozen=True, eq=False)

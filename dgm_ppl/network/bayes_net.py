@@ -198,7 +198,7 @@ class BayesNet:
     def _line(self, name: str) -> str:
         variable = self.variables[name]
         given = f" | {', '.join(variable.all_parents)}" if variable.all_parents else ""
-        net = f", {variable.net_label}" if variable.net_label else ""
+        net = f", {variable.net_label}" if variable.net is not None or variable.fn is not None else ""
         twins = [other for other, twin in self.variables.items() if other != name and variable.net is not None and twin.net is variable.net]
         shared = f" shared with {', '.join(twins)}" if twins else ""
         return f"{name}{given} ~ {variable.summary}{net}{shared}"

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..compile import Model
 from ..data import columns
+from ..exact import see
 from ..graph import GraphError
 from .exact import Exact, exact_log_prob, obstacle
-from .holes import see
 from .methods import Bound, Importance, Method
 from .weighting import WeightedDraws
 

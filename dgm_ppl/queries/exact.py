@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..exact import Engine
+from ..exact import Engine, Seen, see
 from ..graph import GraphError, did_you_mean
-from .holes import Seen, see
 from .methods import Method
 from .posterior import Posterior
 

@@ -11,9 +11,9 @@ import numpy
 import torch
 from torch import Tensor
 
-from ..compile import Model
 from ..data import columns
-from ..exact import Engine, Evidence
+from .engine import Engine
+from .factors import Compiled, Evidence
 
 __all__ = ["Seen", "see"]
 
@@ -26,7 +26,7 @@ CHEAP = 2000                                        # states that are not worth 
 class Seen:
     """Encoded evidence: the columns that are complete, and those with holes `(rows)`, where any legal value stands."""
 
-    model: Model
+    model: Compiled
     complete: Mapping[str, Tensor]
     partial: Mapping[str, Tensor]
     holes: Mapping[str, Tensor]
@@ -55,7 +55,7 @@ class Seen:
     def _split(self, names: Sequence[str]) -> Iterator[tuple[Tensor, set[str]]]:
         """The rows of each pattern of holes in some columns, and the columns that they lack."""
         if not names:
-            yield torch.arange(self.rows, device=self.model.device), set()
+            yield torch.arange(self.rows, device=self.model.anchor.device), set()
             return
         patterns, member = torch.stack([self.holes[name] for name in names], 1).unique(dim=0, return_inverse=True)
         for position, pattern in enumerate(patterns.tolist()):
@@ -93,11 +93,11 @@ class Seen:
         return allowed.to(self.model.anchor.dtype)
 
 
-def see(model: Model, data: Any) -> Seen:
+def see(model: Compiled, data: Any) -> Seen:
     """Evidence checked and encoded; a missing cell is NaN or None, and a column of nothing else is no evidence.
 
     Raises:
-        GraphError: what `Model.encode` raises.
+        GraphError: what `encode` of the model raises.
     """
     data = data if isinstance(data, Mapping) else columns(data)
     holes = {name: found for name, value in data.items() if (found := _holes(value)) is not None}
@@ -108,7 +108,7 @@ def see(model: Model, data: Any) -> Seen:
     partial = [name for name in encoded if name in scalar]
     return Seen(
         model, {name: value for name, value in encoded.items() if name not in scalar}, {name: encoded[name] for name in partial},
-        {name: torch.as_tensor(holes[name], device=model.device) for name in partial},
+        {name: torch.as_tensor(holes[name], device=model.anchor.device) for name in partial},
     )
 
 
