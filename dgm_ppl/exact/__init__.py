@@ -1,7 +1,14 @@
-"""Exact elimination: finite hidden nodes summed out along a tree of cliques."""
+"""Exact elimination: finite hidden nodes summed out along a tree of cliques, Gaussian ones integrated, and what can be eliminated at all."""
 
+from .cells import HOLES, Cells, cells, packed, unpacked
+from .collapse import Collapse, Given, Mixture
 from .engine import Answer, Engine
 from .factors import Compiled, Evidence
 from .holes import Seen, see
+from .structure import Obstacle, hinges
+from .treatment import LatentPlan, Treatment, plan_latents
 
-__all__ = ["Answer", "Compiled", "Engine", "Evidence", "Seen", "see"]
+__all__ = [
+    "HOLES", "Answer", "Cells", "Collapse", "Compiled", "Engine", "Evidence", "Given", "LatentPlan", "Mixture", "Obstacle", "Seen", "Treatment",
+    "cells", "hinges", "packed", "plan_latents", "see", "unpacked",
+]

@@ -46,14 +46,15 @@ class Collapse:
         model: a compiled net.
         hidden: the nodes to eliminate. A hidden node may have values in some cells: those count as seen.
         given: the nodes with values; other nodes are left out, which is exact where nothing given or hidden depends on them.
+        holes: nodes with missing cells, hidden or given; of given ones the terms of missing cells are left out, which is exact where nothing depends on them.
 
     Raises:
         Obstacle: a node that cannot be eliminated, with the reason.
     """
 
-    def __init__(self, model: Compiled, hidden: Collection[str], given: Collection[str], *, sizes: Mapping[str, int] = {}, memory: int = MEMORY):
-        self.model, self.given, self.memory = model, frozenset(given), memory
-        self.structure = Structure(model.net, hidden, given, sizes=sizes, memory=memory)
+    def __init__(self, model: Compiled, hidden: Collection[str], given: Collection[str], *, holes: Collection[str] = (), sizes: Mapping[str, int] = {}, memory: int = MEMORY):
+        self.model, self.given, self.holes, self.memory = model, frozenset(given), tuple(holes), memory
+        self.structure = Structure(model.net, hidden, given, holes=holes, sizes=sizes, memory=memory)
         self.touched = self.structure.terms
         self._below: Collapse | None = None
 
@@ -142,7 +143,7 @@ class Collapse:
             if not self.structure.gaussian:
                 return finite
             if self._below is None:
-                self._below = Collapse(self.model, self.structure.gaussian, [*self.given, *self.structure.finite], memory=self.memory)
+                self._below = Collapse(self.model, self.structure.gaussian, [*self.given, *self.structure.finite], holes=self.holes, memory=self.memory)
             filled = Given({**given.values, **finite}, (samples, *given.worlds), given.sizes, {name: hole for name, hole in given.holes.items() if name not in finite})
             return {**finite, **self._below._gaussian_draws(filled)}
 

@@ -52,7 +52,7 @@ class Scene:
             states = torch.arange(space.cardinality, device=anchor.device, dtype=torch.long if space.integer else anchor.dtype)
             return states.reshape(-1, *(1,) * (-self.axes[name] - 1))
         if name in structure.gaussian:
-            return anchor.new_zeros(1).expand(*self.layout.batch(name, (), self.sizes), *structure.net[name].shape)
+            return anchor.new_zeros(()).expand((*self.layout.batch(name, (), self.sizes), *structure.net[name].shape))
         if name in self.values:
             return self.values[name]
         conditional = self.model.conditionals[name]                         # deterministic

@@ -10,9 +10,10 @@ from functools import cached_property
 from ..families.affine import GAUSSIAN, nonlinearity
 from ..graph import GraphError
 from ..network import BayesNet
+from .factors import Compiled
 from .plated import Schedule, Shape, Tangle
 
-__all__ = ["Block", "Obstacle", "Structure", "kind_of"]
+__all__ = ["Block", "Obstacle", "Structure", "hinges", "kind_of"]
 
 MEMORY = 2**31                                      # bytes that one row may take
 
@@ -47,11 +48,21 @@ def kind_of(net: BayesNet, name: str) -> str | None:
     return "gaussian" if variable.family in GAUSSIAN else None
 
 
+def hinges(model: Compiled, name: str, given: Collection[str]) -> bool:
+    """Whether a given node with missing cells has to be eliminated there: something given depends on it, or its elements hang together.
+
+    Otherwise the terms of missing cells integrate to one and are left out.
+    """
+    below = any(child in given for child in model.net.dag.descendants(name))
+    return below or len(model.net[name].shape) > model.conditionals[name].elements
+
+
 class Structure:
     """The factors over hidden nodes, those of Gaussian ones in blocks, and the order in which sums are taken.
 
     Args:
         hidden: random nodes to eliminate; of the others, those in `given` have values.
+        holes: given nodes with missing cells, whose densities are counted here whatever they read.
         keep: hidden finite nodes that are not summed out.
         sizes: of plates, for the cost.
 
@@ -61,7 +72,7 @@ class Structure:
 
     def __init__(
         self, net: BayesNet, hidden: Collection[str], given: Collection[str], *,
-        keep: Collection[str] = (), sizes: Mapping[str, int] = {}, memory: int = MEMORY,
+        holes: Collection[str] = (), keep: Collection[str] = (), sizes: Mapping[str, int] = {}, memory: int = MEMORY,
     ):
         self.net, self.sizes, self.memory = net, {plate.name: plate.size or 1 for plate in net.plates.values()} | dict(sizes), memory
         self.hidden = tuple(name for name in net.order if name in hidden)
@@ -75,7 +86,7 @@ class Structure:
         self._reach()
         self._check_linear()
         self._check_members()
-        self.terms = tuple(name for name in self.random if self.scope[name] or self.live[name])
+        self.terms = tuple(name for name in self.random if self.scope[name] or self.live[name] or name in holes)
         self.blocks = self._blocks()
         self.factors = tuple(name for name in self.terms if not self.live[name])
         self._check_blocks()
