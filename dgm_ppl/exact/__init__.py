@@ -5,10 +5,11 @@ from .collapse import Collapse, Given, Mixture
 from .engine import Answer, Engine
 from .factors import Compiled, Evidence
 from .holes import Seen, see
+from .obstacle import obstacle, single
 from .structure import Obstacle, hinges
 from .treatment import LatentPlan, Treatment, plan_latents
 
 __all__ = [
     "HOLES", "Answer", "Cells", "Collapse", "Compiled", "Engine", "Evidence", "Given", "LatentPlan", "Mixture", "Obstacle", "Seen", "Treatment",
-    "cells", "hinges", "packed", "plan_latents", "see", "unpacked",
+    "cells", "hinges", "obstacle", "packed", "plan_latents", "see", "single", "unpacked",
 ]
