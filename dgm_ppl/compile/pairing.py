@@ -50,11 +50,6 @@ def own_latents(guide: Model) -> tuple[str, ...]:
     return guide.net.own if isinstance(guide.net, RecognitionNet) else ()
 
 
-def barren_latents(guide: Model) -> tuple[str, ...]:
-    """The latents that nothing observed depends on, of a derived guide."""
-    return guide.net.inversion.barren if isinstance(guide.net, RecognitionNet) else ()
-
-
 def _within(space: Space, other: Space) -> bool:
     """Whether the values of one space are values of another, and densities over them can be compared."""
     discrete = [isinstance(each, Counts) or each.cardinality is not None for each in (space, other)]
@@ -111,20 +106,15 @@ class Pairing:
 
     def _check(self, observed: Collection[str]) -> None:
         model, guide = self.model, self.guide
-        own = own_latents(guide)
         for name in guide.net.inputs:
             if name not in observed:
                 raise GraphError(f"guide: it is given {name!r}, which the data lack; add {name!r} to the data, or derive the guide without it")
-        below = set(model.net.dag.ancestors(*self.observed)) if self.observed else set()
-        for name in model.random:
-            if name not in observed and name not in guide.random and name not in below and name not in own and name not in barren_latents(guide):
-                raise self._unguided(name)
         if not self.observed:
             raise GraphError(f"data: no random node of the model is observed; give data for at least one of {list(model.random)}")
 
-    def _unguided(self, name: str, reason: str = "") -> GraphError:
+    def _unguided(self, name: str, reason: str) -> GraphError:
         return GraphError(
-            f"guide: the latent {name!r} has neither data nor a distribution in the guide{did_you_mean(name, self.guide.random)}{reason}; give data for it, or derive "
+            f"guide: the latent {name!r} has neither data nor a distribution in the guide{did_you_mean(name, self.guide.random)}, and it cannot be eliminated: {reason}; give data for it, or derive "
             f"the guide: dgm.amortize(net, observed={[n for n in self.observed]})"
         )
 
@@ -146,7 +136,7 @@ class Pairing:
             return Collapse(model, [*missing, *holed], given, holes=self.partial)
         except Obstacle as obstacle:
             if obstacle.name in missing:
-                raise self._unguided(obstacle.name, f", and it cannot be eliminated: {obstacle.reason}") from obstacle
+                raise self._unguided(obstacle.name, obstacle.reason) from obstacle
             raise GraphError(f"data: node {obstacle.name!r} has missing cells, and it cannot be eliminated where it is missing: {obstacle.reason}; drop the rows or fill them in") from obstacle
 
     def _hangs(self, name: str) -> bool:
