@@ -16,11 +16,12 @@ from ..graph import DAG, GraphError
 from ..nets import CausalNet
 from ..nets.causal import Causal, Event
 from .base import Conditional
-from .distribution import Conditioned
-from .networks import Shared
+from .distribution import ConditionalDistribution, leading
+from .networks import Shared, network_of, shared_module
 from .ordering import graph_over, orders_over, parents_in
 from .parametric import Parametric
 from .ports import Port, broadcast_batch
+from .predictors import Network
 
 __all__ = ["Autoregression", "Autoregressive", "AutoregressiveConditional"]
 
@@ -31,7 +32,8 @@ def Autoregressive(base: Variable, *, net: CausalNet, order: Any = None, adjacen
     Arguments:
         base: what an element is, and the event's shape: `Bernoulli(1, 28, 28)`, `Categorical(256, 100)`, `Normal(6)`. Parameters that
             it gives are fixed, the others are computed by `net`.
-        net: a network over the event: `FVSBN`, `NADE`, `MADE`, `PixelCNN`, `PixelSNAIL`, `Transformer`, `WaveNet`, `Recurrent`.
+        net: a network over the event: `FVSBN`, `NADE`, `MADE`, `PixelCNN`, `PixelSNAIL`, `Transformer`, `WaveNet`, `Recurrent`. It reads
+            the parents of `.given("c")`, or what a network of theirs makes of them: `.given("c", net=MLP(64))`.
         order: the numbers of the elements (C order), from first to last; several orders for a net that mixes orders.
         adjacency: a `DAG` over the elements (their numbers, or names in the order in which it declares them), or a matrix whose row says
             which elements an element depends on; honoured exactly.
@@ -49,6 +51,8 @@ def Autoregressive(base: Variable, *, net: CausalNet, order: Any = None, adjacen
     """
     if not isinstance(base, Variable) or base.family is None:
         raise GraphError(f"Autoregressive: expected the distribution of an element with the event's shape; got {base!r}; try dgm.Autoregressive(dgm.Bernoulli(784), net=...)")
+    if not base.shape:
+        raise GraphError(f"Autoregressive: expected an event with elements; got {base!r}, a single one; try {base.family_name}({'...' if base.size else '8'}{', 8' if base.size else ''})")
     if not isinstance(base.family, Family) or base.is_deterministic:
         raise GraphError(f"Autoregressive: expected a family with parameters for its elements, such as dgm.Normal(6); got {base!r}")
     if base.family.event_dim:
@@ -84,7 +88,8 @@ class Autoregression(Architecture):
         return self.base.space
 
     def summary(self, variable: Variable) -> str:
-        return f"Autoregressive({self.base!r}, net={self.net!r})"
+        asked = {"order": self.orders[0] if len(self.orders) == 1 else self.orders or None, "adjacency": self.graph}
+        return f"Autoregressive({', '.join([repr(self.base), f'net={self.net!r}', *(f'{name}={value!r}' for name, value in asked.items() if value is not None)])})"
 
     def caption(self, variable: Variable) -> str:
         return f"Autoregressive {self.base.caption}"
@@ -101,6 +106,8 @@ class Autoregression(Architecture):
         return parents_in(self.graph)
 
     def check(self, name: str, variable: Variable, parents: Any) -> None:
+        if variable.fn is not None:
+            raise GraphError(f"node {name!r}: fn= computes parameters, which {self.net.label()} does here; try .given(..., net=dgm.MLP(64)), whose output it reads")
         try:
             self.net.check(self.event())
         except ValueError as error:
@@ -108,20 +115,26 @@ class Autoregression(Architecture):
 
     def build(self, name: str, variable: Variable, ports: Sequence[Port], *, plates: Any, all_plates: int, shared: Shared) -> AutoregressiveConditional:
         base = Parametric(name, self.base, ports, plates=plates, all_plates=all_plates, computed_outside=True)
-        readers = [port for port in ports if port.name in variable.parents]
+        readers, event = [port for port in ports if port.name in variable.parents], self.event()
+        read, reader = tuple(port.encoded_shape for port in readers), None
+        if variable.net is not None:
+            read = (self.net.context_shape(event),)
+            reader = network_of(name, variable.net, readers, ("context",), read, shared)
+        elif any(None in shape for shape in read):
+            raise GraphError(f"node {name!r}: its network reads all members of a plate, so the plate needs a size: plates={{...: dgm.Plate([...], size=8)}}")
         try:
-            network = self.net.causal(self.event(), tuple(port.encoded_shape for port in readers))
+            network = shared_module(self.net, (event, read), lambda: self.net.causal(event, read), shared)
         except ValueError as error:
             raise GraphError(f"node {name!r}: {error}") from error
-        return AutoregressiveConditional(name, variable, ports, base, network)
+        return AutoregressiveConditional(name, variable, ports, base, network, reader)
 
 
 class AutoregressiveConditional(Conditional):
     """log p(x | parents) = sum_i log p(x_i | x_before(i), parents)."""
 
-    def __init__(self, name: str, variable: Variable, ports: Sequence[Port], base: Parametric, network: Causal):
+    def __init__(self, name: str, variable: Variable, ports: Sequence[Port], base: Parametric, network: Causal, reader: Network | None = None):
         super().__init__(name, variable, ports)
-        self.base, self.network = base, network
+        self.base, self.network, self.reader = base, network, reader
         self.register_buffer("anchor", torch.empty(0), persistent=False)
         self._read = [i for i, port in enumerate(self.ports) if port.name in variable.parents]
         self._shapes = [base.variable.parameter_shape(parameter)[len(variable.shape):] for parameter in base.computed]
@@ -140,23 +153,37 @@ class AutoregressiveConditional(Conditional):
         return self.base.reparameterized and self.network.differentiable
 
     def prepare(self, *parents: Tensor) -> tuple:
-        """What the network made of the parents, `(*their batch, ...)` each, and the parents."""
+        """What the network made of the parents, `(*their batch, ...)` each, that batch, and the parents."""
         if not self._read:
             return (), (), parents
-        ports = [self.ports[i] for i in self._read]
-        encoded = broadcast_batch([port.encode(parents[i], self.anchor) for i, port in zip(self._read, ports)], [port.encoded_rank for port in ports])
-        batch = encoded[0].shape[: encoded[0].ndim - ports[0].encoded_rank]
+        batch, encoded = self._encoded_parents([parents[i] for i in self._read])
         context = self.network.context(*(value.reshape(-1, *value.shape[len(batch):]) for value in encoded))
-        return tuple(part.reshape(*batch, *part.shape[1:]) for part in context), tuple(batch), parents
+        return tuple(part.reshape(*batch, *part.shape[1:]) for part in context), batch, parents
+
+    def _encoded_parents(self, parents: Sequence[Tensor]) -> tuple[tuple[int, ...], list[Tensor]]:
+        """The batch of the parents of `given`, and what the network reads of them."""
+        ports = [self.ports[i] for i in self._read]
+        if self.reader is not None:
+            return leading(ports, parents), self.reader(*parents)
+        encoded = broadcast_batch([port.encode(value, self.anchor) for port, value in zip(ports, parents)], [port.encoded_rank for port in ports])
+        return tuple(encoded[0].shape[: encoded[0].ndim - ports[0].encoded_rank]), encoded
+
+    @property
+    def event_adjacency(self) -> Tensor:
+        return self.network.adjacency()
 
     def surprisals(self, value: Tensor, prepared: tuple) -> Tensor:
+        terms = self.residuals(value, prepared)
+        return terms.sum(tuple(range(-len(self.variable.shape), 0))) if self.variable.shape else terms
+
+    def residuals(self, value: Tensor, prepared: tuple) -> Tensor:
         context, lead, parents = prepared
         event = self.variable.shape
         batch = broadcast(lead, value.shape[: value.ndim - len(event)])
         rows = self._encoded(value)
         found = self.network(_rows(rows, batch, rows.ndim - value.ndim + len(event)), [_rows(part, batch, part.ndim - len(lead)) for part in context])
         terms = self.base.surprisals(value, self.base.complete(self._cut(found.reshape(*batch, *event, -1)), parents))
-        return terms.flatten(len(terms.shape) - len(event)).sum(-1) if event else terms
+        return terms.expand(*batch, *event)
 
     def _encoded(self, value: Tensor) -> Tensor:
         """A value as the network reads it: codes, or numbers in a last dimension of their own."""
@@ -193,9 +220,8 @@ class AutoregressiveConditional(Conditional):
         found = drawn if places == order else drawn[..., places]
         return found.reshape(*drawn.shape[:-1], *self.variable.shape)
 
-    def forward(self, *parents: Tensor, validate_args: bool | None = None) -> Conditioned:
-        batch = broadcast((), *(parent.shape[: parent.ndim - port.rank] for parent, port in zip(parents, self.ports)))
-        return Conditioned(self, self.prepare(*parents), batch, validate_args)
+    def forward(self, *parents: Tensor, validate_args: bool | None = None) -> ConditionalDistribution:
+        return ConditionalDistribution(self, self.prepare(*parents), leading(self.ports, parents), validate_args)
 
 
 def _rows(value: Tensor, batch: Sequence[int], rank: int) -> Tensor:
