@@ -51,6 +51,8 @@ class Parametric(Conditional):
         self.unconstrained = nn.ParameterDict()
         self._held: dict[str, numpy.ndarray] = {}
         self._place(shared if shared is not None else {}, computed_outside)
+        if isinstance(self.predictor, Table) or self.predictor is None and not computed_outside:
+            self.forms = self.forms.of_tables
         self._bind()
 
     def _bind(self) -> None:
