@@ -15,7 +15,7 @@ from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 if TYPE_CHECKING:
     from .drawing import draw, draw_difference
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
-    from .queries import NUTS, Amortized, Bound, Exact, Importance, Posterior, Score, log_prob, posterior
+    from .queries import NUTS, Amortized, Bound, Exact, Importance, Likelihood, Posterior, Score, log_prob, posterior
     from .saving import load, save
     from .showing import load_ipython_extension, notebook
     from .structure import GES, PC, ConditionalTest, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LATER = {                                                                   # what a declaration does not need is loaded when first asked for
     "drawing": ["draw", "draw_difference"],
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
-    "queries": ["NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior"],
+    "queries": ["NUTS", "Amortized", "Bound", "Exact", "Importance", "Likelihood", "Posterior", "Score", "log_prob", "posterior"],
     "saving": ["load", "save"],
     "showing": ["load_ipython_extension", "notebook"],
     "structure": [

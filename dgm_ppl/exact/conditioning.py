@@ -25,8 +25,8 @@ class Conditioned:
     log p(e) = log sum_c p(c, e), p(x | e) = sum_c p(c | e) p(x | c, e); the most probable states are those of the best case.
     """
 
-    def __init__(self, program: Program, cards: Mapping[str, int], queries: Sequence[tuple[str, ...]]):
-        self.program, self.cards, self.queries = program, dict(cards), tuple(queries)
+    def __init__(self, program: Program, cards: Mapping[str, int], queries: Sequence[tuple[str, ...]], *, maximal: bool = False):
+        self.maximal, self.program, self.cards, self.queries = maximal, program, dict(cards), tuple(queries)
         self.factors, self.plan, self.cells = program.factors, program.plan, program.cells
         self.cases = prod(self.cards.values())
 
@@ -52,11 +52,10 @@ class Conditioned:
     def choose(self, evidence: Evidence, rows: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """A code of each node for each entry of `rows`, which says whose evidence it has, and the rows' logarithms."""
         logs = torch.cat([self.program.upwards(self._expanded(evidence, case))[1].reshape(evidence.rows, -1) for case in self._blocks(evidence.rows)], 1)
-        maximal = bool(self.plan.maximized)
-        total = logs.amax(1) if maximal else logs.logsumexp(1)
+        total = logs.amax(1) if self.maximal else logs.logsumexp(1)
         weights = _exp(logs - _finite(logs.amax(1, keepdim=True)))
         weights = torch.where(weights.sum(1, keepdim=True) > 0, weights, 1.0)
-        case = weights.argmax(1)[rows] if maximal else torch.multinomial(weights[rows], 1).squeeze(1)
+        case = weights.argmax(1)[rows] if self.maximal else torch.multinomial(weights[rows], 1).squeeze(1)
         pairs, member = (rows * self.cases + case).unique(return_inverse=True)
         found = {name: torch.empty_like(rows) for name in (*self.plan.cards, *self.cards)}
         for start in range(0, len(pairs), self._together):
@@ -137,7 +136,7 @@ def _weight(plan: Plan, candidates: Collection[str]) -> dict[str, int]:
     """For each candidate the states of the cliques that it is in."""
     found: dict[str, int] = {}
     for clique in plan.cliques:
-        for name in clique.scope:
+        for name in sorted(clique.scope):
             if name in candidates:
                 found[name] = found.get(name, 0) + plan.tape.size(clique.scope)
     return found

@@ -120,6 +120,13 @@ class Engine:
             self._programs[key] = made
         return self._programs[key]
 
+    def fits(self, evidence: Evidence, queries: Collection[tuple[str, ...]]) -> bool:
+        """Whether the queries can be answered together without a cutset."""
+        try:
+            return isinstance(self.program(evidence, queries), Program)
+        except GraphError:
+            return False
+
     def report(self, evidence: Evidence, queries: Collection[tuple[str, ...]] = (), wanted: Collection[str] = (), *, maximized: Collection[str] = ()) -> PlanReport:
         """What the answer will take; nothing is computed."""
         asked = Question(frozenset(evidence.values), frozenset(evidence.soft), tuple(queries), frozenset(wanted), frozenset(maximized))
@@ -139,7 +146,7 @@ class Engine:
         chosen, fitting = self._cutset(asked, plan)
         if fitting is None:
             self._refuse(plan, program.bytes, chosen)
-        return Conditioned(self._made(asked, fitting, chosen), self.factors.cards(chosen), asked.queries)
+        return Conditioned(self._made(asked, fitting, chosen), self.factors.cards(chosen), asked.queries, maximal=bool(asked.maximized))
 
     def _made(self, asked: Question, plan: Plan, cutset: Collection[str] = ()) -> Program:
         return Program(self.factors, plan, _left(asked.queries, cutset), chosen=bool(asked.wanted or asked.maximized))
@@ -165,7 +172,7 @@ class Engine:
 
     def _hidden(self, question: Question) -> list[str]:
         """The random nodes that matter for what is asked and are not observed."""
-        asked = {*question.observed, *question.soft, *question.wanted, *(name for query in question.queries for name in query)}
+        asked = {*question.observed, *question.soft, *question.wanted, *question.maximized, *(name for query in question.queries for name in query)}
         relevant = {*asked, *self.model.net.dag.ancestors(*asked)} if asked else set()
         return [name for name in self._random if name in relevant and name not in question.observed]
 
@@ -183,12 +190,12 @@ class Engine:
         return 8 if torch.finfo(self.model.anchor.dtype).max > 1e100 else 2
 
     def _refuse(self, plan: Plan, needed: int, cutset: tuple[str, ...]) -> None:
-        nodes, cases = plan.largest, prod(self.factors.cards(cutset).values())
+        nodes = plan.largest
         raise GraphError(
             f"exact elimination: the largest clique has {plan.order.largest:.3g} states of {len(nodes)} nodes ({', '.join(nodes[:6])}"
             f"{', ...' if len(nodes) > 6 else ''}); one row needs {told(needed)} and {plan.order.states:.3g} products; allowed are "
-            f"{told(self.memory)}, and at most {self.cases} cases of a cutset, of which even {cases} of {', '.join(cutset) or 'none'} are too few; observe some of these "
-            f"nodes, allow more: method=dgm.Exact(memory=2**{(needed - 1).bit_length()}), or dgm.Exact(cases={16 * self.cases}), or sample: method=dgm.Importance(guide)"
+            f"{told(self.memory)}, and going through the states of {', '.join(cutset) or 'no node'} one by one does not help within {self.cases} cases; observe some of "
+            f"these nodes, allow more: method=dgm.Exact(memory=2**{(needed - 1).bit_length()}) or dgm.Exact(cases={16 * self.cases}), or sample: method=dgm.Importance(guide)"
         )
 
     # ---- rows

@@ -6,5 +6,6 @@ from .exact import Exact
 from .methods import NUTS, Amortized, Bound, Importance, Method
 from .posterior import Posterior
 from .psis import Diagnosis
+from .soft import Likelihood
 
-__all__ = ["NUTS", "Amortized", "Bound", "Diagnosis", "Exact", "Importance", "Method", "Posterior", "Score", "log_prob", "posterior"]
+__all__ = ["NUTS", "Amortized", "Bound", "Diagnosis", "Exact", "Importance", "Likelihood", "Method", "Posterior", "Score", "log_prob", "posterior"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,8 @@ from torch import Tensor
 from ..compile import Model
 from ..data import columns
 from ..exact import Engine, Evidence
+from ..graph import GraphError
+from .soft import take_soft
 
 __all__ = ["Seen", "see"]
 
@@ -24,16 +26,24 @@ CHEAP = 2000                                        # states that are not worth 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Encoded evidence: the columns that are complete, and those with holes `(rows)`, where any legal value stands."""
+    """Encoded evidence: the columns that are complete, those with holes `(rows)`, where any legal value stands, and likelihoods `(*worlds, states)`."""
 
     model: Model
     complete: Mapping[str, Tensor]
     partial: Mapping[str, Tensor]
     holes: Mapping[str, Tensor]
+    soft: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def worlds(self) -> tuple[int, ...]:
-        return self.model.layout.worlds({**self.complete, **self.partial})
+        hard = self.model.layout.worlds({**self.complete, **self.partial})
+        for name, value in self.soft.items():
+            worlds = tuple(value.shape[:-1])
+            if worlds and not any(name not in self.model.net.inputs for name in (*self.complete, *self.partial)):
+                hard = hard or worlds
+            if worlds and worlds != hard:
+                raise GraphError(f"data: the likelihood of {name!r} has the worlds {worlds}, other evidence has {hard}; expected the same rows, or one likelihood for all of them")
+        return hard
 
     @cached_property
     def rows(self) -> int:
@@ -48,6 +58,7 @@ class Seen:
         everything = self._aligned()
         split = tuple(self.holes) if self._patterns(tuple(self.holes)) <= PATTERNS else self._critical(engine)
         soft = {name: self._likelihood(name, everything[name]) for name in self.holes if name not in split}
+        soft |= {name: value.expand(*self.worlds, value.shape[-1]).reshape(self.rows, -1) for name, value in self.soft.items()}
         for rows, gone in self._split(split):
             values = {name: value[rows] for name, value in everything.items() if name not in soft and name not in gone}
             yield rows, Evidence(values, {name: value[rows] for name, value in soft.items()}, len(rows))
@@ -67,9 +78,9 @@ class Seen:
     def _critical(self, engine: Engine) -> tuple[str, ...]:
         """The columns which, when seen, make the sum of states smallest, one after the other."""
         chosen, left = (), list(self.holes)
-        cost = engine.cost(list(self.complete), left)
+        cost = engine.cost(list(self.complete), [*left, *self.soft])
         while left and cost > CHEAP and 2 ** (len(chosen) + 1) <= self.rows // ROWS:
-            costs = {name: engine.cost([*self.complete, *chosen, name], [other for other in left if other != name]) for name in left}
+            costs = {name: engine.cost([*self.complete, *chosen, name], [*(other for other in left if other != name), *self.soft]) for name in left}
             name = min(costs, key=costs.__getitem__)
             if costs[name] > 0.9 * cost:
                 break
@@ -99,7 +110,7 @@ def see(model: Model, data: Any) -> Seen:
     Raises:
         GraphError: what `Model.encode` raises.
     """
-    data = data if isinstance(data, Mapping) else columns(data)
+    data, soft = take_soft(model, data if isinstance(data, Mapping) else columns(data))
     holes = {name: found for name, value in data.items() if (found := _holes(value)) is not None}
     scalar = {name for name in holes if name in model.net and not model.net[name].shape and not model.net.plates_of(name) and holes[name].ndim == 1}
     kept = {name: value for name, value in data.items() if name not in model.net or name not in holes or not holes[name].all()}
@@ -108,7 +119,7 @@ def see(model: Model, data: Any) -> Seen:
     partial = [name for name in encoded if name in scalar]
     return Seen(
         model, {name: value for name, value in encoded.items() if name not in scalar}, {name: encoded[name] for name in partial},
-        {name: torch.as_tensor(holes[name], device=model.device) for name in partial},
+        {name: torch.as_tensor(holes[name], device=model.device) for name in partial}, soft,
     )
 
 
