@@ -7,8 +7,8 @@ gradients reach their parameters. Real children of finite nodes give likelihood 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import pyro.distributions as dist
 import torch
@@ -29,36 +29,42 @@ class Compiled(Protocol):
     conditionals: Mapping[str, Conditional]
     anchor: Tensor
 
+    def encode(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Data checked against the declaration, in the user's layout."""
+
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Aligned values `(rows, *plates, *event)` of the observed nodes, and likelihoods `(rows, states)` of nodes seen through a haze."""
+    """Aligned values `(rows, *plates, *event)` of the observed nodes, and likelihoods `(rows, states)` of nodes seen through a haze.
+
+    `gaps` says where a term `(rows, *plates, *elements)` of an observed node is left out, as its value is missing there.
+    """
 
     values: Mapping[str, Tensor]
     soft: Mapping[str, Tensor]
     rows: int
+    gaps: Mapping[str, Tensor] = field(default_factory=dict)
 
     def part(self, rows: slice | Tensor) -> Evidence:
         """Some of the rows."""
-        values, soft = ({name: value[rows] for name, value in held.items()} for held in (self.values, self.soft))
-        some = next(iter((*values.values(), *soft.values())), None)
-        return Evidence(values, soft, len(torch.empty(self.rows)[rows] if some is None else some))
+        values, soft, gaps = ({name: value[rows] for name, value in held.items()} for held in (self.values, self.soft, self.gaps))
+        return Evidence(values, soft, len(range(*rows.indices(self.rows))) if isinstance(rows, slice) else len(rows), gaps)
 
     def seen(self, values: Mapping[str, Tensor]) -> Evidence:
         """The same rows where more nodes are observed."""
-        return Evidence({**self.values, **values}, self.soft, self.rows)
+        return replace(self, values={**self.values, **values})
 
 
 class Factors:
     """The factors of a net whose hidden nodes are finite."""
 
-    def __init__(self, model: Compiled, given: Mapping[str, Tensor] = {}):
+    def __init__(self, model: Compiled, held: Mapping[str, Tensor] = {}):
         self.model, self.net, self.conditionals, self.layout = model, model.net, model.conditionals, model.layout
-        self._given, self._tables = given, {}
+        self._held, self._tables = dict(held), {}
 
     def with_tables(self, tables: Mapping[str, Tensor]) -> Factors:
         """The same factors where some tables are others."""
-        return Factors(self.model, {**self._given, **tables})
+        return Factors(self.model, {**self._held, **tables})
 
     # ---- structure
 
@@ -124,15 +130,19 @@ class Factors:
 
     def table(self, name: str) -> Tensor:
         """p(node | parents), `(*states of the parents, states)`; kept where nothing in it is learned."""
-        if name in self._given:
-            return self._given[name]
         key = (name, *self.kind)
+        if name in self._held:
+            return self._held[name]
         if key in self._tables:
             return self._tables[key]
         found = self._on_grid(name, self.net[name].all_parents, {}).squeeze(-2)
         if self.constant(name):
             self._tables[key] = found
         return found
+
+    def hold(self, tables: Mapping[str, Tensor]) -> None:
+        """From now on, tables in place of those of learned conditionals; gradients with respect to them are expected counts over probabilities."""
+        self._held = dict(tables)
 
     @property
     def kind(self) -> tuple[torch.dtype, torch.device]:
@@ -176,8 +186,13 @@ class Factors:
         return _exp(logs - largest), largest
 
     def _log_density(self, name: str, grid: Sequence[str], evidence: Evidence) -> Tensor:
-        conditional = self.conditionals[name]
-        logs = conditional.log_density(evidence.values[name], conditional.prepare(*self._parents(conditional, grid, evidence.values)))
+        conditional, value = self.conditionals[name], evidence.values[name]
+        prepared = conditional.prepare(*self._parents(conditional, grid, evidence.values))
+        if name in evidence.gaps:
+            surprisals = torch.where(evidence.gaps[name], 0.0, conditional.surprisals(value, prepared))
+            logs = -surprisals.sum(tuple(range(-conditional.elements, 0))) if conditional.elements else -surprisals
+        else:
+            logs = conditional.log_density(value, prepared)
         return logs.sum(tuple(range(-self.layout.rank, 0))) if self.layout.rank else logs
 
     def _on_grid(self, name: str, grid: Sequence[str], values: Mapping[str, Tensor]) -> Tensor:

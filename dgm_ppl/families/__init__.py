@@ -5,12 +5,13 @@ from .catalogue import *  # noqa: F403
 from .expressions import Constant, Expression, Free, Operation, Ref, exp, free, log, matmul, refs, sigmoid, softplus
 from .family import CATALOGUE, Family, Parameter, family
 from .forms import Forms, Noise, ShardedNoise, noise
+from .kind import Architecture, Kind, Setting
 from .spaces import Circle, Counts, Finite, Interval, Positive, Real, Simplex, Space
 from .variable import Given, Variable
 
 __all__ = [
     *catalogue.__all__,
-    "CATALOGUE", "Circle", "Constant", "Counts", "Expression", "Family", "Finite", "Forms", "Free", "Given", "Interval", "Noise", "Operation",
-    "Parameter", "Positive", "Real", "Ref", "ShardedNoise", "Simplex", "Space", "Variable", "exp", "family", "free", "log", "matmul", "noise", "refs",
+    "Architecture", "CATALOGUE", "Circle", "Constant", "Counts", "Expression", "Family", "Finite", "Forms", "Free", "Given", "Interval", "Kind", "Noise", "Operation",
+    "Parameter", "Positive", "Real", "Ref", "Setting", "ShardedNoise", "Simplex", "Space", "Variable", "exp", "family", "free", "log", "matmul", "noise", "refs",
     "sigmoid", "softplus",
 ]

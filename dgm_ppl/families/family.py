@@ -15,6 +15,7 @@ from torch.distributions import constraints
 from ..graph import GraphError, did_you_mean
 from .expressions import Constant, Expression, Free, Ref
 from .forms import Forms
+from .kind import Kind
 from .spaces import Space, space_of
 from .variable import Variable, checked_shape, states_of
 
@@ -35,7 +36,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, eq=False)
-class Family:
+class Family(Kind):
     """A distribution family. Calling it declares a variable: `Normal(20, loc=0.0, scale=1.0)`.
 
     `signatures` are the ways to parameterize it, the first one is used where nothing is said; `linear` names the parameters that
@@ -105,6 +106,17 @@ class Family:
         """The shape of a parameter for one world and one plate member."""
         rule = self.parameters[name].shape
         return variable.shape if rule is None else rule(variable.shape, variable)
+
+    def summary(self, variable: Variable) -> str:
+        shape, parameters = [*map(str, variable.shape)], [f"{name}={value}" for name, value in variable.parameters]
+        if self.deterministic or variable.size is None:
+            return f"{self.name}({', '.join([*shape, *parameters])})"
+        parts = [variable.states, *shape] if self.sized else [*shape, f"rank={variable.size}"]
+        return f"{self.name}({', '.join([*parts, *parameters])})"
+
+    def caption(self, variable: Variable) -> str:
+        lengths = [*([] if variable.size is None else [variable.size]), *variable.shape]
+        return self.name + (f"({', '.join(map(str, lengths))})" if lengths else "")
 
     def forms_of(self, signature: tuple[str, ...]) -> Forms:
         """The formulas for a parameterization; those of the distribution class where there are no faster ones."""

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..graph import GraphError
 from .expressions import Constant, Expression, Free, Ref, references
+from .kind import Architecture
 from .spaces import Finite, Interval, Real, Space
 
 if TYPE_CHECKING:
-    from .family import Family
+    from .kind import Kind
 
 __all__ = ["Given", "Variable"]
 
@@ -29,7 +30,7 @@ class Variable:
     learned but not computed. What is left out is computed from `parents` when there are any, else learned.
     """
 
-    family: Family | None
+    family: Kind | None
     shape: tuple[int, ...] = ()
     parameters: tuple[tuple[str, Fixed], ...] = ()
     parents: tuple[str, ...] = ()
@@ -97,8 +98,14 @@ class Variable:
     @cached_property
     def expression_parents(self) -> tuple[str, ...]:
         """The nodes that parameters refer to."""
-        found = (references(value) for _, value in self.parameters if isinstance(value, Expression))
+        found = [references(value) for _, value in self.parameters if isinstance(value, Expression)]
+        found += [variable.all_parents for variable in self.inner]
         return tuple(dict.fromkeys(name for names in found for name in names))
+
+    @property
+    def inner(self) -> tuple[Variable, ...]:
+        """The declarations of which this one is made."""
+        return self.family.inner if isinstance(self.family, Architecture) else ()
 
     @cached_property
     def all_parents(self) -> tuple[str, ...]:
@@ -112,6 +119,9 @@ class Variable:
         for parameter, value in self.parameters:
             for name in references(value) if isinstance(value, Expression) else ():
                 edges[name] = (*edges.get(name, ()), parameter)
+        for variable in self.inner:
+            for name, names in variable.parameter_edges.items():
+                edges[name] = (*edges.get(name, ()), *names)
         return edges
 
     @cached_property
@@ -136,34 +146,38 @@ class Variable:
         if self.fn is not None:
             return getattr(self.fn, "__name__", "fn").replace("<lambda>", "fn")
         if self.net is None:
-            return ""
+            return self.family.net_label if isinstance(self.family, Architecture) else ""
         return self.net.label() if hasattr(self.net, "label") else type(self.net).__name__
 
     @property
     def summary(self) -> str:
         """The distribution as it was declared: `Normal(20, loc=0.0, scale=1.0)`."""
-        shape, parameters = [*map(str, self.shape)], [f"{name}={value}" for name, value in self.parameters]
-        if self.is_given:
-            return f"Given({', '.join([*shape, *self._given_space()])})"
-        if self.is_deterministic or self.size is None:
-            return f"{self.family_name}({', '.join([*shape, *parameters])})"
-        parts = [self._states(), *shape] if self.family.sized else [*shape, f"rank={self.size}"]
-        return f"{self.family_name}({', '.join([*parts, *parameters])})"
+        return f"Given({', '.join([*map(str, self.shape), *self._given_space()])})" if self.family is None else self.family.summary(self)
 
-    def _states(self) -> str:
+    @property
+    def caption(self) -> str:
+        """The distribution in a picture, where parameters are left to the arrows: `Bernoulli(1, 28, 28)`."""
+        if self.family is not None:
+            return self.family.caption(self)
+        lengths = [*([] if self.size is None else [self.size]), *self.shape]
+        return "Given" + (f"({', '.join(map(str, lengths))})" if lengths else "")
+
+    @property
+    def states(self) -> str:
+        """The states as they were declared: their labels, or how many."""
         return repr(list(self.labels)) if self.labels else str(self.size)
 
     def _given_space(self) -> list[str]:
         if self.declared_space in (None, Real()):
             return []
-        return [f"states={self._states()}" if self.size is not None else f"space={self.declared_space!r}"]
+        return [f"states={self.states}" if self.size is not None else f"space={self.declared_space!r}"]
 
     def __deepcopy__(self, memo: dict) -> Variable:
         return self
 
     def __repr__(self) -> str:
         given = f" | {', '.join(self.parents)}" if self.parents else ""
-        net = f", {self.net_label}" if self.net_label else ""
+        net = f", {self.net_label}" if self.net is not None or self.fn is not None else ""
         return f"{self.summary}{given}{net}"
 
     @property

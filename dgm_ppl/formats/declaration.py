@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy
 from torch import nn
 
-from ..families import CATALOGUE, Constant, Expression, Family, Free, Given, Operation, Ref, Variable, spaces
+from .. import conditionals
+from ..families import CATALOGUE, Architecture, Constant, Expression, Family, Free, Given, Operation, Ref, Setting, Variable, spaces
 from ..families.expressions import as_expression, operation
 from ..families.variable import checked_shape, states_of
-from ..graph import GraphError, did_you_mean
+from ..graph import DAG, GraphError, did_you_mean
 from ..nets import Net
 from ..network import BayesNet, Plate, RecognitionNet
 
@@ -41,14 +42,14 @@ def describe(net: BayesNet) -> dict[str, Any]:
 
 def _variable(variable: Variable, nets: list[Any]) -> dict[str, Any]:
     written: dict[str, Any] = {"family": variable.family_name, "shape": list(variable.shape)}
+    if isinstance(variable.family, Architecture):
+        written["settings"] = _settings(variable.family, nets)
     if variable.parameters:
         written["parameters"] = {name: _value(value) for name, value in variable.parameters}
     if variable.parents:
         written["parents"] = list(variable.parents)
     if variable.net is not None:
-        if not any(value is variable.net for value in nets):
-            nets.append(variable.net)
-        written["net"] = next(position for position, value in enumerate(nets) if value is variable.net)
+        written["net"] = _position(variable.net, nets)
     if variable.fn is not None:
         written["fn"] = variable.net_label
     if variable.size is not None:
@@ -58,6 +59,35 @@ def _variable(variable: Variable, nets: list[Any]) -> dict[str, Any]:
     if variable.declared_space is not None:
         written["space"] = _space(variable.declared_space)
     return written
+
+
+def _position(net: Any, nets: list[Any]) -> int:
+    """Where a network stands in the list, put there where it is new."""
+    if not any(value is net for value in nets):
+        nets.append(net)
+    return next(position for position, value in enumerate(nets) if value is net)
+
+
+def _settings(setting: Setting, nets: list[Any]) -> dict[str, Any]:
+    return {one.name: _field(getattr(setting, one.name), nets) for one in fields(setting)}
+
+
+def _field(value: Any, nets: list[Any]) -> Any:
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return _finite_list(numpy.asarray(value))
+    if isinstance(value, tuple):
+        return [_field(one, nets) for one in value]
+    if isinstance(value, Variable):
+        return {"variable": _variable(value, nets)}
+    if isinstance(value, (Net, nn.Module)):
+        return {"net": _position(value, nets)}
+    if isinstance(value, DAG):
+        return {"dag": {node: list(value.parents(node)) for node in value}}
+    if isinstance(value, Setting):
+        return {"setting": type(value).__name__, "fields": _settings(value, nets)}
+    return {"value": _value(as_expression(value))}
 
 
 def _net(value: Any) -> dict[str, Any]:
@@ -147,8 +177,28 @@ class Reader:
         labels, size = _read_states(name, written)
         if written["family"] == "Given":
             return replace(Given(*written["shape"]), labels=labels, size=size)
+        if "settings" in written:
+            return Variable(self._setting(name, written["family"], written["settings"]), checked_shape(written["shape"], f"node {name!r}"), size=size, labels=labels)
         parameters = {key: _read(value) for key, value in written.get("parameters", {}).items()}
         return self._family(name, written["family"]).declare(written["shape"], parameters, size=size, labels=labels)
+
+    def _setting(self, name: str, kind: str, written: Mapping[str, Any]) -> Setting:
+        return _kind(name, kind)(**{key: self._field(name, value) for key, value in written.items()})
+
+    def _field(self, name: str, written: Any) -> Any:
+        if isinstance(written, list):
+            return tuple(self._field(name, one) for one in written)
+        if isinstance(written, str) and written in ("inf", "-inf", "nan"):
+            return float(written)
+        if not isinstance(written, dict):
+            return written
+        if "variable" in written:
+            return self.variable(name, written["variable"])
+        if "net" in written:
+            return self._net(name, written)
+        if "dag" in written:
+            return DAG({node: _strings(parents) for node, parents in written["dag"].items()})
+        return self._setting(name, written["setting"], written["fields"]) if "setting" in written else _read(written["value"])
 
     def _family(self, name: str, family: str) -> Family:
         if family not in self.families:
@@ -167,6 +217,20 @@ class Reader:
         if "fn" in written and name not in self.functions:
             raise GraphError(f"node {name!r} has the function {written['fn']!r}, which is code; supply it: functions={{{name!r}: fn}}")
         return self.functions[name] if "fn" in written else None
+
+
+def _kind(name: str, kind: Any) -> type[Setting]:
+    """The class of a setting: one of the library's, or one of the user's that was imported."""
+    if isinstance(kind, str) and kind in conditionals.__all__ and isinstance(known := getattr(conditionals, kind), type) and issubclass(known, Setting):
+        return known
+    below, known = [Setting], {}
+    while below:
+        found = below.pop()
+        below += found.__subclasses__()
+        known[found.__name__] = found
+    if kind not in known or not is_dataclass(known[kind]):
+        raise GraphError(f"node {name!r}: no kind {kind!r}{did_you_mean(str(kind), known)}; import the module that defines it first")
+    return known[kind]
 
 
 def _read_states(name: str, written: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, int | None]:

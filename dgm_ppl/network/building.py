@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ..conditionals import Conditional, Parametric, Port
+from ..families import Architecture
 from ..graph import GraphError
 
 if TYPE_CHECKING:
@@ -42,5 +43,6 @@ def _conditional(net: BayesNet, name: str, shared: dict) -> Conditional:
                 f"node {name!r}: its parent {port.name!r} is in the plate {pooled[0]!r} and {name!r} is not, so {name!r} depends on all members; say how: "
                 f".given({port.name!r}, fn=lambda v: v.mean(-1)), or declare the plate's size"
             )
-    positions = tuple(plates.index(plate) for plate in net.plates_of(name))
-    return Parametric(name, net[name], ports, plates=positions, all_plates=len(plates), shared=shared)
+    positions, kind = tuple(plates.index(plate) for plate in net.plates_of(name)), net[name].family
+    build = kind.build if isinstance(kind, Architecture) else Parametric
+    return build(name, net[name], ports, plates=positions, all_plates=len(plates), shared=shared)

@@ -9,7 +9,7 @@ import torch
 from pyro.distributions import constraints
 from torch import nn
 
-from ..families import Constant, Expression, Free, Ref, Simplex, Variable
+from ..families import Architecture, Constant, Expression, Free, Ref, Simplex, Variable
 from ..families.expressions import indices
 from ..graph import GraphError
 from ..nets import Net
@@ -26,7 +26,13 @@ def check_variable(name: str, variable: Variable, variables: Mapping[str, Variab
         if variable.parents:
             raise GraphError(f"node {name!r}: a Given node is an input and has no parents; got {list(variable.parents)}; leave the arrows out, or declare a distribution")
         return
-    _check_parents(name, variable, _configurations(name, variable, variables, plates))
+    _check_net(name, variable)
+    if isinstance(variable.family, Architecture):
+        for inner in variable.inner:
+            check_variable(name, inner, variables, plates)
+        variable.family.check(name, variable, {parent: variables[parent] for parent in variable.all_parents})
+    else:
+        _check_parents(name, variable, _configurations(name, variable, variables, plates))
     for parameter in variable.open_parameters:
         _check_learnable(name, variable, parameter)
     for parameter, value in variable.parameters:
@@ -44,13 +50,16 @@ def check_variable(name: str, variable: Variable, variables: Mapping[str, Variab
         raise GraphError(f"node {name!r}: {error}") from error
 
 
-def _check_parents(name: str, variable: Variable, configurations: tuple[int, ...]) -> None:
-    constants = [(parameter, value) for parameter, value in variable.parameters if isinstance(value, Constant)]
-    tables = any(configurations and value.shape == (*configurations, *variable.parameter_shape(parameter)) for parameter, value in constants)
+def _check_net(name: str, variable: Variable) -> None:
     if variable.net is not None and not isinstance(variable.net, (Net, nn.Module)):
         raise GraphError(f"node {name!r}: net is a builder or a torch module; got {variable.net!r}; try net=dgm.MLP(400), or fn= for a function")
     if not variable.parents and (variable.net is not None or variable.fn is not None):
         raise GraphError(f"node {name!r}: a net or fn needs parents; try .given('z', net=...)")
+
+
+def _check_parents(name: str, variable: Variable, configurations: tuple[int, ...]) -> None:
+    constants = [(parameter, value) for parameter, value in variable.parameters if isinstance(value, Constant)]
+    tables = any(configurations and value.shape == (*configurations, *variable.parameter_shape(parameter)) for parameter, value in constants)
     if variable.parents and not variable.open_parameters and not tables:
         raise GraphError(
             f"node {name!r}: {list(variable.parents)} are parents, but every parameter of {variable.family_name} is given, so nothing is left to "

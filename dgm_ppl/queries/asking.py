@@ -7,12 +7,11 @@ from typing import Any
 
 from ..compile import Model
 from ..data import columns, row_labels
+from ..exact import obstacle, refuse_soft, see
 from ..graph import GraphError
-from .exact import Exact, ExactPosterior, obstacle
-from .holes import see
+from .exact import Exact, ExactPosterior
 from .methods import NUTS, Amortized, Importance, Method
 from .posterior import ChainPosterior, GuidePosterior, Posterior
-from .soft import refuse_soft
 
 __all__ = ["posterior"]
 

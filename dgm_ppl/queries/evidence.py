@@ -12,11 +12,10 @@ from torch import Tensor
 
 from ..compile import Model
 from ..data import columns
+from ..exact import obstacle, refuse_soft, see
 from ..graph import GraphError
-from .exact import Exact, exact_log_prob, obstacle
-from .holes import see
+from .exact import Exact, exact_log_prob
 from .methods import Bound, Importance, Method
-from .soft import refuse_soft
 from .weighting import WeightedDraws
 
 __all__ = ["Score", "log_prob"]
@@ -74,7 +73,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
     if method is None or isinstance(method, Exact):
         seen = see(model, data)
         reason = obstacle(model, seen)
-        if (seen.holes or seen.soft or relevant(model, seen.complete)) and reason is None:
+        if (seen.holes or seen.gaps or seen.soft or relevant(model, seen.columns)) and reason is None:
             return Score(exact_log_prob(model, seen, method or Exact()), "exact")
         if seen.soft:
             raise GraphError(f"log_prob: the evidence on {next(iter(seen.soft))!r} is soft, which needs exact elimination, and {reason}; observe that node, or give states")

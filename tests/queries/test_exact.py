@@ -54,7 +54,7 @@ def test_frames_with_missing_cells_answer_row_by_row():
 
 @pytest.mark.parametrize("cheap", [2000, 1])
 def test_many_patterns_of_missing_cells_share_few_plans(cheap, monkeypatch):
-    monkeypatch.setattr("dgm_ppl.queries.holes.CHEAP", cheap)
+    monkeypatch.setattr("dgm_ppl.exact.holes.CHEAP", cheap)
     torch.manual_seed(0)
     names = [f"x{index}" for index in range(6)]
     model = dgm.compile(dgm.BayesNet({"z": dgm.Categorical(3), **{name: dgm.Bernoulli().given("z") for name in names}})).double()

@@ -10,8 +10,8 @@ import numpy
 import torch
 from torch import Tensor
 
-from ..compile import Model
 from ..graph import GraphError, did_you_mean
+from .factors import Compiled
 
 __all__ = ["Likelihood", "refuse_soft", "take_soft"]
 
@@ -37,7 +37,7 @@ class Likelihood:
 
     weights: Any
 
-    def encoded(self, model: Model, name: str) -> Tensor:
+    def encoded(self, model: Compiled, name: str) -> Tensor:
         """Checked weights `(*worlds, states)`, the largest of each world as they were given.
 
         Raises:
@@ -56,7 +56,7 @@ class Likelihood:
             raise GraphError(f"node {name!r}: the likelihood is zero for every state{where}, so nothing can have been seen; leave the node out where nothing is known")
         return weights
 
-    def _listed(self, model: Model, name: str, states: tuple[str, ...]) -> list[Tensor]:
+    def _listed(self, model: Compiled, name: str, states: tuple[str, ...]) -> list[Tensor]:
         given = {str(label): weight for label, weight in self.weights.items()}
         for label in given:
             if label not in states:
@@ -67,7 +67,7 @@ class Likelihood:
         return [_numbers(model, name, given[label]) for label in states]
 
 
-def take_soft(model: Model, data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def take_soft(model: Compiled, data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The hard evidence, and the soft `(*worlds, states)` by node.
 
     A column in which some rows are likelihoods is soft in every row: a state is a likelihood of one for itself, a missing cell one for all.
@@ -90,7 +90,7 @@ def refuse_soft(data: Any, who: str, method: object) -> None:
         raise GraphError(f"{who}: the evidence on {held[0]!r} is soft, which {type(method).__name__} does not take; leave the method out where all latents are finite, or add a noisy child of {held[0]!r} to the net")
 
 
-def _column(model: Model, name: str, cells: list[Any]) -> Tensor:
+def _column(model: Compiled, name: str, cells: list[Any]) -> Tensor:
     states, found = _states(model, name), []
     for cell in cells:
         if isinstance(cell, Likelihood):
@@ -111,16 +111,16 @@ def _holds_soft(value: Any) -> bool:
     return isinstance(value, numpy.ndarray) and value.dtype.kind == "O" and any(isinstance(cell, Likelihood) for cell in value.ravel())
 
 
-def _states(model: Model, name: str) -> tuple[str, ...]:
+def _states(model: Compiled, name: str) -> tuple[str, ...]:
     if name not in model.net:
         raise GraphError(f"data: no node {name!r}{did_you_mean(str(name), model.net)}")
     variable = model.net[name]
-    if name not in model.random or not model.conditionals[name].finite or variable.shape or model.net.plates_of(name):
+    if name not in model.conditionals or variable.is_deterministic or not model.conditionals[name].finite or variable.shape or model.net.plates_of(name):
         raise GraphError(f"node {name!r} ~ {variable.summary}: soft evidence needs a random node that is one finite value outside plates; observe a noisy child of it instead")
     return variable.labels or tuple(map(str, range(variable.space.cardinality)))
 
 
-def _numbers(model: Model, name: str, weights: Any) -> Tensor:
+def _numbers(model: Compiled, name: str, weights: Any) -> Tensor:
     try:
         return (weights if isinstance(weights, Tensor) else torch.from_numpy(numpy.array(weights, dtype=float))).to(model.anchor)
     except (TypeError, ValueError, RuntimeError) as error:
