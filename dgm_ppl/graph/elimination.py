@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 from .dag import DAG
-from .templates import Aligned, Read, Templates, join
+from .templates import Aligned, Read, Templates, join, templates
 
 __all__ = ["Explicit", "Forward", "MinFill", "Order", "Reverse", "Step", "eliminate"]
 
@@ -68,6 +68,8 @@ class Step:
     reads: tuple[Read, ...]
     coupled: tuple[str, ...]
     fill: tuple[tuple[str, str], ...]
+    links: tuple[str, ...] = ()
+    """The nodes whose copies are joined to each other."""
 
     @property
     def neighbours(self) -> tuple[str, ...]:
@@ -77,14 +79,16 @@ class Step:
     def __str__(self) -> str:
         joined = ", ".join(f"{a} -- {b}" for a, b in self.fill) or "nothing"
         coupled = f"; its copies are coupled over {', '.join(self.coupled)}" if self.coupled else ""
+        joined += f", copies of {', '.join(self.links)}" if self.links else ""
         return f"eliminate {self.node}: neighbours {', '.join(map(str, self.reads)) or 'none'}{coupled}; joins {joined}"
 
 
-def eliminate(model: Templates, latents: Collection[str], order: Order) -> tuple[Step, ...]:
+def eliminate(model: Templates | DAG, latents: Collection[str], order: Order) -> tuple[Step, ...]:
     """Eliminate `latents` from the moral graph of `model` by a rule, ties going to the node nearer the roots.
 
     Pairs of nodes that stay to the end are not joined, since no latent ever looks at them.
     """
+    model = model if isinstance(model, Templates) else templates(model)
     waiting = dict.fromkeys(node for node in model.dag.order if node in set(latents))
     graph = Moral(model, waiting)
     costs: dict[str, tuple[int, int, int]] = {}
@@ -172,4 +176,5 @@ class Moral:
         for one in around:
             del self.joined[one][node]
         del self.joined[node], self.waiting[node]
-        return Step(node, tuple(reads), coupled, tuple(dict.fromkeys((a, b) for a, b, _ in fill))), around
+        pairs = dict.fromkeys((a, b) for a, b, _ in fill)
+        return Step(node, tuple(reads), coupled, tuple(pair for pair in pairs if pair[0] != pair[1]), tuple(a for a, b in pairs if a == b)), around

@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 from .dag import DAG
 from .contraction import from_parents
+from .display import Displayed
 from .elimination import Explicit, Forward, MinFill, Order, Reverse, Step, eliminate
 from .errors import GraphError
 from .names import Names, chosen, disjoint, several
@@ -25,7 +26,7 @@ _AUTO = (MinFill(), Forward(), Reverse())
 
 
 @dataclass(frozen=True)
-class Inversion:
+class Inversion(Displayed):
     """A model's graph turned round for some observed nodes, as `invert` returns it."""
 
     dag: DAG

@@ -41,8 +41,8 @@ def lost_nats(dag: DAG, blocks: Sequence[tuple[Sequence[str], Sequence[str]]], b
 
     >>> round(lost_nats(DAG("a -> x <- b"), [(["b"], ["x"])], ["x", "a"]), 3) > 0
     True
-    >>> round(lost_nats(DAG("a -> x <- b"), [(["b"], ["x", "a"])], ["x", "a"]), 10)
-    0.0
+    >>> abs(lost_nats(DAG("a -> x <- b"), [(["b"], ["x", "a"])], ["x", "a"])) < 1e-9
+    True
     """
     place, generator = {node: index for index, node in enumerate(dag)}, numpy.random.default_rng(SEED)
     total, together = 0.0, [node for block, _ in blocks for node in block]
@@ -50,7 +50,7 @@ def lost_nats(dag: DAG, blocks: Sequence[tuple[Sequence[str], Sequence[str]]], b
         joint = covariance(dag, generator)
         drawn = sum(_log_volume(joint, [place[node] for node in block], [place[node] for node in reads]) for block, reads in blocks)
         total += drawn - _log_volume(joint, [place[node] for node in together], [place[node] for node in before])
-    return total / (2 * DRAWS)
+    return float(total) / (2 * DRAWS)
 
 
 def _log_volume(joint: numpy.ndarray, nodes: Sequence[int], given: Sequence[int]) -> float:

@@ -154,7 +154,7 @@ def test_a_factor_says_what_it_pools_broadcasts_and_couples():
     assert list(factors["u"].remarks()) == ["pools r over J", "pools v over J", "broadcasts v over I"]
     assert list(factors["v"].remarks()) == ["pools r over I, J", "broadcasts r over J", "copies stay coupled over J"]
     assert [str(step) for step in invert(DAG(text), observed, plates=plates).steps] == [
-        "eliminate u: neighbours r[all J], v[all J]; joins r -- v, v -- v",
+        "eliminate u: neighbours r[all J], v[all J]; joins r -- v, copies of v",
         "eliminate v: neighbours r[all I, all J]; its copies are coupled over J; joins nothing"]
 
 
