@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 from . import families
 from .compile import Model, compile
+from .conditionals import Autoregressive
 from .families import *  # noqa: F403
 from .graph import DAG, GraphError, Independence
 from .graph.lazy import later
 from .guides import amortize
-from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
+from .nets import FVSBN, MADE, MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
 from .network import BayesNet, Plate
 from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
@@ -36,6 +37,7 @@ LATER = {                                                                   # wh
 
 __all__ = [
     *families.__all__, *(name for names in LATER.values() for name in names),
+    "Autoregressive", "FVSBN", "MADE",
     "BayesNet", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
     "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "compile",
 ]

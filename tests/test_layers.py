@@ -25,7 +25,7 @@ ROWS = [                                            # upper rows come later; tho
     {"conditionals"},
     {"network"},
     {"compile", "guides", "exact", "drawing", "formats", "structure"},
-    {"queries", "objectives", "diagnostics", "saving"},
+    {"queries", "objectives", "diagnostics", "saving", "estimation"},
     {"training"},
     {"cli", "showing"},
 ]

@@ -1,7 +1,8 @@
 """Compiled variables: modules from parents to distributions, one file a kind."""
 
+from .autoregressive import Autoregression, Autoregressive
 from .base import Conditional
 from .parametric import Parametric
 from .ports import Port
 
-__all__ = ["Conditional", "Parametric", "Port"]
+__all__ = ["Autoregression", "Autoregressive", "Conditional", "Parametric", "Port"]
