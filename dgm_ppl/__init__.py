@@ -13,6 +13,9 @@ from .network import BayesNet, Plate
 from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
 if TYPE_CHECKING:
+    from .conditionals import Generator
+    from .objectives import Adversarial, Consistency, Critic, FDivergence, GradientPenalty, Hinge, JensenShannon, KullbackLeibler, LeastSquares
+    from .objectives import MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
     from .drawing import draw, draw_difference
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Posterior, Score, log_prob, posterior
@@ -23,8 +26,13 @@ if TYPE_CHECKING:
     from .training import SGD, Adam, AdamW, Checkpoint, EarlyStopping, Moment, Run, fit
 
 LATER = {                                                                   # what a declaration does not need is loaded when first asked for
+    "conditionals": ["Generator"],
     "drawing": ["draw", "draw_difference"],
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
+    "objectives": [
+        "Adversarial", "Consistency", "Critic", "FDivergence", "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares",
+        "MutualInformation", "Pearson", "R1", "R2", "ReverseKullbackLeibler", "SquaredHellinger", "TotalVariation", "Wasserstein",
+    ],
     "queries": ["NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior"],
     "saving": ["load", "save"],
     "showing": ["load_ipython_extension", "notebook"],

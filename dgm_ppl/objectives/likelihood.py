@@ -28,7 +28,7 @@ class MaximumLikelihood(Objective):
         self.model = model
         for node in model.schedule:
             if node.conditional.density is None:
-                raise GraphError(f"MaximumLikelihood: node {node.name!r} has no density; use an adversarial objective")
+                raise node.conditional.without_density("maximum likelihood")
 
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
         values = self.model.layout.rowed(self.model.encode(data))

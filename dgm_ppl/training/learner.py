@@ -49,6 +49,7 @@ class Learner:
                 "objective": self.objective.state_dict(),
                 "optimizers": [turn.optimizer.state_dict() for turn in self.turns],
                 "schedules": [turn.schedule and turn.schedule.state_dict() for turn in self.turns],
+                "losses": [turn.last for turn in self.turns],
                 "generators": generator_states(self.device),
             }
         )
@@ -61,4 +62,6 @@ class Learner:
             turn.optimizer.load_state_dict(optimizer)
             if turn.schedule is not None:
                 turn.schedule.load_state_dict(schedule)
+        for turn, last in zip(self.turns, state["losses"]):
+            turn.last = last
         set_generator_states(state["generators"], self.device)

@@ -114,6 +114,11 @@ def _settings(plan: Plan, turns: list[Turn], feed: Feed) -> dict[str, Any]:
 def _validation(plan: Plan, objective: nn.Module, intake: Intake, data: Any, team: Team) -> Validation | None:
     if data is None:
         return None
+    if not objective.has_score:
+        raise ValueError(
+            f"fit: expected no validation data, as the losses of {type(objective).__name__} do not say how good the model is; got some; judge samples in a "
+            "callback, by dgm.metrics, or after the run"
+        )
     feed = intake.open(data, plan.batch_size, shuffle=False)
     return Validation(objective, feed, team, intake.seed, plan.device, plan.precision == torch.bfloat16)
 
