@@ -8,7 +8,7 @@ from .families import *  # noqa: F403
 from .graph import DAG, GraphError, Independence
 from .graph.lazy import later
 from .guides import amortize
-from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
+from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped, SpectralNorm
 from .network import BayesNet, Plate
 from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
@@ -46,6 +46,6 @@ LATER = {                                                                   # wh
 __all__ = [
     *families.__all__, *(name for names in LATER.values() for name in names),
     "BayesNet", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
-    "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "compile",
+    "Objective", "Plate", "Player", "ResNet", "Shaped", "SpectralNorm", "amortize", "compile",
 ]
 __getattr__ = later(__name__, LATER)

@@ -5,6 +5,7 @@ from dgm_ppl.nets.base import Net
 from dgm_ppl.nets.convolution import ConvNet, ConvTransposeNet
 from dgm_ppl.nets.mlp import MLP
 from dgm_ppl.nets.residual import ResNet
+from dgm_ppl.nets.spectral import SpectralNorm
 from dgm_ppl.nets.wrappers import Flat, Shaped
 
-__all__ = ["ConvNet", "ConvTransposeNet", "Flat", "MLP", "Net", "ResNet", "Shaped", "adapt"]
+__all__ = ["ConvNet", "ConvTransposeNet", "Flat", "MLP", "Net", "ResNet", "Shaped", "SpectralNorm", "adapt"]

@@ -128,6 +128,7 @@ class Loop:
         self.learner.objective.begin_step(step)
         losses = self.step(step, self.team.cut(batch, share), share, careful=careful)
         self.team.end(self.learner.objective, share)
+        self.learner.end_step()
         self._last = losses
         self._pending.append((losses, rows))
         self.position = self.position.after(self.feed.ends(epoch, index + 1))

@@ -25,7 +25,8 @@ class Run:
 
     `stopped` says why it ended: "epochs", "steps", "early stopping", "convergence" or "interrupted". `best` is the best validation, None
     without one. The objective (and so its model and guide) holds the trained parameters: those of the best validation
-    where `stopping` was given, else the last.
+    where `stopping` was given, else the last. `averaged` is a copy of the objective with the moving average of the parameters,
+    where `average` was given.
     """
 
     objective: nn.Module
@@ -35,6 +36,7 @@ class Run:
     seconds: float
     best: Best | None = None
     records: History = field(default_factory=lambda: History(("all",)))
+    averaged: nn.Module | None = None
 
     @property
     def model(self) -> nn.Module:
