@@ -15,7 +15,8 @@ from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 if TYPE_CHECKING:
     from .conditionals import Generator
     from .objectives import Adversarial, Consistency, Critic, FDivergence, GradientPenalty, Hinge, JensenShannon, KullbackLeibler, LeastSquares
-    from .objectives import MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
+    from .objectives import Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
+    from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Posterior, Score, log_prob, posterior
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 
 LATER = {                                                                   # what a declaration does not need is loaded when first asked for
     "conditionals": ["Generator"],
+    "distances": ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"],
     "drawing": ["draw", "draw_difference"],
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
     "objectives": [
         "Adversarial", "Consistency", "Critic", "FDivergence", "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares",
-        "MutualInformation", "Pearson", "R1", "R2", "ReverseKullbackLeibler", "SquaredHellinger", "TotalVariation", "Wasserstein",
+        "Matching", "MutualInformation", "Pearson", "R1", "R2", "ReverseKullbackLeibler", "SquaredHellinger", "TotalVariation", "Wasserstein",
     ],
     "queries": ["NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior"],
     "saving": ["load", "save"],

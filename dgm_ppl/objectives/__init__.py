@@ -12,6 +12,7 @@ LATER = {                                                                   # wh
         "FDivergence", "Game", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares", "Pearson", "ReverseKullbackLeibler", "SquaredHellinger",
         "TotalVariation", "Wasserstein",
     ],
+    "matching": ["Matching"],
     "penalties": ["R1", "R2", "Consistency", "GradientPenalty", "MutualInformation"],
 }
 

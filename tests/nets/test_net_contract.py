@@ -11,7 +11,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, Flat, Net, ResNet, Shaped
+from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, Flat, Net, ResNet, Shaped, SpectralNorm
 
 
 def total(outputs):
@@ -95,7 +95,7 @@ def test_is_a_value(data_case):
     net = data_case[0]
     again = Net.from_dict(net.to_dict())
     assert hash(again) == hash(net) and repr(again) == repr(net)
-    assert eval(repr(net), {"nn": nn, **{c.__name__: c for c in (MLP, ConvNet, ConvTransposeNet, ResNet)}}) == net
+    assert eval(repr(net), {"nn": nn, **{c.__name__: c for c in (MLP, ConvNet, ConvTransposeNet, ResNet, SpectralNorm)}}) == net
     with pytest.raises(AttributeError):
         net.activation = nn.Tanh
     with pytest.raises(AttributeError):
