@@ -8,38 +8,47 @@ from .families import *  # noqa: F403
 from .graph import DAG, GraphError, Independence
 from .graph.lazy import later
 from .guides import amortize
-from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped, SpectralNorm
+from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
 from .network import BayesNet, Plate
 from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
 if TYPE_CHECKING:
+    from .conditionals import Autoregressive
     from .conditionals import Generator
+    from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
+    from .drawing import draw, draw_difference, draw_steps
+    from .formats import FormatError, read, to_pyro, to_pyro_state, write
+    from .nets import FVSBN, MADE
+    from .nets import SpectralNorm
     from .objectives import Adversarial, Consistency, Critic, FDivergence, GradientPenalty, Hinge, JensenShannon, KullbackLeibler, LeastSquares
     from .objectives import Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
-    from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
-    from .drawing import draw, draw_difference
-    from .formats import FormatError, read, to_pyro, to_pyro_state, write
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Posterior, Score, log_prob, posterior
     from .saving import load, save
     from .showing import load_ipython_extension, notebook
-    from .structure import GES, PC, ConditionalTest, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg
+    from .structure import GES, PC, ConditionalTest, DataOracle, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg
     from .structure import holm, learn_structure, test_independences, testable
     from .training import SGD, Adam, AdamW, Checkpoint, EarlyStopping, Moment, Run, fit
 
 LATER = {                                                                   # what a declaration does not need is loaded when first asked for
-    "conditionals": ["Generator"],
+    "conditionals": [
+        "Autoregressive",
+        "Generator",
+    ],
     "distances": ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"],
-    "drawing": ["draw", "draw_difference"],
+    "drawing": ["draw", "draw_difference", "draw_steps"],
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
+    "nets": [
+        "FVSBN", "MADE",
+        "SpectralNorm",
+    ],
     "objectives": [
         "Adversarial", "Consistency", "Critic", "FDivergence", "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares",
         "Matching", "MutualInformation", "Pearson", "R1", "R2", "ReverseKullbackLeibler", "SquaredHellinger", "TotalVariation", "Wasserstein",
     ],
     "queries": ["NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior"],
     "saving": ["load", "save"],
-    "showing": ["load_ipython_extension", "notebook"],
     "structure": [
-        "ConditionalTest", "GES", "KernelTest", "PC", "PartialCorrelation", "StructureMethod", "TableTest", "benjamini_hochberg", "holm",
+        "ConditionalTest", "DataOracle", "GES", "KernelTest", "PC", "PartialCorrelation", "StructureMethod", "TableTest", "benjamini_hochberg", "holm",
         "learn_structure", "test_independences", "testable",
     ],
     "training": ["Adam", "AdamW", "Checkpoint", "EarlyStopping", "Moment", "Run", "SGD", "fit"],
@@ -48,6 +57,6 @@ LATER = {                                                                   # wh
 __all__ = [
     *families.__all__, *(name for names in LATER.values() for name in names),
     "BayesNet", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
-    "Objective", "Plate", "Player", "ResNet", "Shaped", "SpectralNorm", "amortize", "compile",
+    "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "compile",
 ]
 __getattr__ = later(__name__, LATER)

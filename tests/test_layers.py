@@ -25,13 +25,13 @@ ROWS = [                                            # upper rows come later; tho
     {"conditionals"},
     {"network"},
     {"compile", "guides", "exact", "drawing", "formats", "structure"},
-    {"queries", "objectives", "diagnostics", "saving"},
+    {"queries", "objectives", "diagnostics", "saving", "estimation"},
     {"training"},
     {"cli", "showing"},
 ]
 
 DOORS = {                                           # where an outside library may be imported: files, or folders of this package
-    "arviz": {"queries/export.py"}, "arviz_base": {"queries/export.py"}, "causallearn": {"structure/causal_learn.py"}, "IPython": {"showing.py"}, "click": {"cli"}, "graphviz": {"drawing/dot.py"}, "lark": {"formats"},
+    "arviz": {"queries/export.py"}, "arviz_base": {"queries/export.py"}, "causallearn": {"structure/causal_learn.py"}, "click": {"cli"}, "graphviz": {"drawing/dot.py"}, "lark": {"formats"},
     "lightning_fabric": {"training/distributed.py"}, "matplotlib": {"drawing/pdf.py", "structure/verdicts.py", "training"}, "networkx": {"formats/networkx_graph.py", "graph"}, "ot": {"distances.py"},
     "causallearn": {"structure/causal_learn.py"}, "pandas": {"data.py", "queries/exact.py", "structure/verdicts.py", "training"}, "pgmpy": {"formats/pgmpy_model.py"}, "rich": {"training/progress.py"},
     "safetensors": {"saving.py", "training/checkpoint.py"}, "zuko": set(),

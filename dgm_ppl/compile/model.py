@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..conditionals import Conditional
 from ..families import Noise, noise
 from ..families.shapes import broadcast
-from ..graph import GraphError, did_you_mean
+from ..graph import Displayed, GraphError, did_you_mean
 from ..network import BayesNet, Layout, build_conditionals
 from .program import run_program
 from .reduction import PerWorld, Reduction
@@ -77,7 +77,7 @@ class Conditionals(nn.Module):
         return len(self.names)
 
 
-class Model(nn.Module):
+class Model(Displayed, nn.Module):
     """A net with its parameters.
 
     Called with data, it is a Pyro program: sites named as the nodes, plates as declared, rows as a plate, observed where data

@@ -5,7 +5,8 @@ from .base import Conditional
 from .parametric import Parametric
 from .ports import Port
 
-LATER = {                                                                   # the kinds that most nets do without
+LATER = {                                                                   # the kinds that most nets do without are loaded when first asked for
+    "autoregressive": ["Autoregression", "Autoregressive"],
     "implicit": ["Generator", "Implicit"],
 }
 

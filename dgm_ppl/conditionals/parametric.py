@@ -28,12 +28,14 @@ __all__ = ["Parametric"]
 class Parametric(Conditional):
     """p(node | parents) = family(parameters), each parameter from its own source.
 
-    `shared` maps the identity of a builder to the module it became, so that nodes given the same object share weights.
+    `shared` maps the identity of a builder to the module it became, so that nodes given the same object share weights. Where
+    `computed_outside`, the open parameters come from a module that this one does not have, and go in through `complete`.
     """
 
     def __init__(
         self, name: str, variable: Variable, ports: Sequence[Port], *,
         plates: Sequence[int] = (), all_plates: int = 0, shared: Shared | None = None,
+        computed_outside: bool = False,
     ):
         super().__init__(name, variable, ports)
         self.forms = variable.family.forms_of(variable.signature)
@@ -48,7 +50,9 @@ class Parametric(Conditional):
         self.predictor: nn.Module | None = None
         self.unconstrained = nn.ParameterDict()
         self._held: dict[str, numpy.ndarray] = {}
-        self._place(shared if shared is not None else {})
+        self._place(shared if shared is not None else {}, computed_outside)
+        if isinstance(self.predictor, Table) or self.predictor is None and not computed_outside:
+            self.forms = self.forms.of_tables
         self._bind()
 
     def _bind(self) -> None:
@@ -70,13 +74,15 @@ class Parametric(Conditional):
 
     # ---- where each parameter comes from
 
-    def _place(self, shared: Shared) -> None:
+    def _place(self, shared: Shared, computed_outside: bool) -> None:
         variable, opened = self.variable, self.variable.open_parameters
         finite = [i for i, port in enumerate(self._predicted) if port.is_configuration]
         classical = variable.net is None and variable.fn is None
         self._configurations = Configurations(self._predicted, finite) if finite and classical else None
         free = [parameter for parameter, value in variable.parameters if isinstance(value, Free)]
-        if not self._predicted:
+        if computed_outside:
+            self.computed = opened
+        elif not self._predicted:
             free += opened
         elif variable.fn is not None:
             self.computed, self.predictor = opened, Function(self.name, variable.fn, opened, self._shapes(opened))
@@ -224,10 +230,34 @@ class Parametric(Conditional):
         computed = ()
         if self._predict is not None:
             computed = self._predict(*parents) if self._all_predict else self._predict(*[parents[i] for i in self._predicted_at])
+        return self.complete(computed, parents)
+
+    def complete(self, computed: Sequence[Tensor], parents: Sequence[Tensor]) -> tuple:
+        """What `prepare` returns, from what a predictor computed, unconstrained."""
         if self._as_computed:
             return tuple(computed)
         parameters = [source(computed, parents) for source in self._sources]
         return (*parameters, *[logarithm(computed, parameters) for logarithm in self._logarithms])
+
+    def complete_at(self, cells: Sequence[int], computed: Sequence[Tensor], parents: Sequence[Tensor]) -> tuple:
+        """`complete` for some elements by their place in C order: `computed` is for these alone, `(*batch, cells, ...)`, and so is what is returned."""
+        parameters = [
+            source(computed, parents) if parameter in self.computed else self._at(cells, parameter, source((), parents))
+            for parameter, source in zip(self.variable.signature, self._sources)
+        ]
+        logarithms = [
+            logarithm(computed, parameters) if parameter in self.computed else _log(parameters[self.variable.signature.index(parameter)])
+            for parameter, logarithm in zip(self.forms.logarithms, self._logarithms)
+        ]
+        return (*parameters, *logarithms)
+
+    def _at(self, cells: Sequence[int], parameter: str, value: Tensor | float) -> Tensor | float:
+        if not isinstance(value, Tensor):
+            return value
+        shape = self.variable.parameter_shape(parameter)
+        whole = value.expand((*value.shape[: max(value.ndim - len(shape), 0)], *shape))
+        start = whole.ndim - len(shape)
+        return whole.flatten(start, start + len(self.event) - 1)[(slice(None),) * start + (list(cells),)] if self.event else whole
 
     def parameters_of(self, *parents: Tensor) -> Mapping[str, Tensor]:
         """The distribution's parameters as tensors, by name."""

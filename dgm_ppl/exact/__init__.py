@@ -3,5 +3,6 @@
 from .engine import Answer, Engine
 from .factors import Compiled, Evidence
 from .holes import Seen, see
+from .obstacle import obstacle, single
 
-__all__ = ["Answer", "Compiled", "Engine", "Evidence", "Seen", "see"]
+__all__ = ["Answer", "Compiled", "Engine", "Evidence", "Seen", "obstacle", "see", "single"]

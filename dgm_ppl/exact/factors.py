@@ -7,7 +7,7 @@ gradients reach their parameters. Real children of finite nodes give likelihood 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import pyro.distributions as dist
@@ -35,16 +35,20 @@ class Compiled(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Aligned values `(rows, *plates, *event)` of the observed nodes, and likelihoods `(rows, states)` of nodes seen through a haze."""
+    """Aligned values `(rows, *plates, *event)` of the observed nodes, and likelihoods `(rows, states)` of nodes seen through a haze.
+
+    `gaps` says where a term `(rows, *plates, *elements)` of an observed node is left out, as its value is missing there.
+    """
 
     values: Mapping[str, Tensor]
     soft: Mapping[str, Tensor]
     rows: int
+    gaps: Mapping[str, Tensor] = field(default_factory=dict)
 
     def part(self, rows: slice | Tensor) -> Evidence:
         """Some of the rows."""
-        values, soft = ({name: value[rows] for name, value in held.items()} for held in (self.values, self.soft))
-        return Evidence(values, soft, len(next(iter((*values.values(), *soft.values())))))
+        values, soft, gaps = ({name: value[rows] for name, value in held.items()} for held in (self.values, self.soft, self.gaps))
+        return Evidence(values, soft, len(range(*rows.indices(self.rows))) if isinstance(rows, slice) else len(rows), gaps)
 
 
 class Factors:
@@ -53,6 +57,7 @@ class Factors:
     def __init__(self, model: Compiled):
         self.model, self.net, self.conditionals, self.layout = model, model.net, model.conditionals, model.layout
         self._tables: dict[tuple, Tensor] = {}
+        self._held: dict[str, Tensor] = {}
 
     # ---- structure
 
@@ -115,12 +120,18 @@ class Factors:
     def table(self, name: str) -> Tensor:
         """p(node | parents), `(*states of the parents, states)`; kept where nothing in it is learned."""
         key = (name, *self.kind)
+        if name in self._held:
+            return self._held[name]
         if key in self._tables:
             return self._tables[key]
         found = self._on_grid(name, self.net[name].all_parents, {}).squeeze(-2)
         if self.constant(name):
             self._tables[key] = found
         return found
+
+    def hold(self, tables: Mapping[str, Tensor]) -> None:
+        """From now on, tables in place of those of learned conditionals; gradients with respect to them are expected counts over probabilities."""
+        self._held = dict(tables)
 
     @property
     def kind(self) -> tuple[torch.dtype, torch.device]:
@@ -152,8 +163,13 @@ class Factors:
         return _exp(logs - largest), largest
 
     def _log_density(self, name: str, grid: Sequence[str], evidence: Evidence) -> Tensor:
-        conditional = self.conditionals[name]
-        logs = conditional.log_density(evidence.values[name], conditional.prepare(*self._parents(conditional, grid, evidence.values)))
+        conditional, value = self.conditionals[name], evidence.values[name]
+        prepared = conditional.prepare(*self._parents(conditional, grid, evidence.values))
+        if name in evidence.gaps:
+            surprisals = torch.where(evidence.gaps[name], 0.0, conditional.surprisals(value, prepared))
+            logs = -surprisals.sum(tuple(range(-conditional.elements, 0))) if conditional.elements else -surprisals
+        else:
+            logs = conditional.log_density(value, prepared)
         return logs.sum(tuple(range(-self.layout.rank, 0))) if self.layout.rank else logs
 
     def _on_grid(self, name: str, grid: Sequence[str], values: Mapping[str, Tensor]) -> Tensor:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from .declaration import read
+from .display import Displayed
 from .errors import GraphError, did_you_mean
 from .imap import Oracle, minimal_parents
 from .independence import Independence
+from .lazy import Lazy
 from .lazy import networkx as nx
 from .names import Names, braced, chosen, disjoint, quoted, several
 from .separation import Explanation, explain
 
+if TYPE_CHECKING:
+    from .mixed import MixedGraph
+
 __all__ = ["DAG"]
 
+_mixed = Lazy("dgm_ppl.graph.mixed")                     # which is made of DAGs
 
-class DAG:
+
+class DAG(Displayed):
     """A directed acyclic graph of named nodes; immutable, hashable, equal to another with its nodes and arrows.
 
     Arguments:
@@ -60,7 +68,7 @@ class DAG:
     @classmethod
     def from_independencies(cls, statements: "Iterable[Independence | str] | Oracle | DAG", *,
                             order: Sequence[str]) -> "DAG":
-        """Return the minimal I-map along `order` of statements, of an oracle `(a, b, given) -> bool`, or of a graph.
+        """Return the minimal I-map along `order` of statements, of an oracle `(a, b, given) -> bool` (data: `DataOracle`), or of a graph.
 
         >>> DAG.from_independencies(["height _||_ vocabulary | age"], order=["age", "height", "vocabulary"])
         DAG('age -> height; age -> vocabulary')
@@ -143,6 +151,16 @@ class DAG:
         """
         cut = chosen(nodes, self._place, "do")
         return DAG([edge for edge in self.edges if edge[1] not in cut], nodes=self.nodes)
+
+    def latent_projection(self, latent: Names) -> MixedGraph:
+        """Return what is left when `latent` nodes are hidden: arrows, and `a <-> b` for a hidden common cause (Verma and Pearl, 1990).
+
+        >>> print(DAG("habit -> {smoking cancer}; smoking -> tar -> cancer").latent_projection("habit"))
+        smoking -> tar
+        tar -> cancer
+        smoking <-> cancer
+        """
+        return _mixed.latent_projection(self, latent)
 
     def moral(self) -> nx.Graph:
         """Return the moral graph: arrows without heads, and the parents of each node joined."""

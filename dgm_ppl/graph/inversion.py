@@ -16,6 +16,7 @@ from .elimination import Explicit, Forward, MinFill, Order, Reverse, Step, elimi
 from .errors import GraphError
 from .names import Names, chosen, disjoint, several
 from .contraction import contract, from_parents
+from .display import Displayed
 
 __all__ = ["Inversion", "invert"]
 
@@ -23,7 +24,7 @@ _AUTO = (MinFill(), Forward(), Reverse())
 
 
 @dataclass(frozen=True)
-class Inversion:
+class Inversion(Displayed):
     """A model's graph turned round for some observed nodes, as `invert` returns it."""
 
     dag: DAG

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -175,6 +176,9 @@ def _builders(base: type[Net]) -> list[type[Net]]:
 
 
 def _find_builder(name: Any) -> type[Net]:
+    package = sys.modules[__package__]
+    if name in package.__all__:
+        getattr(package, name)  # a builder that is loaded when first asked for
     found = [builder for builder in _builders(Net) if builder.__name__ == name]
     homes = {builder.__module__ for builder in found}
     if not found:

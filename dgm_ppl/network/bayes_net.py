@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ..families import Constant, Delta, Variable
-from ..graph import DAG, GraphError, did_you_mean
+from ..graph import DAG, Displayed, GraphError, did_you_mean
 from .checking import check_variable, sized
 from .counting import ParameterCount, count_parameters
 from .dry_run import dry_run
@@ -21,7 +21,7 @@ from .plates import Plate, plates_of
 __all__ = ["BayesNet"]
 
 
-class BayesNet:
+class BayesNet(Displayed):
     """A Bayesian network: one conditional distribution for each node of a DAG, and the plates in which nodes repeat.
 
     Nodes are named by keyword, or by a dict where a name is not an identifier; on a `DAG` passed first the arrows need no

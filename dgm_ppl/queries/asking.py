@@ -7,9 +7,9 @@ from typing import Any
 
 from ..compile import Model
 from ..data import columns
-from ..exact import see
+from ..exact import obstacle, see
 from ..graph import GraphError
-from .exact import Exact, ExactPosterior, obstacle
+from .exact import Exact, ExactPosterior
 from .methods import NUTS, Amortized, Importance, Method
 from .posterior import ChainPosterior, GuidePosterior, Posterior
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..compile import Model
 from ..data import columns
-from ..exact import see
+from ..exact import obstacle, see
 from ..graph import GraphError
-from .exact import Exact, exact_log_prob, obstacle
+from .exact import Exact, exact_log_prob
 from .methods import Bound, Importance, Method
 from .weighting import WeightedDraws
 
@@ -72,7 +72,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
     """
     if method is None or isinstance(method, Exact):
         seen = see(model, data)
-        if (seen.holes or relevant(model, seen.complete)) and obstacle(model, seen) is None:
+        if (seen.holes or seen.gaps or relevant(model, seen.columns)) and obstacle(model, seen) is None:
             return Score(exact_log_prob(model, seen, method or Exact()), "exact")
     values = model.encode(data if isinstance(data, Mapping) else columns(data))
     latents = relevant(model, values)

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..exact import Engine, Seen, see
+from ..exact import Engine, Seen, single
 from ..graph import GraphError, did_you_mean
 from .methods import Method
 from .posterior import Posterior
 
-__all__ = ["Exact", "ExactPosterior", "Explanation", "exact_log_prob", "obstacle"]
+__all__ = ["Exact", "ExactPosterior", "Explanation", "exact_log_prob"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,23 +40,6 @@ class Exact(Method):
         if id(model) not in self._engines:
             self._engines[id(model)] = model, Engine(model, runs=self.orders, memory=self.memory)
         return self._engines[id(model)][1]
-
-
-def obstacle(model: Model, seen: Seen) -> str | None:
-    """Why the evidence cannot be had by elimination: a hidden node above it that is not a single finite value."""
-    observed = [name for name in (*seen.complete, *seen.partial)]
-    above = set(model.net.dag.ancestors(*observed)) if observed else ()
-    for name in model.random:
-        if name in seen.complete:
-            if model.conditionals[name].density != "exact":
-                return f"node {name!r} has no exact density"
-        elif (name in above or name in seen.partial) and not _single(model, name):
-            return f"node {name!r} ~ {model.net[name].summary} is not observed and {'in a plate' if model.net.plates_of(name) else 'not a single finite value'}"
-    return None
-
-
-def _single(model: Model, name: str) -> bool:
-    return model.conditionals[name].finite and not model.net.plates_of(name)
 
 
 def exact_log_prob(model: Model, seen: Seen, method: Exact) -> Tensor:
@@ -114,7 +97,7 @@ class ExactPosterior(Posterior):
                 continue
             if node.deterministic:
                 settled.add(node.name)
-            elif _single(self.model, node.name):
+            elif single(self.model, node.name):
                 settled.add(node.name)
                 found.append(node.name)
         return tuple(found)
@@ -253,7 +236,8 @@ class ExactPosterior(Posterior):
         worlds = (samples, *self.worlds)
         with torch.no_grad():
             every = model.run(layout.align_all({**self.evidence, **found}), worlds, layout.sizes(self.evidence))
-        return {name: layout.release(name, every[name]).expand(*worlds, *_inner(model, name, every[name])) for name in model.net.order if name in every and name not in self.evidence}
+        drawn = {name: layout.release(name, every[name]).expand(*worlds, *_inner(model, name, every[name])) for name in model.net.order if name in every and name not in self.evidence}
+        return {name: torch.where(self.seen.gaps[name], value, self.seen.leaves[name]) if name in self.seen.gaps else value for name, value in drawn.items()}
 
     @cached_property
     def _all_possible(self) -> bool:
