@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .nets import SpectralNorm
     from .objectives import Adversarial, Consistency, Critic, FDivergence, GradientPenalty, Hinge, JensenShannon, KullbackLeibler, LeastSquares
     from .objectives import Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
-    from .queries import NUTS, Amortized, Bound, Exact, Importance, Posterior, Score, log_prob, posterior
+    from .queries import NUTS, Amortized, Bound, Exact, Importance, Likelihood, Posterior, Score, log_prob, posterior
     from .saving import load, save
     from .showing import load_ipython_extension, notebook
     from .structure import GES, PC, ConditionalTest, DataOracle, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg
@@ -45,7 +45,10 @@ LATER = {                                                                   # wh
         "Adversarial", "Consistency", "Critic", "FDivergence", "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares",
         "Matching", "MutualInformation", "Pearson", "R1", "R2", "ReverseKullbackLeibler", "SquaredHellinger", "TotalVariation", "Wasserstein",
     ],
-    "queries": ["NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior"],
+    "queries": [
+        "NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior",
+        "Likelihood",
+    ],
     "saving": ["load", "save"],
     "structure": [
         "ConditionalTest", "DataOracle", "GES", "KernelTest", "PC", "PartialCorrelation", "StructureMethod", "TableTest", "benjamini_hochberg", "holm",
