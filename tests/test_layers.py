@@ -31,7 +31,6 @@ ROWS = [                                            # upper rows come later; tho
 ]
 
 DOORS = {                                           # where an outside library may be imported: files, or folders of this package
-    "IPython": {"showing.py"},
     "arviz": {"queries/export.py"},
     "arviz_base": {"queries/export.py"},
     "causallearn": {"structure/causal_learn.py"},
