@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..conditionals import Conditional
+from ..exact import LatentPlan, plan_latents
 from ..families import Noise, noise
 from ..families.shapes import broadcast
 from ..graph import Displayed, GraphError, did_you_mean
@@ -254,8 +255,23 @@ class Model(Displayed, nn.Module):
             raise GraphError(f"no random node {name!r}{did_you_mean(name, self.conditionals)}")
         return self.conditionals[name]
 
-    def plan(self) -> str:
-        """Which path each node takes in a training step: formulas of its own, or its distribution's methods."""
+    def plan(self, observed: str | Collection[str] | None = None, *, sizes: Mapping[str, int] = {}) -> str | LatentPlan:
+        """Which path each node takes in a training step: formulas of its own, or its distribution's methods; with `observed`, what happens to each latent.
+
+        Args:
+            observed: the nodes that data will have; each latent is then enumerated, integrated, amortized or dropped, with the reason and the cost.
+            sizes: of plates that declare none, for the cost.
+
+        Example:
+            >>> import dgm_ppl as dgm
+            >>> net = dgm.BayesNet(k=dgm.Categorical(3), z=dgm.Normal(2).given("k"), x=dgm.Normal(5).given("z", net=dgm.MLP(8)))
+            >>> dgm.compile(net).plan(observed="x")
+            latent  treatment   reason                                          cost a row
+            k       enumerated  3 states, summed out of z                       3 evaluations of z
+            z       amortized   'x' depends on it, and MLP(8)(z) is not linear  a draw from the guide
+        """
+        if observed is not None:
+            return plan_latents(self.net, observed, sizes=sizes)
         lines = []
         for node in self.schedule:
             path = "deterministic" if node.deterministic else "formulas" if node.conditional.functional else "distribution methods"
