@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LATER = {                                                                   # what a declaration does not need is loaded when first asked for
     "drawing": ["draw", "draw_difference", "draw_steps"],
+    "estimation": ["BDeu", "EM", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
     "queries": ["NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior"],
     "saving": ["load", "save"],
