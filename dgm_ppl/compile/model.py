@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from ..conditionals import Conditional
 from ..families import Noise, noise
+from ..families.lags import node_of
 from ..families.shapes import broadcast
 from ..graph import GraphError, did_you_mean
 from ..network import BayesNet, Layout, build_conditionals
+from ..network.chains import segments
 from .program import run_program
 from .reduction import PerWorld, Reduction
+from .stepping import Strand, run_chains, strand_of
 from .verification import StructureReport, verify_structure
 
 __all__ = ["Model", "Node", "assemble"]
@@ -39,16 +42,20 @@ class Node:
     inside: tuple[int, ...]
     joint: int
 
+    strand: Strand | None = None
+
     def receive(self, values: Mapping[str, Tensor]) -> list[Tensor]:
         """The parents' values as the conditional sees them."""
         if not self.pooled:
             return [values[parent] for parent in self.parents]
-        return [port.receive(values[port.name]) for port in self.conditional.ports]
+        return [port.receive(values[parent]) for port, parent in zip(self.conditional.ports, self.parents)]
 
     def prepare(self, values: Mapping[str, Tensor]) -> Prepared:
         """What the parents determine."""
         parents = self.receive(values) if self.pooled else [values[parent] for parent in self.parents]
-        return self.conditional.prepare(*parents)
+        if self.strand is None:
+            return self.conditional.prepare(*parents)
+        return self.conditional.prepare(*parents, real=self.strand.real(values), steps=self.strand.steps(values))
 
 
 class Conditionals(nn.Module):
@@ -97,14 +104,25 @@ class Model(nn.Module):
     def _schedule(self) -> None:
         self.schedule = tuple(self._node(name) for name in self.net.order if name in self.conditionals)
 
+        self.nodes = {node.name: node for node in self.schedule}
+        self._segments: dict[frozenset[str], tuple] = {}
+
+    def segments(self, known: Mapping[str, Tensor]) -> tuple[tuple[tuple[str, ...], bool], ...]:
+        """The nodes that are not known, in the order in which they can be had, and whether each group goes step by step along its chain."""
+        key = frozenset(known)
+        if key not in self._segments:
+            self._segments[key] = segments(self.net, known)
+        return self._segments[key]
+
     def _node(self, name: str) -> Node:
         conditional, variable = self.conditionals[name], self.net[name]
         pooled = any(port.pooled for port in conditional.ports)
         inside, rank = tuple(range(-self.layout.rank - conditional.elements, 0)), len(variable.shape)
-        return Node(name, conditional, variable.all_parents, rank, variable.is_deterministic, pooled, inside, rank - conditional.elements)
+        parents = tuple(node_of(port.name) for port in conditional.ports)
+        return Node(name, conditional, parents, rank, variable.is_deterministic, pooled, inside, rank - conditional.elements, strand_of(self.net, name))
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "shared")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "nodes", "_segments", "shared")}
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
@@ -138,6 +156,8 @@ class Model(nn.Module):
         self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int] = {}, noise: Noise = noise,
     ) -> dict[str, Tensor]:
         """Samples what `values` lacks, parents first; everything aligned, differentiable where reparameterized."""
+        if self.net.chains:
+            return run_chains(self, values, worlds, sizes, noise)
         found = dict(values)
         for node in self.schedule:
             if node.deterministic:
@@ -148,7 +168,10 @@ class Model(nn.Module):
 
     def compute(self, node: Node, values: Mapping[str, Tensor], sizes: Mapping[str, int]) -> Tensor:
         """A deterministic node's aligned value, one for each member of its plates."""
-        value = node.conditional.value(node.prepare(values))
+        return self.spread(node, node.conditional.value(node.prepare(values)), sizes)
+
+    def spread(self, node: Node, value: Tensor, sizes: Mapping[str, int]) -> Tensor:
+        """A deterministic node's value, one for each member of its plates."""
         if not self.layout.rank:
             return value
         members = (*self.layout.batch(node.name, (), sizes), *self.layout.events[node.name])
@@ -164,14 +187,18 @@ class Model(nn.Module):
 
     def surprisals(self, values: Mapping[str, Tensor], sizes: Mapping[str, int], reduce: Reduction) -> dict[str, Tensor]:
         """-log p of every random node given its parents, added up as asked, from aligned values of all of them."""
-        found, terms = dict(values), {}
+        found, terms = self.completed(values, sizes) if self.net.chains else dict(values), {}
         for node in self.schedule:
-            if node.deterministic:
+            if node.deterministic and node.name not in found:
                 found[node.name] = self.compute(node, found, sizes)
-            else:
+            elif not node.deterministic:
                 value = found[node.name]
                 terms[node.name] = reduce(node, node.conditional.surprisals(value, node.prepare(found)), value)
         return terms
+
+    def completed(self, values: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+        """The values with the deterministic nodes, over the steps of chains too."""
+        return self.run(values, (), sizes)
 
     def per_world(self, term: Tensor) -> Tensor:
         """Sums an aligned batch `(*worlds, *plates)` over the plates."""
@@ -180,27 +207,32 @@ class Model(nn.Module):
 
     # ---- what users ask
 
-    def sample(self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+    def sample(
+        self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None,
+    ) -> dict[str, Tensor]:
         """Draws every node, parents first: `(*worlds, *plates, *event)` each, no gradient.
 
         `given` holds Given inputs, and may hold other nodes all of whose ancestors are given; for evidence on a descendant
         ask `dgm.posterior`. Where it has rows, `worlds` are those rows or dimensions in front of them: `sample(8, given=...)` with
-        eight rows is one draw a row, `sample((100, 8), given=...)` a hundred, and so is `sample(100, given=...)`.
+        eight rows is one draw a row, `sample((100, 8), given=...)` a hundred, and so is `sample(100, given=...)`. `sizes` says how many members
+        a plate has, or steps a chain, where neither the declaration nor a value does: `sample(8, sizes={"time": 100})`.
 
         Raises:
             GraphError: an unknown name, a Given input without a value, evidence below a node that is not given.
         """
         with torch.no_grad():
-            return {name: value.detach() for name, value in self.rsample(worlds, given=given).items()}
+            return {name: value.detach() for name, value in self.rsample(worlds, given=given, sizes=sizes).items()}
 
-    def rsample(self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+    def rsample(
+        self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None,
+    ) -> dict[str, Tensor]:
         """`sample` with gradients through the reparameterized nodes."""
         values = self.encode(given or {})
         self._check_upstream(values)
         asked = (worlds,) if isinstance(worlds, int) else tuple(worlds)
         inherited = self.layout.worlds(values)
         rows = asked if not inherited or asked[len(asked) - len(inherited):] == inherited else (*asked, *inherited)
-        found = self.run(self.layout.align_all(values), rows, self.layout.sizes(values))
+        found = self.run(self.layout.align_all(values), rows, self.layout.sized(values, sizes or {}))
         return {name: self._released(name, found[name], rows) for name in self.net}
 
     def _released(self, name: str, value: Tensor, worlds: Sequence[int]) -> Tensor:
@@ -210,7 +242,7 @@ class Model(nn.Module):
 
     def _check_upstream(self, values: Mapping[str, Tensor]) -> None:
         for name in values:
-            above = [parent for parent in self.net.dag.ancestors(name) if parent not in values and parent in self.random]
+            above = [parent for parent in self.net.ancestors(name) if parent not in values and parent in self.random]
             if above:
                 raise GraphError(
                     f"sample: {name!r} is given but its ancestor {above[0]!r} is not, so this would not be a sample from the posterior; ask "

@@ -101,7 +101,7 @@ class Pairing:
         for name in guide.net.inputs:
             if name not in observed:
                 raise GraphError(f"guide: it is given {name!r}, which the data lack; add {name!r} to the data, or derive the guide without it")
-        below = set(model.net.dag.ancestors(*self.observed)) if self.observed else set()
+        below = set(model.net.ancestors(*self.observed)) if self.observed else set()
         for name in model.random:
             if name not in observed and name not in guide.random and (name in below or name not in own):
                 raise GraphError(
@@ -112,8 +112,8 @@ class Pairing:
             raise GraphError(f"data: no random node of the model is observed; give data for at least one of {list(model.random)}")
 
     def _latent(self, node: Node) -> Latent:
-        later = {node.name, *self.guide.net.dag.descendants(node.name)}
-        above = set(self.model.net.dag.ancestors(node.name))                # through deterministic nodes as well
+        later = {node.name, *self.guide.net.descendants(node.name)}
+        above = set(self.model.net.ancestors(node.name))                # through deterministic nodes as well
         p = next(step for step in self.model.schedule if step.name == node.name)
         reached = set(p.parents) | {name for name in above if self._deterministic_path(name, p)}
         return Latent(node.name, node, p, closed=not (reached & later))
@@ -133,7 +133,7 @@ class Pairing:
 
     def downstream(self, latent: Latent) -> tuple[frozenset[str], frozenset[str]]:
         """The latents whose log q, and the nodes whose log p, depend on a latent's draw."""
-        reached = {latent.name, *self.guide.net.dag.descendants(latent.name)}
+        reached = {latent.name, *self.guide.net.descendants(latent.name)}
         for node, kind in self.steps:                                       # what is computed or drawn from them depends on them too
             if kind in ("deterministic", "own") and reached & set(node.parents):
                 reached.add(node.name)

@@ -96,7 +96,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
 def relevant(model: Model, observed: Iterable[str]) -> list[str]:
     """The random nodes that are not observed and on which something observed depends."""
     observed = [name for name in observed if name in model.random]
-    above = model.net.dag.ancestors(*observed) if observed else ()
+    above = model.net.ancestors(*observed) if observed else ()
     return [name for name in model.random if name in above and name not in observed]
 
 

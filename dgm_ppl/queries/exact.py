@@ -45,7 +45,7 @@ class Exact(Method):
 def obstacle(model: Model, seen: Seen) -> str | None:
     """Why the evidence cannot be had by elimination: a hidden node above it that is not a single finite value."""
     observed = [name for name in (*seen.complete, *seen.partial)]
-    above = set(model.net.dag.ancestors(*observed)) if observed else ()
+    above = set(model.net.ancestors(*observed)) if observed else ()
     for name in model.random:
         if name in seen.complete:
             if model.conditionals[name].density != "exact":
