@@ -81,6 +81,10 @@ class Chained(Conditional):
         self.register_buffer(key, torch.tensor(value.array, dtype=dtype).expand(port.event).clone(), persistent=False)
         self._fixed[lagged] = key
 
+    def position(self, name: str) -> int:
+        """Where a parent is among the ports."""
+        return self._position[name]
+
     def initial(self, position: int) -> Tensor | None:
         """What stands for a lagged parent before the first step, `(*event)`."""
         port = self.ports[position]
@@ -135,9 +139,9 @@ class Chained(Conditional):
 
     def spans(self, parents: Sequence[Tensor], total: int) -> list[tuple[Conditional, list[Tensor], int, int]]:
         """The conditionals of consecutive steps, their parents shifted, and from where to where."""
-        return [(each, self._seen(each, start, stop, parents), start, stop) for each, start, stop in self._spans(total)]
+        return [(each, self._seen(each, start, stop, parents), start, stop) for each, start, stop in self.cuts(total)]
 
-    def _spans(self, total: int) -> list[tuple[Conditional, int, int]]:
+    def cuts(self, total: int) -> list[tuple[Conditional, int, int]]:
         spans: list[tuple[Conditional, int, int]] = []
         first = min(len(self._start_at), total)
         for step in range(first):
@@ -149,9 +153,9 @@ class Chained(Conditional):
         return [*spans, (self.main, first, total)] if first < total else spans
 
     def _seen(self, conditional: Conditional, start: int, stop: int, parents: Sequence[Tensor]) -> list[Tensor]:
-        return [self._between(self._position[port.name], start, stop, parents[self._position[port.name]]) for port in conditional.ports]
+        return [self.between(self._position[port.name], start, stop, parents[self._position[port.name]]) for port in conditional.ports]
 
-    def _between(self, position: int, start: int, stop: int, value: Tensor) -> Tensor:
+    def between(self, position: int, start: int, stop: int, value: Tensor) -> Tensor:
         """A parent's values at the steps from `start` to `stop`, shifted where it lies back."""
         axis, back = self._axes[position], self._back[position]
         if not self._moves[position]:
