@@ -18,7 +18,7 @@ from ..network import BayesNet, Layout, build_conditionals
 from ..network.chains import segments
 from .program import run_program
 from .reduction import PerWorld, Reduction
-from .stepping import Strand, run_chains, strand_of
+from .stepping import Strand, determined, run_chains, strand_of
 from .verification import StructureReport, verify_structure
 
 __all__ = ["Model", "Node", "assemble"]
@@ -187,7 +187,7 @@ class Model(nn.Module):
 
     def surprisals(self, values: Mapping[str, Tensor], sizes: Mapping[str, int], reduce: Reduction) -> dict[str, Tensor]:
         """-log p of every random node given its parents, added up as asked, from aligned values of all of them."""
-        found, terms = self.completed(values, sizes) if self.net.chains else dict(values), {}
+        found, terms = self.determined(values, sizes) if self.net.chains else dict(values), {}
         for node in self.schedule:
             if node.deterministic and node.name not in found:
                 found[node.name] = self.compute(node, found, sizes)
@@ -196,9 +196,9 @@ class Model(nn.Module):
                 terms[node.name] = reduce(node, node.conditional.surprisals(value, node.prepare(found)), value)
         return terms
 
-    def completed(self, values: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
-        """The values with the deterministic nodes, over the steps of chains too."""
-        return self.run(values, (), sizes)
+    def determined(self, values: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+        """The aligned values with the deterministic nodes, over the steps of chains too."""
+        return determined(self, values, sizes)
 
     def per_world(self, term: Tensor) -> Tensor:
         """Sums an aligned batch `(*worlds, *plates)` over the plates."""
@@ -233,9 +233,10 @@ class Model(nn.Module):
         inherited = self.layout.worlds(values)
         rows = asked if not inherited or asked[len(asked) - len(inherited):] == inherited else (*asked, *inherited)
         found = self.run(self.layout.align_all(values), rows, self.layout.sized(values, sizes or {}))
-        return {name: self._released(name, found[name], rows) for name in self.net}
+        return {name: self.released(name, found[name], rows) for name in self.net}
 
-    def _released(self, name: str, value: Tensor, worlds: Sequence[int]) -> Tensor:
+    def released(self, name: str, value: Tensor, worlds: Sequence[int]) -> Tensor:
+        """An aligned value in the user's layout, with all worlds."""
         value = self.layout.release(name, value)
         own = value.shape[value.ndim - len(self.layout.members[name]) - len(self.layout.events[name]):]
         return value.expand((*worlds, *own))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..conditionals import Port
-from ..families import Noise
+from ..families import Noise, noise
 from ..families.lags import node_of
 from ..families.shapes import broadcast
 from ..network import BayesNet
@@ -18,7 +18,7 @@ from ..network import BayesNet
 if TYPE_CHECKING:
     from .model import Model, Node
 
-__all__ = ["Strand", "run_chains", "step_of", "strand_of"]
+__all__ = ["Strand", "determined", "run_chains", "step_of", "strand_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,20 @@ def run_chains(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int]
                 found[node.name] = model.compute(node, found, sizes)
             else:
                 found[node.name] = model.draw(node, node.prepare(found), worlds, sizes, noise)
+    return found
+
+
+def determined(model: Model, values: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """The aligned values with the deterministic nodes that they determine."""
+    found = dict(values)
+    for names, stepwise in model.segments(values):
+        nodes = [model.nodes[name] for name in names if name in model.nodes]
+        if not nodes or not all(node.deterministic for node in nodes) or not all(parent in found or parent in names for node in nodes for parent in node.parents):
+            continue
+        if stepwise:
+            found |= _stepped(model, nodes, found, (), sizes, noise)
+        else:
+            found |= {node.name: model.compute(node, found, sizes) for node in nodes}
     return found
 
 

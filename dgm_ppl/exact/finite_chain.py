@@ -235,6 +235,8 @@ class FiniteChain:
             return self._grid(name, self._now if name in self._now else self._around)
         if name in observed.values:
             return port.receive(observed.values[name])
+        if not self.net[name].is_deterministic:
+            raise GraphError(f"node {name!r} is not observed, and a node that is summed out depends on it")
         return self._computed(name, observed)
 
     def _computed(self, name: str, observed: Observed) -> Tensor:

@@ -41,7 +41,7 @@ class Watched:
         layout, rows = self.model.layout, torch.Size(self.worlds).numel()
         values = {name: self._rowed(name, value, rows) for name, value in layout.align_all(self.values).items()}
         holes = {name: self._rowed(name, layout.align(name, hole), rows) for name, hole in self.holes.items()}
-        return Observed(values, holes, rows, layout.size(chain, self.sizes))
+        return Observed(self.model.determined(values, self.sizes), holes, rows, layout.size(chain, self.sizes))
 
     def _rowed(self, name: str, value: Tensor, rows: int) -> Tensor:
         inner = value.shape[value.ndim - self.model.layout.rank - len(self.model.layout.events[name]):]

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from ..compile import Model
 from ..data import columns
-from ..exact import see
+from ..exact import see, watch
 from ..graph import GraphError
 from .exact import Exact, exact_log_prob, obstacle
 from .methods import Bound, Importance, Method
+from .sequences import sequence_log_prob
 from .weighting import WeightedDraws
 
 __all__ = ["Score", "log_prob"]
@@ -70,6 +71,8 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         >>> dgm.log_prob(rain, {"rain": [1.0, 0.0]})
         log p = -0.837 nats (exact, mean of 2 worlds)
     """
+    if model.net.chains and (method is None or isinstance(method, Exact)):
+        return Score(sequence_log_prob(model, watch(model, data), method or Exact()), "exact")
     if method is None or isinstance(method, Exact):
         seen = see(model, data)
         if (seen.holes or relevant(model, seen.complete)) and obstacle(model, seen) is None:
