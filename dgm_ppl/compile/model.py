@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..conditionals import Conditional
+from ..conditionals import Chained, Conditional
 from ..families import Noise, noise
 from ..families.lags import node_of
 from ..families.shapes import broadcast
 from ..graph import GraphError, did_you_mean
 from ..network import BayesNet, Layout, build_conditionals
 from ..network.chains import segments
+from ..network.unrolling import unrolled
 from .program import run_program
 from .reduction import PerWorld, Reduction
 from .stepping import Strand, determined, run_chains, strand_of
@@ -118,8 +119,9 @@ class Model(nn.Module):
         conditional, variable = self.conditionals[name], self.net[name]
         pooled = any(port.pooled for port in conditional.ports)
         inside, rank = tuple(range(-self.layout.rank - conditional.elements, 0)), len(variable.shape)
-        parents = tuple(node_of(port.name) for port in conditional.ports)
-        return Node(name, conditional, parents, rank, variable.is_deterministic, pooled, inside, rank - conditional.elements, strand_of(self.net, name))
+        strand = strand_of(self.net, name)
+        parents = variable.all_parents if strand is None else tuple(node_of(port.name) for port in conditional.ports)
+        return Node(name, conditional, parents, rank, variable.is_deterministic, pooled, inside, rank - conditional.elements, strand)
 
     def __getstate__(self) -> dict:
         return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "nodes", "_segments", "shared")}
@@ -280,6 +282,14 @@ class Model(nn.Module):
         kept = {name: self.conditionals[name] for name in self.conditionals if name not in codes}
         return assemble(self.net.do(codes), kept, self.shared).to(self.anchor)
 
+    def unroll(self, steps: int) -> Model:
+        """The model with its chains written out for so many steps, `z[0]`, `z[1]`, ...; its parameters are this model's own.
+
+        Raises:
+            GraphError: what `BayesNet.unroll` raises.
+        """
+        return unrolled_model(self, steps)
+
     def conditional(self, name: str) -> Conditional:
         """The compiled conditional of a node."""
         if name not in self.conditionals:
@@ -300,6 +310,30 @@ class Model(nn.Module):
 
     def extra_repr(self) -> str:
         return repr(self.net)
+
+
+def unrolled_model(model: Model, steps: int) -> Model:
+    """A model of the net written out, whose modules hold the parameters of the one that it came from."""
+    net, (_, _, origin) = model.net.unroll(steps), unrolled(model.net, steps)
+    found = assemble(net, {name: model.conditionals[name] for name in net if name in model.conditionals}, model.shared).to(model.anchor)
+    for name, (node, step) in origin.items():
+        if name in found.conditionals:
+            _tie(found.conditionals[name], model.conditionals[node].at_step(step))
+    for node in model.conditionals:
+        conditional = model.conditionals[node]
+        if isinstance(conditional, Chained):
+            for position, port in enumerate(conditional.ports):
+                before = [name for name in net if name not in origin and name in found.conditionals and name.startswith(f"{node_of(port.name)}[-")]
+                for name in before if conditional.learned(position) is not None else ():
+                    found.conditionals[name].unconstrained["v"] = conditional.learned(position)
+    return found
+
+
+def _tie(module: nn.Module, other: nn.Module) -> None:
+    """Gives a module the parameters and buffers of another one that is built alike."""
+    for (_, one), (_, source) in zip(module.named_modules(), other.named_modules()):
+        one._parameters.update(source._parameters)
+        one._buffers.update({key: value for key, value in source._buffers.items() if key in one._buffers and value is not None and value.shape == one._buffers[key].shape})
 
 
 def assemble(net: BayesNet, kept: Mapping[str, Conditional], shared: Mapping[int, tuple]) -> Model:

@@ -112,11 +112,20 @@ class Chained(Conditional):
         """The conditional of one of the first steps; None where it is like the others."""
         return self.starts[self._start_at[step]] if step < len(self._start_at) else None
 
+    def at_step(self, step: int) -> Conditional:
+        """The conditional of a step."""
+        return self.start(step) or self.main
+
+    def learned(self, position: int) -> nn.Parameter | None:
+        """The parameter that stands for a lagged parent before the first step; None where it is not learned."""
+        name = self.ports[position].name
+        return self.initials[self._learned[name]] if name in self._learned else None
+
     # ---- one step
 
     def at(self, step: int, value_of: Any) -> tuple[Conditional, list[Tensor]]:
         """The conditional of a step and its parents there; `value_of(port, step)` is a parent's aligned value, with one step where it is in the chain."""
-        conditional = self.start(step) or self.main
+        conditional = self.at_step(step)
         return conditional, [self._at(self._position[port.name], step, value_of) for port in conditional.ports]
 
     def _at(self, position: int, step: int, value_of: Any) -> Tensor:

@@ -168,6 +168,7 @@ class FiniteChain:
         Raises:
             GraphError: more states than fit into memory.
         """
+        self._check_size(observed, False, False)
         local: list[list[Factor]] = []
         moves: list[list[Factor]] = []
         around = [self._zero(observed)]
@@ -178,7 +179,7 @@ class FiniteChain:
             found = list(self._steps(name, conditional, observed))
             local.append([factor for factor in found if factor.log.shape[1] == 1])
             moves.append([factor for factor in found if factor.log.shape[1] > 1])
-        self._check_size(observed, moves)
+        self._check_size(observed, *(any(factor.log.shape[axis] > 1 for factors in moves for factor in factors) for axis in (3, 4)))
         first = [factors[0].log for factors in local if [(f.start, f.stop) for f in factors] == [(0, 1)]]
         seen = [self._over(factors, 0, observed.steps) for factors in local if factors and [(f.start, f.stop) for f in factors] != [(0, 1)]]
         seen += [self._clamp(name, observed) for name in self.clamped]
@@ -279,7 +280,6 @@ class FiniteChain:
 
     def _flat(self, log: Tensor) -> Tensor:
         """The axes of the grid joined: `(outside, before, now, rows, steps)`."""
-        sizes, groups = list(self.cards.values()), []
         count, outer = len(self.names), len(self.outside)
         full = [*(self.cards[name] for name in self.outside), *(self.cards[name] for name in self.names), *(self.cards[name] for name in self.names)]
         shape, joined = list(log.shape), []
@@ -320,7 +320,7 @@ class FiniteChain:
         anchor, outer = self.model.anchor, math.prod(self.cards[name] for name in self.outside)
         states, rows, steps = self.states, observed.rows, observed.steps
         begin = _sum([anchor.new_zeros(1, 1, states, 1, 1), *first]).squeeze(-1).exp()
-        local = _sum([anchor.new_zeros(1, 1, states, 1, 1), *seen])
+        local = _sum(seen) if seen else anchor.new_zeros(1, 1, 1, 1, 1)
         local = local.expand(local.shape[0], 1, states, rows, steps)
         across = _sum([anchor.new_zeros(1, 1, 1, 1, 1), *moves]).exp()
         real = self._real(observed)
@@ -344,9 +344,9 @@ class FiniteChain:
             return None
         return (torch.arange(observed.steps, device=lengths.device).reshape(-1, 1) < lengths.reshape(1, -1)).unsqueeze(1)
 
-    def _check_size(self, observed: Observed, moves: list[list[Factor]]) -> None:
-        varying = any(factor.log.shape[3] > 1 for factors in moves for factor in factors), any(factor.log.shape[4] > 1 for factors in moves for factor in factors)
-        tables = self.states**2 * (observed.rows if varying[0] else 1) * (observed.steps if varying[1] else 1)
+    def _check_size(self, observed: Observed, by_row: bool, by_step: bool) -> None:
+        """Raises where tables of moves, which may differ by row and step, and messages would fill the memory."""
+        tables = 2 * self.states**2 * (observed.rows if by_row else 1) * (observed.steps if by_step else 1)
         needed = (tables + 3 * self.states * observed.rows * observed.steps) * self.model.anchor.element_size()
         if needed > self.memory:
             raise GraphError(

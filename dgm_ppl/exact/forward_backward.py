@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 __all__ = ["Potentials", "draw_paths", "filtered_evidence", "log_likelihood", "most_probable_path", "predicted", "smoothed"]
 
@@ -56,7 +55,7 @@ class Messages:
 
 
 def log_likelihood(potentials: Potentials) -> Tensor:
-    """log p(evidence) `(rows)`, summed over all paths, in double precision; differentiable once in the potentials.
+    """log p(evidence) `(rows)`, summed over all paths, in double precision; differentiable.
 
     The gradient is zero where the evidence is impossible.
     """
@@ -85,14 +84,18 @@ class _LogLikelihood(torch.autograd.Function):
     def forward(ctx, initial: Tensor, transition: Tensor, seen: Tensor, real: Tensor | None) -> Tensor:
         potentials = Potentials(initial, transition, seen, real)
         messages = _forward(potentials)
-        ctx.potentials, ctx.real = None, real
-        ctx.save_for_backward(initial, transition, messages.filtered, messages.scale, messages.seen)
+        ctx.real = real
+        ctx.save_for_backward(initial, transition, seen, messages.filtered, messages.scale, messages.seen)
         return messages.log_evidence
 
     @staticmethod
-    @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        initial, transition, filtered, scale, seen = ctx.saved_tensors
+        if torch.is_grad_enabled():                                         # the gradient is to be differentiated too
+            inputs = ctx.saved_tensors[:3]
+            wanted = [each for each, needed in zip(inputs, ctx.needs_input_grad) if needed]
+            found = iter(torch.autograd.grad(_plain_log_likelihood(*inputs, ctx.real), wanted, gradient, create_graph=True))
+            return *(next(found) if needed else None for needed in ctx.needs_input_grad[:3]), None
+        initial, transition, _, filtered, scale, seen = ctx.saved_tensors
         potentials = Potentials(initial, transition, seen, ctx.real)
         messages = Messages(filtered, scale, seen, scale)
         behind = _backward(potentials, messages)
@@ -107,6 +110,22 @@ class _LogLikelihood(torch.autograd.Function):
             arriving = torch.where(ctx.real, arriving, 0.0)
             posterior = torch.where(ctx.real, posterior, 0.0) if posterior is not None else None
         return first, _transition_gradient(filtered, arriving, transition) if wanted[1] else None, posterior, None
+
+
+def _plain_log_likelihood(initial: Tensor, transition: Tensor, seen: Tensor, real: Tensor | None) -> Tensor:
+    """The same by operations that can be differentiated again and again."""
+    shift = seen.detach().amax(1, keepdim=True)
+    likelihood, across = (seen - shift).exp(), transition.transpose(-1, -2)
+    state, total = initial * likelihood[0], shift[0].double()
+    for step in range(len(seen)):
+        if step:
+            moved = across @ state if transition.ndim == 2 else torch.matmul(across[step - 1], state.T.unsqueeze(-1)).squeeze(-1).T
+            moved = moved * likelihood[step]
+            state = moved if real is None else torch.where(real[step], moved, state)
+            total = total + (shift[step] if real is None else torch.where(real[step], shift[step], 0.0)).double()
+        scale = state.sum(0, keepdim=True)
+        state, total = state / scale, total + scale.double().log()
+    return total.squeeze(0)
 
 
 def _like(gradient: Tensor, tensor: Tensor) -> Tensor:
@@ -126,6 +145,7 @@ def _transition_gradient(filtered: Tensor, arriving: Tensor, transition: Tensor)
 
 def _scaled(log: Tensor) -> tuple[Tensor, Tensor]:
     """Likelihoods divided by the largest of each step and row, and the logarithm of that."""
+    log = log.contiguous()
     shift = log.amax(1, keepdim=True)
     shift = torch.where(shift == -torch.inf, 0.0, shift)
     return (log - shift).exp(), shift

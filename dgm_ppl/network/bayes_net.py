@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..families import Constant, Delta, Variable
 from ..families.lags import Lagged, node_of
+from ..families.shapes import whole
 from ..graph import DAG, GraphError, did_you_mean
 from .chains import chain_of, check_chains, first_steps, slice_dag, through_time, with_lags
 from .checking import check_variable, sized
@@ -19,6 +20,7 @@ from .counting import ParameterCount, count_parameters
 from .dry_run import dry_run
 from .layout import Layout
 from .plates import Chain, Plate, plates_of
+from .unrolling import unrolled
 
 __all__ = ["BayesNet"]
 
@@ -180,6 +182,29 @@ class BayesNet:
         """
         asked, layout = _joined("do", values, interventions), Layout(self)
         return self._with({**self.variables, **{name: _set(self[name], layout.encode_one(name, value)) for name, value in asked.items()}})
+
+    def unroll(self, steps: int) -> BayesNet:
+        """The net with its chains written out for so many steps: `z[0]`, `z[1]`, ..., nodes as any others, whose `dag` has the arrows between steps.
+
+        A value that stands before the start becomes a node too, `z[-1]`. Steps are declared alike but do not share what they learn, other than
+        networks; a compiled model's `unroll` does.
+
+        >>> from dgm_ppl import BayesNet, Categorical, Chain, Normal, lag
+        >>> net = BayesNet(z=Categorical(3).given(lag("z")), x=Normal().given("z"), plates={"time": Chain(["z", "x"])})
+        >>> net.unroll(3).dag
+        DAG('z[0] -> x[0]; z[0] -> z[1]; z[1] -> x[1]; z[1] -> z[2]; z[2] -> x[2]')
+        >>> net.unroll(3).dag.independent("x[0]", "x[2]", given="z[1]")
+        True
+
+        Raises:
+            GraphError: a net without a chain, steps that are not a positive whole number, a node outside that depends on all steps.
+        """
+        if not self.chains:
+            raise GraphError("unroll: the net has no chain; declare one: plates={'time': dgm.Chain([...])}")
+        if (whole(steps) or 0) < 1:
+            raise GraphError(f"unroll: expected a positive whole number of steps; got {steps!r}; try net.unroll(3)")
+        variables, plates, _ = unrolled(self, steps)
+        return BayesNet(variables, plates=plates)
 
     def check(self, data: Any = None) -> str:
         """A dry run on the first rows of `data`, or on made-up ones: worlds, plates, event, parameters and device of every node, or the first error.
