@@ -155,7 +155,7 @@ def restore(
             raise GraphError(f"expected a {FORMAT}, version {VERSION}; got format {written.get('format')!r}, version {written.get('version')!r}")
         reader = Reader(written["nets"], nets or {}, functions or {}, {**CATALOGUE, **(families or {})})
         variables = {name: reader.variable(name, value) for name, value in written["nodes"].items()}
-        plates = {name: (Chain if value.get("chain") is True else Plate)(value["nodes"], value["size"], name) for name, value in written["plates"].items()}
+        plates = {name: (Chain if value.get("chain") is True else Plate)(value["nodes"], value["size"]) for name, value in written["plates"].items()}
         if "guide_of" not in written:
             return BayesNet(variables, plates=plates)
         model = restore(written["guide_of"], nets=nets, functions=functions, families=families)

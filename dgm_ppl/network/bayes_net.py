@@ -14,7 +14,7 @@ from ..families import Constant, Delta, Variable
 from ..families.lags import Lagged, node_of
 from ..families.shapes import whole
 from ..graph import DAG, GraphError, did_you_mean
-from .chains import chain_of, check_chains, first_steps, slice_dag, through_time, with_lags
+from .chains import chain_of, check_chains, check_loops, first_steps, slice_dag, through_time, with_lags
 from .checking import check_variable, sized
 from .counting import ParameterCount, count_parameters
 from .dry_run import dry_run
@@ -68,6 +68,7 @@ class BayesNet:
         placed = plates_of(plates, variables)
         check_chains(variables, placed)
         dag, (seen, around) = slice_dag(variables, placed), with_lags(variables, placed)
+        check_loops(variables, placed)
         for name, variable in variables.items():
             for declared in (variable, *(first_steps(name, variable, variables))):
                 check_variable(name, declared, seen, around)

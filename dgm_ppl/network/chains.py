@@ -20,7 +20,7 @@ from .plates import Chain, Plate
 if TYPE_CHECKING:
     from .bayes_net import BayesNet
 
-__all__ = ["chain_of", "check_chains", "first_steps", "segments", "slice_dag", "through_time", "with_lags"]
+__all__ = ["chain_of", "check_chains", "check_loops", "first_steps", "segments", "slice_dag", "through_time", "with_lags"]
 
 
 def chain_of(name: str, plates: Mapping[str, Plate]) -> Chain | None:
@@ -86,10 +86,13 @@ def check_chains(variables: Mapping[str, Variable], plates: Mapping[str, Plate])
             _check_initial(name, lagged, value, variables[node_of(lagged)])
         if variable.starts:
             _check_starts(name, variable)
-    loops = [part for part in _components(variables, ()) if len(part) > 1]
-    for part in loops:
+
+
+def check_loops(variables: Mapping[str, Variable], plates: Mapping[str, Plate]) -> None:
+    """Raises GraphError where a node outside a chain depends on steps that depend on it."""
+    for part in _components(variables, ()) if any(isinstance(plate, Chain) for plate in plates.values()) else ():
         outside = [name for name in part if chain_of(name, plates) is None]
-        if outside:
+        if outside and len(part) > 1:
             inside = next(name for name in part if name not in outside)
             raise GraphError(f"node {outside[0]!r}: expected no cycle; got one through {outside[0]!r}, which is in no chain, and the steps of {inside!r}; leave out an arrow")
 

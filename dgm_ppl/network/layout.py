@@ -229,8 +229,8 @@ class Layout:
         """The size of a plate, or an error that says how to give it."""
         if plate not in sizes:
             raise GraphError(
-                f"{self.net.plates[plate].word} {plate!r}: its size is not known; give it (plates={{{plate!r}: dgm.{type(self.net.plates[plate]).__name__}([...], size=8)}}, or "
-                f"sample(..., sizes={{{plate!r}: 8}})) or give values for one of its nodes {list(self.net.plates[plate].nodes)}"
+                f"{self.net.plates[plate].word} {plate!r}: its size is not known; give it (plates={{{plate!r}: dgm.{type(self.net.plates[plate]).__name__}([...], size=8)}}) or give "
+                f"values for one of its nodes {list(self.net.plates[plate].nodes)}, or ask sample(..., sizes={{{plate!r}: 8}})"
             )
         return sizes[plate]
 
