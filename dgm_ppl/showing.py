@@ -1,7 +1,6 @@
-"""Notebooks: graphs, nets, guides, models and results shown as pictures at the end of a cell.
+"""Notebooks: graphs, nets, guides, models and results are pictures at the end of a cell.
 
-The classes themselves know nothing of pictures, and importing the package changes nothing in a notebook; `%load_ext dgm_ppl`,
-or `dgm.notebook()`, tells IPython how each of them is shown.
+The classes know nothing of pictures: their `_repr_mimebundle_` (`graph.Displayed`) asks for this module by name when they are shown.
 """
 
 from __future__ import annotations
@@ -12,86 +11,71 @@ from types import MappingProxyType
 from typing import Any
 
 from .compile import Model
-from .drawing import Picture, draw
-from .graph import DAG, GraphError, MixedGraph
+from .drawing import Picture, draw, draw_steps
+from .graph import DAG, Displayed, Inversion, MixedGraph
 from .network import BayesNet, RecognitionNet
 from .queries import Posterior
+from .structure import Verdicts
 from .training import Run
 
-__all__ = ["load_ipython_extension", "notebook", "shown"]
+__all__ = ["shown"]
 
 MANY = 150
 """A graph with more nodes is drawn as so many groups at most."""
 
-
-def notebook() -> None:
-    """Show graphs, nets, guides, models and results as pictures in the running notebook; `%load_ext dgm_ppl` does the same.
-
-    Raises `GraphError` outside of IPython.
-    """
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        found = None
-    else:
-        found = get_ipython()
-    if found is None:
-        raise GraphError("notebook: expected a running notebook or IPython; got none; try dgm.draw(net).save('net.svg')")
-    load_ipython_extension(found)
+SVG, HTML, TEXT = "image/svg+xml", "text/html", "text/plain"
 
 
-def load_ipython_extension(ipython: Any) -> None:
-    """What `%load_ext dgm_ppl` calls."""
-    for kind in SHOWN:
-        ipython.display_formatter.mimebundle_formatter.for_type(kind, shown)
-
-
-def shown(value: Any) -> dict[str, str]:
-    """The mime bundle of a graph, net, model or result: a picture as SVG, and text.
+def shown(value: Displayed) -> dict[str, str]:
+    """The mime bundle of a graph, net, model or result: a picture as SVG where there is one, and text.
 
     >>> sorted(shown(DAG("a -> b")))
     ['image/svg+xml', 'text/plain']
     """
     kind = next(kind for kind in type(value).__mro__ if kind in SHOWN)
-    picture = SHOWN[kind](value)
-    text = {"text/plain": repr(value)}
-    return text if picture is None else {"image/svg+xml": picture, **text}
+    return {**SHOWN[kind](value), TEXT: repr(value)}
 
 
-def _graph(graph: DAG | MixedGraph | BayesNet) -> str:
+def _graph(graph: DAG | MixedGraph | BayesNet) -> dict[str, str]:
     return _drawn(graph)
 
 
-def _guide(guide: RecognitionNet) -> str:
+def _guide(guide: RecognitionNet) -> dict[str, str]:
     return _drawn(guide.model, guide=guide)
 
 
-def _model(model: Model) -> str:
-    return shown(model.net)["image/svg+xml"]
+def _model(model: Model) -> dict[str, str]:
+    net = model.net
+    return _guide(net) if isinstance(net, RecognitionNet) else _drawn(net)
 
 
-def _posterior(posterior: Posterior) -> str | None:
+def _posterior(posterior: Posterior) -> dict[str, str]:
     """The net with evidence shaded and marginals in the nodes, for one row of evidence."""
-    if posterior.worlds:
-        return None
-    net = posterior.model.net
-    marginals = {name: posterior.marginals[name] for name in posterior.names if not net[name].shape and not net.plates_of(name)}
-    return _drawn(net, evidence=list(posterior.evidence), posterior=marginals)
+    return {} if posterior.worlds else _drawn(posterior.model.net, posterior=posterior)
 
 
-def _run(run: Run) -> str:
+def _inversion(inversion: Inversion) -> dict[str, str]:
+    return {SVG: draw_steps(inversion).svg()}
+
+
+def _verdicts(verdicts: Verdicts) -> dict[str, str]:
+    return {HTML: verdicts.html()}
+
+
+def _run(run: Run) -> dict[str, str]:
     written = StringIO()
     run.plot().savefig(written, format="svg")
-    return written.getvalue()
+    return {SVG: written.getvalue()}
 
 
-def _drawn(graph: DAG | MixedGraph | BayesNet, **options: Any) -> str:
+def _drawn(graph: DAG | MixedGraph | BayesNet, **options: Any) -> dict[str, str]:
     count = len(graph.nodes) if isinstance(graph, MixedGraph) else len(graph)
     picture: Picture = draw(graph, collapse=MANY if count > MANY else None, **options)
-    return picture.svg()
+    return {SVG: picture.svg()}
 
 
-SHOWN: Mapping[type, Callable[[Any], str | None]] = MappingProxyType({
-    DAG: _graph, MixedGraph: _graph, BayesNet: _graph, RecognitionNet: _guide, Model: _model, Posterior: _posterior, Run: _run,
+SHOWN: Mapping[type, Callable[[Any], dict[str, str]]] = MappingProxyType({
+    DAG: _graph, MixedGraph: _graph, BayesNet: _graph, RecognitionNet: _guide, Model: _model, Posterior: _posterior,
+    Inversion: _inversion, Verdicts: _verdicts, Run: _run,
 })
 """What shows an object of each kind, or of a kind derived from it."""

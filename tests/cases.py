@@ -159,4 +159,13 @@ CONDITIONALS = {
         "x", g=dgm.Categorical(4, probs=[0.25] * 4), z=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Normal(loc=z[dgm.Ref("g")], scale=1.0),
         plates={"group": dgm.Plate(["z"], size=4), "point": dgm.Plate(["g", "x"], size=5)},
     ),
+    "autoregressive": conditioned("x", x=dgm.Autoregressive(dgm.Bernoulli(5), net=dgm.MADE(7, 6))),
+    "autoregressive, linear": conditioned("x", z=STANDARD, x=dgm.Autoregressive(dgm.Bernoulli(4), net=dgm.FVSBN(), order=(2, 0, 3, 1)).given("z")),
+    "autoregressive of numbers": conditioned(
+        "x", **STATES, z=STANDARD, x=dgm.Autoregressive(dgm.Normal(4, scale=dgm.free()), net=dgm.MADE(8), adjacency=dgm.DAG("0 -> 2, 1 -> 2 -> 3")).given("a", "z"),
+    ),
+    "autoregressive of states": conditioned(
+        "x", z=STANDARD, t=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Autoregressive(dgm.Categorical(3, 2, 2), net=dgm.MADE(8)).given("z", "t"),
+        plates={"p": dgm.Plate(["t", "x"], size=4)},
+    ),
 }

@@ -1,32 +1,18 @@
 """What a notebook shows."""
 
+import subprocess
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 import dgm_ppl as dgm
 from dgm_ppl.graph import cpdag
-from dgm_ppl.showing import SHOWN, load_ipython_extension, shown
+from dgm_ppl.showing import shown
 
 vae = dgm.BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Bernoulli(4).given("z", net=dgm.MLP(3)))
 guide = dgm.amortize(vae, observed="x", net=dgm.MLP(3))
 rain = dgm.BayesNet(rain=dgm.Bernoulli(probs=0.2), wet=dgm.Bernoulli(probs=[0.1, 0.9]).given("rain"))
-
-
-class Formatter:
-    """The part of IPython's mimebundle formatter that is used."""
-
-    def __init__(self):
-        self.functions = {}
-
-    def for_type(self, kind, function):
-        self.functions[kind] = function
-
-
-def ipython():
-    return SimpleNamespace(display_formatter=SimpleNamespace(mimebundle_formatter=Formatter()))
 
 
 @pytest.mark.parametrize("value", [
@@ -34,7 +20,7 @@ def ipython():
     dgm.posterior(dgm.compile(rain), {"wet": 1.0}),
 ], ids=lambda value: type(value).__name__)
 def test_pictures(value):
-    bundle = shown(value)
+    bundle = value._repr_mimebundle_(include=None, exclude=None)
     assert bundle["image/svg+xml"].lstrip().startswith(("<?xml", "<svg")) and bundle["text/plain"] == repr(value)
 
 
@@ -57,22 +43,13 @@ def test_large_graphs_are_drawn_in_groups():
     assert shown(large)["image/svg+xml"].count("<ellipse") < 160
 
 
-def test_the_extension_registers_every_kind_and_importing_registers_none():
-    session = ipython()
-    assert not session.display_formatter.mimebundle_formatter.functions
-    dgm.load_ipython_extension(session)
-    load_ipython_extension(session)
-    assert session.display_formatter.mimebundle_formatter.functions == dict.fromkeys(SHOWN, shown)
+def test_an_inversion_shows_its_steps_and_a_test_its_frame():
+    steps = dgm.graph.invert(dgm.DAG("z -> x"), "x")._repr_mimebundle_()
+    assert "the inverse" in steps["image/svg+xml"] and steps["text/plain"] == repr(dgm.graph.invert(dgm.DAG("z -> x"), "x"))
+    found = dgm.test_independences(dgm.DAG("wet; rain"), dgm.compile(rain).sample(500))
+    assert "<table" in found._repr_mimebundle_()["text/html"]
 
 
-def test_notebook_registers_in_the_running_session(monkeypatch):
-    session = ipython()
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: session))
-    dgm.notebook()
-    assert dgm.DAG in session.display_formatter.mimebundle_formatter.functions
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
-    with pytest.raises(dgm.GraphError, match="notebook: expected a running notebook or IPython; got none"):
-        dgm.notebook()
-    monkeypatch.setitem(sys.modules, "IPython", None)
-    with pytest.raises(dgm.GraphError, match="expected a running notebook"):
-        dgm.notebook()
+def test_importing_loads_nothing_that_shows():
+    program = "import dgm_ppl, sys; assert 'dgm_ppl.showing' not in sys.modules and 'dgm_ppl.drawing' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)

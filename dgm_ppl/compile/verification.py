@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..graph import GraphError
+from .ordering import MOST, disorder
 from .probing import Probe, differs, undisturbed
 
 if TYPE_CHECKING:
@@ -79,7 +80,8 @@ def verify_structure(model: Model, data: Mapping[str, Any] | None = None, *, wor
 
     Reported as wrong: a conditional that depends on a node which is no parent, that mixes worlds or members of a plate (as batch
     normalisation does while training), that depends on the place of a row (as a function does that reads a tensor from
-    outside row by row), that changes a parent's value in place, or that gives another answer when it is asked again. Noted: a
+    outside row by row), that changes a parent's value in place, that gives another answer when it is asked again, or whose elements
+    (of an autoregressive event, of a flow) depend on each other in another order than it says. Noted: a
     parent without influence, random networks (dropout), and tensors or modules that a function reads from outside.
 
     Arguments:
@@ -95,7 +97,7 @@ def verify_structure(model: Model, data: Mapping[str, Any] | None = None, *, wor
     with undisturbed(model):
         torch.manual_seed(0)
         probe = Probe.of(model, data or {}, worlds)
-        findings = [*_repetition(probe), *_in_place(probe), *_influences(probe), *_places(probe), *_outside(model)]
+        findings = [*_repetition(probe), *_in_place(probe), *_influences(probe), *_places(probe), *_orders(probe), *_outside(model)]
     return StructureReport(len(model.net), len(model.net.dag.edges), tuple(findings))
 
 
@@ -167,6 +169,14 @@ def _places(probe: Probe) -> Iterator[Finding]:
     for name, term in rolled.items():
         if name not in random and differs(base[name].roll(1, 0), term).any():
             yield Finding(name, "depends on the place of a row: it reads something beside its parents; try making that a node, dgm.Given()")
+
+
+def _orders(probe: Probe) -> Iterator[Finding]:
+    for node in probe.model.schedule:
+        yield from (Finding(node.name, text) for text in disorder(probe, node))
+        adjacency = node.conditional.event_adjacency
+        if adjacency is not None and len(adjacency) > MOST:
+            yield Finding(node.name, f"has {len(adjacency)} elements, {MOST} of which were held against their order", wrong=False)
 
 
 def _outside(model: Model) -> Iterator[Finding]:

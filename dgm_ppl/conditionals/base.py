@@ -22,7 +22,9 @@ class Conditional(nn.Module):
     `log_density`, `surprisals` and `divergences` on what it returned.
 
     To add a kind: one file here, a subclass that says what it can do (`finite`, `density`, `reparameterized`) and writes
-    `prepare`, `draw`, `surprisals` and `forward`; the base class has received and checked the parents already.
+    `prepare`, `draw`, `surprisals` and `forward`; the base class has received and checked the parents already. A kind whose
+    elements depend on each other given the parents (an order, a flow) says which on which in `event_adjacency`, and gives what
+    it makes of each element in `residuals`; `verify_structure` then holds the Jacobian of the second against the first.
     """
 
     density: str | None = "exact"                   # "exact", "bound", or None for one that only samples
@@ -75,3 +77,20 @@ class Conditional(nn.Module):
     def divergences(self, prepared: Any, other: Conditional, other_prepared: Any) -> Tensor | None:
         """KL(self || other) of each independent element, in closed form; it broadcasts to `(*batch, *elements)`. None where there is none."""
         return None
+
+    @property
+    def event_adjacency(self) -> Tensor | None:
+        """Which elements of the event may depend on which given the parents, boolean `(elements, elements)`, row-major over the event.
+
+        Entry `[i, j]` says that element i may depend on element j; the diagonal does not matter. None where nothing is said:
+        the elements are independent, or any may depend on any.
+        """
+        return None
+
+    def residuals(self, value: Tensor, prepared: Any) -> Tensor:
+        """What is left of each element once those it depends on are accounted for, `(*batch, *event)`.
+
+        It is -log p(element | the elements it depends on, parents), or the noise that a flow takes the element back to. Needed
+        where `event_adjacency` says something.
+        """
+        raise NotImplementedError

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -11,10 +12,10 @@ from ..nets import Flat, Net, Shaped, adapt
 from .ports import Port
 from .predictors import Network
 
-__all__ = ["Shared", "network_of"]
+__all__ = ["Shared", "network_of", "shared_module"]
 
 Shapes = tuple[tuple[int, ...], ...]
-Shared = dict[int, tuple[nn.Module, tuple[Shapes, Shapes], Net]]
+Shared = dict[int, tuple[nn.Module, tuple[Any, Shapes], Net]]
 """By the identity of a builder: the module it became, the shapes that it was built for, and the builder, which keeps its identity from being taken."""
 
 
@@ -41,17 +42,27 @@ def network_of(name: str, net: Net | nn.Module, ports: Sequence[Port], parameter
 
 
 def _built(net: Net, inputs: Shapes, outputs: Shapes, names: tuple[str, ...], shared: Shared) -> nn.Module:
+    def build() -> nn.Module:
+        return net.build(inputs, outputs, names) if isinstance(net, (Flat, Shaped)) else net.build(inputs, outputs)
+    return shared_module(net, (inputs, outputs), build, shared)
+
+
+def shared_module(net: Net, sizes: tuple, build: Callable[[], nn.Module], shared: Shared) -> nn.Module:
+    """The module that a builder becomes; the one at hand where a node was given the same object.
+
+    Raises:
+        ValueError: the one at hand was built for other sizes.
+    """
     if id(net) not in shared:
-        module = net.build(inputs, outputs, names) if isinstance(net, (Flat, Shaped)) else net.build(inputs, outputs)
-        shared[id(net)] = module, (inputs, outputs), net
+        shared[id(net)] = build(), sizes, net
     module, built_for, _ = shared[id(net)]
-    if built_for != (inputs, outputs):
+    if built_for != sizes:
         raise ValueError(
-            f"shares the net {net.label()} with a node of other sizes ({_sizes(*built_for)} against {_sizes(inputs, outputs)}); "
+            f"shares the net {net.label()} with a node of other sizes ({_sizes(*built_for)} against {_sizes(*sizes)}); "
             f"pass an object of its own to each node: net={net.label()}"
         )
     return module
 
 
-def _sizes(inputs: Shapes, outputs: Shapes) -> str:
-    return f"{' + '.join(map(str, inputs))} -> {' + '.join(map(str, outputs))}"
+def _sizes(inputs: Any, outputs: Shapes) -> str:
+    return f"{' + '.join(map(str, inputs)) if isinstance(inputs, tuple) else inputs} -> {' + '.join(map(str, outputs))}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints, transform_to
 
 from ..families import Constant, Expression, Free, Noise, Variable
+from ..families.affine import Affine, Coefficients, affine_evaluator, location_of
 from ..families.evaluation import evaluator, pad_event
 from ..families.shapes import broadcast
 from ..graph import GraphError
@@ -28,12 +30,14 @@ __all__ = ["Parametric"]
 class Parametric(Conditional):
     """p(node | parents) = family(parameters), each parameter from its own source.
 
-    `shared` maps the identity of a builder to the module it became, so that nodes given the same object share weights.
+    `shared` maps the identity of a builder to the module it became, so that nodes given the same object share weights. Where
+    `computed_outside`, the open parameters come from a module that this one does not have, and go in through `complete`.
     """
 
     def __init__(
         self, name: str, variable: Variable, ports: Sequence[Port], *,
         plates: Sequence[int] = (), all_plates: int = 0, shared: Shared | None = None,
+        computed_outside: bool = False,
     ):
         super().__init__(name, variable, ports)
         self.forms = variable.family.forms_of(variable.signature)
@@ -48,7 +52,9 @@ class Parametric(Conditional):
         self.predictor: nn.Module | None = None
         self.unconstrained = nn.ParameterDict()
         self._held: dict[str, numpy.ndarray] = {}
-        self._place(shared if shared is not None else {})
+        self._place(shared if shared is not None else {}, computed_outside)
+        if isinstance(self.predictor, Table) or self.predictor is None and not computed_outside:
+            self.forms = self.forms.of_tables
         self._bind()
 
     def _bind(self) -> None:
@@ -62,7 +68,7 @@ class Parametric(Conditional):
         self._fixed = None if None in numbers else (*numbers, *[logarithm((), numbers) for logarithm in self._logarithms])
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_sources", "_logarithms", "_predict", "_as_computed", "_fixed")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_sources", "_logarithms", "_predict", "_as_computed", "_fixed", "_affine")}
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
@@ -70,13 +76,15 @@ class Parametric(Conditional):
 
     # ---- where each parameter comes from
 
-    def _place(self, shared: Shared) -> None:
+    def _place(self, shared: Shared, computed_outside: bool) -> None:
         variable, opened = self.variable, self.variable.open_parameters
         finite = [i for i, port in enumerate(self._predicted) if port.is_configuration]
         classical = variable.net is None and variable.fn is None
         self._configurations = Configurations(self._predicted, finite) if finite and classical else None
         free = [parameter for parameter, value in variable.parameters if isinstance(value, Free)]
-        if not self._predicted:
+        if computed_outside:
+            self.computed = opened
+        elif not self._predicted:
             free += opened
         elif variable.fn is not None:
             self.computed, self.predictor = opened, Function(self.name, variable.fn, opened, self._shapes(opened))
@@ -194,16 +202,8 @@ class Parametric(Conditional):
 
     def _expression(self, parameter: str, given: Expression) -> Callable:
         inputs = [(i, port.name, port.rank) for i, port in enumerate(self.ports) if port.name in self.variable.expression_parents]
-        rank, held = len(self.variable.parameter_shape(parameter)), itertools.count()
-
-        def place(constant: Constant) -> Callable[[], Any]:
-            if constant.array.ndim == 0:
-                number = constant.array.item()
-                return lambda: number
-            key = self._hold(f"{parameter}_{next(held)}", constant.array)
-            return lambda: self._buffers[key]
-
-        evaluate = evaluator(given, place)
+        rank = len(self.variable.parameter_shape(parameter))
+        evaluate = evaluator(given, self._places(parameter))
 
         def source(computed: Sequence, parents: Sequence[Tensor]) -> Any:
             value, found = evaluate({name: (parents[i], event_rank) for i, name, event_rank in inputs})
@@ -215,6 +215,18 @@ class Parametric(Conditional):
             return pad_event(value, found, rank)
         return source
 
+    def _places(self, parameter: str) -> Callable[[Constant], Callable[[], Any]]:
+        """Where the constants of an expression are read from, numbered as they appear."""
+        held = itertools.count()
+
+        def place(constant: Constant) -> Callable[[], Any]:
+            if constant.array.ndim == 0:
+                number = constant.array.item()
+                return lambda: number
+            key = self._hold(f"{parameter}_{next(held)}", constant.array)
+            return lambda: self._buffers[key]
+        return place
+
     # ---- the direct path
 
     def prepare(self, *parents: Tensor) -> tuple:
@@ -224,10 +236,34 @@ class Parametric(Conditional):
         computed = ()
         if self._predict is not None:
             computed = self._predict(*parents) if self._all_predict else self._predict(*[parents[i] for i in self._predicted_at])
+        return self.complete(computed, parents)
+
+    def complete(self, computed: Sequence[Tensor], parents: Sequence[Tensor]) -> tuple:
+        """What `prepare` returns, from what a predictor computed, unconstrained."""
         if self._as_computed:
             return tuple(computed)
         parameters = [source(computed, parents) for source in self._sources]
         return (*parameters, *[logarithm(computed, parameters) for logarithm in self._logarithms])
+
+    def complete_at(self, cells: Sequence[int], computed: Sequence[Tensor], parents: Sequence[Tensor]) -> tuple:
+        """`complete` for some elements by their place in C order: `computed` is for these alone, `(*batch, cells, ...)`, and so is what is returned."""
+        parameters = [
+            source(computed, parents) if parameter in self.computed else self._at(cells, parameter, source((), parents))
+            for parameter, source in zip(self.variable.signature, self._sources)
+        ]
+        logarithms = [
+            logarithm(computed, parameters) if parameter in self.computed else _log(parameters[self.variable.signature.index(parameter)])
+            for parameter, logarithm in zip(self.forms.logarithms, self._logarithms)
+        ]
+        return (*parameters, *logarithms)
+
+    def _at(self, cells: Sequence[int], parameter: str, value: Tensor | float) -> Tensor | float:
+        if not isinstance(value, Tensor):
+            return value
+        shape = self.variable.parameter_shape(parameter)
+        whole = value.expand((*value.shape[: max(value.ndim - len(shape), 0)], *shape))
+        start = whole.ndim - len(shape)
+        return whole.flatten(start, start + len(self.event) - 1)[(slice(None),) * start + (list(cells),)] if self.event else whole
 
     def parameters_of(self, *parents: Tensor) -> Mapping[str, Tensor]:
         """The distribution's parameters as tensors, by name."""
@@ -254,6 +290,29 @@ class Parametric(Conditional):
         if not isinstance(other, Parametric) or other.event != self.event or other.elements != self.elements:
             return None
         return self.forms.kl(prepared, other.forms, other_prepared, self._buffers["anchor"])
+
+    # ---- as a linear Gaussian
+
+    def location(self, prepared: tuple) -> Tensor:
+        """The location of a Gaussian, or the value of a deterministic node, `(*batch, *event)`."""
+        return self._tensor(prepared[self.variable.signature.index(location_of(self.variable))])
+
+    def coefficients(self, parents: Sequence[Tensor], parts: Sequence[Coefficients]) -> dict[str, Tensor]:
+        """How the location, or a deterministic value, moves with hidden nodes: `(coordinates, *batch, *event)` each, from how the parents do."""
+        given = self.variable.fixed.get(location_of(self.variable))
+        if isinstance(given, Expression):
+            values = {port.name: Affine(value, port.rank, part) for port, value, part in zip(self.ports, parents, parts)}
+            _, rank, found = self._affine(values)
+            return {name: pad_event(part, rank, len(self.event)) for name, part in found.items()}
+        linear = self.predictor.linear if isinstance(self.predictor, LinearAndTable) else self.predictor
+        if not isinstance(linear, Linear):
+            return {}                                                       # a table, or what reads no hidden node
+        return linear.coefficients([parents[i] for i in self._predicted_at], [parts[i] for i in self._predicted_at])
+
+    @cached_property
+    def _affine(self) -> Callable[[Mapping[str, Affine]], Affine]:
+        location = location_of(self.variable)
+        return affine_evaluator(self.variable.fixed[location], self._places(location))
 
     # ---- the Pyro program
 

@@ -4,5 +4,6 @@ from .difference import draw_difference
 from .draw import draw
 from .figure import Figure
 from .picture import Picture
+from .steps import draw_steps
 
-__all__ = ["Figure", "Picture", "draw", "draw_difference"]
+__all__ = ["Figure", "Picture", "draw", "draw_difference", "draw_steps"]

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pyro.distributions import Empirical
 from torch.distributions import Distribution
 
 from ..graph import GraphError
 
 __all__ = ["Bars", "Chart", "Outline", "chart"]
 
-_BINS, _MOST_ROWS = 28, 12
+_BINS, _MOST_ROWS, _TAIL = 28, 12, 5e-4
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,8 @@ def _of_distribution(name: str, marginal: Distribution, states: Sequence[str]) -
         raise GraphError(f"draw: posterior: node {name!r}: expected the distribution of one number; got batch shape "
                          f"{tuple(marginal.batch_shape)} and event shape {tuple(marginal.event_shape)}; "
                          "try the posterior of one row of data")
+    if isinstance(marginal, Empirical):
+        return _of_draws(name, marginal, states)
     if marginal.has_enumerate_support:
         return _bars(name, marginal.log_prob(marginal.enumerate_support()).exp().detach().cpu(), states)
     mean, spread = marginal.mean, marginal.stddev
@@ -138,3 +141,16 @@ def _of_distribution(name: str, marginal: Distribution, states: Sequence[str]) -
     legal = grid[marginal.support.check(grid).reshape(len(grid))]
     heights = marginal.log_prob(legal).exp().reshape(-1).detach().cpu().numpy()
     return _outline(legal.min(), legal.max(), heights)
+
+
+def _of_draws(name: str, marginal: Empirical, states: Sequence[str]) -> Chart:
+    """Weighted draws: the share of each state, or a histogram between the draws beyond which next to no weight lies."""
+    values = marginal.enumerate_support().reshape(-1).detach().cpu().numpy()
+    shares = marginal.log_weights.reshape(-1).softmax(-1).detach().cpu().numpy()
+    if states:
+        return _bars(name, np.bincount(values.astype(int), weights=shares, minlength=len(states)), states)
+    order = np.argsort(values)
+    below = np.cumsum(shares[order])
+    low, high = (values[order][min(np.searchsorted(below, at), len(values) - 1)] for at in (_TAIL, 1 - _TAIL))
+    counts, edges = np.histogram(values, bins=_BINS, weights=shares, range=(low, high))
+    return _outline(edges[0], edges[-1], counts)

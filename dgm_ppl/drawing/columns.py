@@ -8,29 +8,17 @@ rectangle can hold a mark that is no member, whatever the arrows are. Rows are l
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 from ..graph.lazy import networkx as nx
-from .figure import Box, Figure, Key
+from .figure import Box, Figure, Key, Placement, Rectangle
 from .measure import LABEL_SIZE, extent, text_width
 from .plates import Region, region_order, regions
 
-__all__ = ["Placement", "Rectangle", "place"]
+__all__ = ["place"]
 
 MARK_GAP, COLUMN_GAP, ROW_GAP = 24.0, 36.0, 34.0
 PADDING, STEP, LABEL = 12.0, 9.0, 20.0
-
-Rectangle = tuple[float, float, float, float]
-"""Left, bottom, right, top."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """The centre of every mark and the rectangle of every box."""
-
-    centres: Mapping[Key, tuple[float, float]]
-    rectangles: Mapping[str, Rectangle]
 
 
 def place(figure: Figure) -> Placement:

@@ -12,8 +12,8 @@ from html import escape
 import graphviz
 
 from .chart_html import chart_rows
-from .columns import LABEL, Placement, place
-from .figure import Arrow, Box, Figure, Key, Mark, Shape
+from .columns import LABEL, place
+from .figure import Arrow, Box, Figure, Key, Mark, Placement, Shape
 from .looks import ARROWS, BOX, COLORS, EDGE, FAINT, GRAPH, LINES, NODE, PAPER, mark_looks
 from .measure import CAPTION_SIZE, LABEL_SIZE, text_width
 from .plates import Nest, crossing, drawable, nested
@@ -31,13 +31,17 @@ class Source:
 
 def write_dot(figure: Figure) -> Source:
     """Return the DOT source of a figure; the same figure gives the same text."""
-    figure = drawable(figure)
-    placement = place(figure) if crossing(figure.boxes) else None
+    placement = figure.placement
+    if placement is None:
+        figure = drawable(figure)
+        placement = place(figure) if crossing(figure.boxes) else None
     options = ("-Kdot",) if placement is None else ("-Kneato", "-n2")
     graph = graphviz.Digraph("graph", comment=f"dot {' '.join(options)}", graph_attr=GRAPH, node_attr=NODE, edge_attr=EDGE)
     if figure.legend:
         graph.attr(label=_legend(figure))
     if placement is None:
+        if any(mark.shape is Shape.GROUP for mark in figure.marks):
+            graph.attr(rankdir="LR")                                        # groups are wide and many stand side by side
         _write_nested(graph, figure)
     else:
         _write_placed(graph, figure, placement)
@@ -114,8 +118,8 @@ def _mark_label(mark: Mark) -> str:
 
 
 def _legend(figure: Figure) -> str:
-    words = (f'<FONT COLOR="{COLORS[role]}"><B>{LINES[role]}</B> {role.value}</FONT>' for role in figure.legend)
-    return f"<{' &nbsp; '.join(words)}>"
+    words = (f'<FONT COLOR="{COLORS[role]}"><B>{LINES[role]}</B>&nbsp;&nbsp;{role.value}</FONT>' for role in figure.legend)
+    return f"<{' &nbsp;&nbsp;&nbsp; '.join(words)}>"
 
 
 def _html(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..graph.names import Names
+from .answers import Answer, answered, in_words
 from .collapse import collapsed, communities
 from .coloring import colored
 from .evidence import shaded
@@ -25,7 +26,7 @@ def draw(
     observed: Names = (),
     evidence: Mapping[str, Any] | Names = (),
     do: Mapping[str, Any] | Names = (),
-    posterior: Mapping[str, Any] | None = None,
+    posterior: Answer | Mapping[str, Any] | None = None,
     color_by: Mapping[str, float] | None = None,
     sizes: Mapping[str, int] | None = None,
     collapse: int | Mapping[str, Names] | None = None,
@@ -36,13 +37,14 @@ def draw(
     stands on its arrow, or on the way where one network reads several parents; so does the parameter that a parent enters.
 
     Arguments:
-        graph: a `DAG`, a `BayesNet`, or a `MixedGraph` such as an equivalence class (lines without heads) or a graph with
+        graph: a `DAG`, a `BayesNet`, a compiled model, or a `MixedGraph` such as an equivalence class (lines without heads) or a graph with
             hidden common causes (dashed, with two heads).
         guide: another graph over the same names; its arrows are dashed over the model's, and what it takes as given is shaded.
         observed: names of further nodes to shade.
         evidence: values of nodes, shown on them, or names alone; they are shaded.
         do: values that nodes are set to, or names alone; the arrows into them are cut.
-        posterior: for each node probabilities, samples or a distribution, shown as a small chart.
+        posterior: what `dgm.posterior` answered for one row, whose evidence is shown too; or for each node probabilities,
+            samples or a distribution. Each is a small chart: a bar for a state, or the outline of a density.
         color_by: a number for each node, shown as its colour.
         sizes: sizes of plates whose declarations leave them open.
         collapse: groups of nodes, by name, to draw as one; or about how many marks a large graph may have.
@@ -55,8 +57,9 @@ def draw(
     Picture(3 nodes, 2 arrows)
     """
     relations = relate(graph, guide=guide, observed=observed, sizes=sizes)
-    figure = shaded(compose(relations), evidence)
-    figure = charted(cut(figure, do), posterior or {}, relations)
+    known, marginals = answered(posterior, relations)
+    figure = shaded(compose(relations), in_words(evidence or known, relations))
+    figure = charted(cut(figure, in_words(do, relations)), marginals, relations)
     figure = colored(figure, color_by or {})
     groups = communities(figure, collapse) if isinstance(collapse, int) else collapse
     return Picture(collapsed(figure, groups or {}))

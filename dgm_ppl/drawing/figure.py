@@ -6,7 +6,7 @@ figures, and every decoration (evidence, `do`, colours, marginals) is a function
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -14,10 +14,14 @@ from functools import cached_property
 from .charts import Chart
 from .relations import Dependence, Node, Plate, Relations
 
-__all__ = ["Arrow", "Box", "Figure", "Key", "Mark", "Role", "Shape", "compose"]
+__all__ = ["Arrow", "Box", "Figure", "Key", "Mark", "Placement", "Rectangle", "Role", "Shape", "compose"]
 
 Key = str | tuple[str, str]
 """A variable's name, `(role, child)` for the network on the way to a child, or `("group", name)`."""
+
+
+Rectangle = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
 
 
 class Shape(Enum):
@@ -39,6 +43,8 @@ class Role(Enum):
     ADDED = "added"
     REMOVED = "removed"
     TURNED = "turned"
+    JOINED = "joined"
+    GONE = "gone"
 
 
 @dataclass(frozen=True)
@@ -87,14 +93,26 @@ class Box:
     members: tuple[Key, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """The centre of every mark and the rectangle of every box, in points."""
+
+    centres: Mapping[Key, tuple[float, float]]
+    rectangles: Mapping[str, Rectangle]
+
+
 @dataclass(frozen=True)
 class Figure:
-    """Marks in drawing order, with arrows and boxes; `legend` names the roles that a reader must be told."""
+    """Marks in drawing order, with arrows and boxes; `legend` names the roles that a reader must be told.
+
+    A placement says where everything stands; without one the drawing program finds that.
+    """
 
     marks: tuple[Mark, ...]
     arrows: tuple[Arrow, ...]
     boxes: tuple[Box, ...] = ()
     legend: tuple[Role, ...] = ()
+    placement: Placement | None = None
 
     @cached_property
     def names(self) -> tuple[str, ...]:

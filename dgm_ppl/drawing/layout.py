@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from .columns import Rectangle
 from .dot import Source
+from .figure import Rectangle
 from .render import render
 
 __all__ = ["Layout", "Line", "Point", "lay_out"]

@@ -21,11 +21,13 @@ INK, FAINT, SHADE, PAPER = "#000000", "#555555", "#d3d3d3", "#ffffff"
 COLORS: Mapping[Role, str] = MappingProxyType({
     Role.MODEL: INK, Role.GUIDE: "#0072b2", Role.HIDDEN: FAINT, Role.CUT: "#999999",
     Role.ADDED: "#0072b2", Role.REMOVED: "#d55e00", Role.TURNED: "#8a3d77",
+    Role.JOINED: "#0072b2", Role.GONE: "#aaaaaa",
 })
 
 LINES: Mapping[Role, str] = MappingProxyType({
     Role.MODEL: "—", Role.GUIDE: "– –", Role.HIDDEN: "– –", Role.CUT: "· · ·",
     Role.ADDED: "—", Role.REMOVED: "· · ·", Role.TURNED: "– –",
+    Role.JOINED: "—", Role.GONE: "· · ·",
 })
 """Each role's stroke, for legends."""
 
@@ -56,6 +58,8 @@ ARROWS: Mapping[Role, Looks] = MappingProxyType({
     Role.ADDED: _drawn(Role.ADDED, penwidth="2.2"),
     Role.REMOVED: _drawn(Role.REMOVED, style="dotted", penwidth="1.6"),
     Role.TURNED: _drawn(Role.TURNED, style="dashed", penwidth="2.2"),
+    Role.JOINED: _drawn(Role.JOINED, penwidth="2.4"),
+    Role.GONE: _drawn(Role.GONE, style="dotted"),
 })
 _STROKES: Mapping[Role, Looks] = MappingProxyType({
     Role.MODEL: {},
@@ -63,6 +67,7 @@ _STROKES: Mapping[Role, Looks] = MappingProxyType({
     Role.CUT: _drawn(Role.CUT, style="rounded,filled,dotted"),
     Role.ADDED: _drawn(Role.ADDED, penwidth="2.2"),
     Role.REMOVED: _drawn(Role.REMOVED, style="filled,dotted", penwidth="1.6"),
+    Role.GONE: _drawn(Role.GONE, style="filled,dotted"),
 })
 _SHAPES: Mapping[Shape, Looks] = MappingProxyType({
     Shape.VARIABLE: {"shape": "ellipse"},

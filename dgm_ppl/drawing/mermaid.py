@@ -10,7 +10,7 @@ from .plates import Nest, nested, uncrossed
 
 __all__ = ["write_mermaid"]
 
-_LINES = {Role.GUIDE: "-.-", Role.HIDDEN: "-.-", Role.CUT: "-.-", Role.REMOVED: "-.-", Role.ADDED: "===", Role.TURNED: "==="}
+_LINES = {Role.GUIDE: "-.-", Role.HIDDEN: "-.-", Role.CUT: "-.-", Role.REMOVED: "-.-", Role.ADDED: "===", Role.TURNED: "===", Role.JOINED: "===", Role.GONE: "-.-"}
 _HEADS = {"---": "-->", "-.-": "-.->", "===": "==>"}
 
 

@@ -8,14 +8,14 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from .figure import Figure, Mark, Role
+from .figure import Figure, Mark, Role, Shape
 from .page_script import SCRIPT, STYLE
 
 __all__ = ["page_data", "write_page"]
 
 _HELP = ("Point at a node to see what it depends on, click to keep it, shift-click to give or take evidence. "
          "Drag to move, turn the wheel to zoom, double-click to see everything.")
-_NO_DEPENDENCE = frozenset({Role.GUIDE, Role.CUT, Role.REMOVED})
+_NO_DEPENDENCE = frozenset({Role.GUIDE, Role.CUT, Role.REMOVED, Role.GONE})
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -73,7 +73,7 @@ def page_data(figure: Figure) -> dict[str, Any]:
 
 
 def _is_node(mark: Mark) -> bool:
-    return isinstance(mark.key, str) or mark.key[0] == "group"
+    return mark.shape is not Shape.NETWORK
 
 
 def _parts(figure: Figure, place: dict) -> tuple[dict[tuple[int, int], list[str]], int]:

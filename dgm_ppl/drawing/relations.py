@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 from ..families import Variable
 from ..graph import DAG, GraphError, MixedGraph, did_you_mean
@@ -15,14 +16,27 @@ from ..graph.names import Names, chosen
 from ..network import BayesNet
 from .tables import states_of, table_lines
 
-__all__ = ["Dependence", "Graph", "Node", "Plate", "Relations", "relate"]
+__all__ = ["Compiled", "Dependence", "Graph", "Node", "Plate", "Relations", "declared", "relate"]
 
-Graph = DAG | BayesNet | MixedGraph
+
+@runtime_checkable
+class Compiled(Protocol):
+    """What was compiled from a net, which is what is drawn of it."""
+
+    net: BayesNet
+
+
+Graph = DAG | BayesNet | MixedGraph | Compiled
+
+
+def declared(graph: Graph) -> DAG | BayesNet | MixedGraph:
+    """The net of a compiled model; anything else that can be drawn is taken as it is."""
+    return graph.net if isinstance(graph, Compiled) and isinstance(graph.net, BayesNet) else graph
 
 
 @dataclass(frozen=True)
 class Node:
-    """One variable: what it is and what is known of it."""
+    """One variable: what it is and what is known of it; `single` where its value is one number or state."""
 
     name: str
     distribution: str = ""
@@ -32,6 +46,7 @@ class Node:
     given: bool = False
     deterministic: bool = False
     observed: bool = False
+    single: bool = True
 
 
 @dataclass(frozen=True)
@@ -96,14 +111,15 @@ def relate(graph: Graph, *, guide: Graph | None = None, observed: Names = (),
 
 
 def _read(graph: Graph) -> Relations:
+    graph = declared(graph)
     if isinstance(graph, DAG):
         return _of_dag(graph)
     if isinstance(graph, BayesNet):
         return _of_net(graph)
     if isinstance(graph, MixedGraph):
         return _of_mixed(graph)
-    raise TypeError(f"draw: expected a DAG, a BayesNet or a MixedGraph; got {type(graph).__name__}; "
-                    'try draw(model.net) for a compiled model, or draw(DAG("a -> b"))')
+    raise TypeError(f"draw: expected a DAG, a BayesNet, a compiled model or a MixedGraph; got {type(graph).__name__}; "
+                    'try draw(DAG("a -> b"))')
 
 
 def _of_dag(dag: DAG) -> Relations:
@@ -137,7 +153,7 @@ def _sized(plates: tuple[Plate, ...], sizes: Mapping[str, int]) -> tuple[Plate, 
 def _node(net: BayesNet, name: str) -> Node:
     variable = net[name]
     return Node(name, variable.caption, variable.summary, states_of(variable), table_lines(net, name),
-                variable.is_given, variable.is_deterministic)
+                variable.is_given, variable.is_deterministic, single=not variable.shape)
 
 
 def _dependences(net: BayesNet) -> Iterator[Dependence]:

@@ -26,7 +26,7 @@ _HEADER = r"""% Needs \usepackage{tikz} and \usetikzlibrary{arrows.meta, shapes.
 """
 _STROKES = {
     Role.MODEL: "", Role.GUIDE: "dashed", Role.HIDDEN: "dashed", Role.CUT: "dotted",
-    Role.ADDED: "very thick", Role.REMOVED: "dotted, thick", Role.TURNED: "dashed, very thick",
+    Role.ADDED: "very thick", Role.REMOVED: "dotted, thick", Role.TURNED: "dashed, very thick", Role.JOINED: "very thick", Role.GONE: "dotted",
 }
 _GREEK = tuple("""alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi
 psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega""".split())
@@ -44,7 +44,7 @@ def write_tikz(figure: Figure, source: Source) -> str:
 
     Names in other scripts than Latin and Greek need an engine that has fonts for them, such as LuaLaTeX.
     """
-    figure = drawable(figure)
+    figure = figure if figure.placement else drawable(figure)
     layout = lay_out(source)
     styles = (f"  bn-{role.value}/.style={{{_style(role)}}}," for role in Role)
     lines = [*styles, "]", *_boxes(figure, layout), *_marks(figure, layout), *_arrows(figure, layout), r"\end{tikzpicture}"]

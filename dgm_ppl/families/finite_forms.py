@@ -13,7 +13,9 @@ from torch.nn import functional
 from .forms import Forms, Noise, Params
 from .shapes import broadcast
 
-__all__ = ["BernoulliLogits", "BernoulliProbs", "CategoricalLogits", "CategoricalProbs", "ExactBernoulli", "ExactCategorical"]
+__all__ = [
+    "BernoulliLogits", "BernoulliProbs", "CategoricalLogits", "CategoricalProbs", "ExactBernoulli", "ExactCategorical", "TableBernoulli", "TableBernoulliLogits",
+]
 
 
 class ExactBernoulli(dist.Bernoulli):
@@ -46,6 +48,21 @@ class ExactCategorical(dist.Categorical):
         return _picked(self.probs, value).log()
 
 
+class TableBernoulli(dist.Bernoulli):
+    """Bernoulli(logits) that may be infinite, as those of a table with zeros and ones are."""
+
+    def __init__(self, logits: Tensor, validate_args: bool | None = None):
+        super().__init__(logits=logits, validate_args=validate_args)
+
+    def expand(self, batch_shape: Sequence[int], _instance: TableBernoulli | None = None) -> TableBernoulli:
+        return super().expand(batch_shape, self._get_checked_instance(TableBernoulli, _instance))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        return functional.logsigmoid(self.logits * (2 * value - 1))
+
+
 class BernoulliForms(Forms):
     """What the two parameterizations of a Bernoulli share."""
 
@@ -73,6 +90,10 @@ class BernoulliForms(Forms):
 class BernoulliLogits(BernoulliForms):
     """-log p(x) = -x log sigmoid(l) - (1 - x) log sigmoid(-l)."""
 
+    @property
+    def of_tables(self) -> Forms:
+        return TableBernoulliLogits(TableBernoulli, self.signature, self.event_dim, self.reparameterized)
+
     def both(self, params: Params, like: Tensor) -> tuple[Tensor, Tensor]:
         logits = _tensor(params[0], like)
         return logits.sigmoid(), (-logits).sigmoid()
@@ -91,6 +112,19 @@ class BernoulliLogits(BernoulliForms):
         if b is None or not isinstance(a, Tensor):
             return super().kl(q, other, p, like)
         return a.sigmoid() * (a - b) - functional.softplus(a) + _softplus(b)
+
+
+class TableBernoulliLogits(BernoulliLogits):
+    """-log p(x) = -log sigmoid((2x - 1) l), which is right where l is infinite too."""
+
+    def log_odds(self, params: Params) -> Tensor | float | None:
+        return None
+
+    def surprisal(self, value: Tensor, params: Params) -> Tensor:
+        return -functional.logsigmoid(_tensor(params[0], value) * (2 * value - 1))
+
+    def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
+        return BernoulliForms.kl(self, q, other, p, like)
 
 
 class BernoulliProbs(BernoulliForms):

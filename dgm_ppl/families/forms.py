@@ -88,6 +88,11 @@ class Forms:
     functional: ClassVar[bool] = False
     logarithms: ClassVar[tuple[str, ...]] = ()
 
+    @property
+    def of_tables(self) -> Forms:
+        """The formulas where a table holds the parameters, so that a probability may be zero."""
+        return self
+
     def build(self, params: Params, like: Tensor) -> torch.distributions.Distribution:
         dtype = next((value.dtype for value in params if isinstance(value, Tensor)), _float(like))
         placed = {name: value if isinstance(value, Tensor) else like.new_full((), value, dtype=dtype) for name, value in zip(self.signature, params)}

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 from .certificate import Certificate, Line, certify
 from .contraction import contract
 from .dag import DAG
+from .display import Displayed
 from .elimination import Forward, MinFill, Order, Reverse, Step
 from .errors import GraphError, did_you_mean
-from .independence import Independence, entails
+from .independence import Independence, closure, entails
 from .inversion import Inversion, invert
 from .lazy import later
 from .separation import Explanation, Path, explain, open_path
+from .templates import Factor, Read, Templates, templates
 
 if TYPE_CHECKING:
     from .adjustment import adjustment_sets, backdoor_sets, frontdoor_sets, is_adjustment, is_backdoor, is_frontdoor
@@ -34,7 +36,8 @@ LATER = {                                                                   # wh
 }
 
 __all__ = [
-    "Certificate", "DAG", "Explanation", "Forward", "GraphError", "Independence", "Inversion", "Line", "MinFill", "Order", "Path", "Reverse",
-    "Step", "certify", "contract", "did_you_mean", "entails", "explain", "invert", "open_path", *(name for names in LATER.values() for name in names),
+    "Certificate", "DAG", "Displayed", "Explanation", "Factor", "Forward", "GraphError", "Independence", "Inversion", "Line", "MinFill", "Order", "Path", "Read",
+    "Reverse", "Step", "Templates", "certify", "closure", "contract", "did_you_mean", "entails", "explain", "invert", "open_path", "templates",
+    *(name for names in LATER.values() for name in names),
 ]
 __getattr__ = later(__name__, LATER)

@@ -12,7 +12,7 @@ from .errors import GraphError
 from .names import NAME, Names, braced, disjoint, several, unquoted
 from .semigraphoid import Elementary, follows
 
-__all__ = ["LARGEST_CLOSURE", "Independence", "entails"]
+__all__ = ["LARGEST_CLOSURE", "Independence", "closure", "entails"]
 
 LARGEST_CLOSURE = 12
 """The number of variables beyond which the semi-graphoid closure is not computed; it grows as `2 ** variables`."""
@@ -44,6 +44,13 @@ class Independence:
         if not (self.left and self.right):
             raise GraphError(f"{_PLACE}: expected names on both sides; got {self}; {_MEND}")
         disjoint(_PLACE, left=self.left, right=self.right, given=self.given)
+
+    @classmethod
+    def trusted(cls, left: Iterable[str], right: Iterable[str], given: Iterable[str]) -> "Independence":
+        """A statement about sets of names that are known to be names, not empty and disjoint: nothing is checked."""
+        statement = object.__new__(cls)
+        vars(statement).update(left=frozenset(left), right=frozenset(right), given=frozenset(given))
+        return statement
 
     @classmethod
     def parse(cls, text: str) -> "Independence":
@@ -92,10 +99,31 @@ def entails(statements: Iterable[Independence | str], statement: Independence | 
     names = sorted(wanted.names.union(*(one.names for one in known)))
     if any(_gives(one, wanted) for one in known):
         return True
+    _check_closable(names)
+    return follows(closure_of(known, names), *masks(wanted, names))
+
+
+def closure(statements: Iterable[Independence | str], names: Iterable[str] = ()) -> tuple[Independence, ...]:
+    """Return every statement between two single nodes that follows from `statements` by the semi-graphoid axioms.
+
+    Those between sets follow from these (Matúš, 1992): `a _||_ b, c` is `a _||_ b` and `a _||_ c | b`. Their number grows as
+    `2 ** names`; `names` adds variables that no statement mentions. Raises `GraphError` beyond `LARGEST_CLOSURE` of them.
+
+    >>> print(*closure(["x _||_ y | z", "x _||_ z"]), sep="; ")
+    x _||_ y; x _||_ y | z; x _||_ z; x _||_ z | y
+    """
+    known = [as_statement(one) for one in statements]
+    mentioned = sorted({*several(names, _PLACE)}.union(*(one.names for one in known)))
+    _check_closable(mentioned)
+    found = closure_of(known, mentioned)
+    return tuple(Independence(mentioned[a], mentioned[b], [name for i, name in enumerate(mentioned) if given >> i & 1])
+                 for a, b, given in sorted(found, key=lambda one: (one[0], one[1], one[2].bit_count(), one[2])))
+
+
+def _check_closable(names: list[str]) -> None:
     if len(names) > LARGEST_CLOSURE:
         raise GraphError(f"{_PLACE}: expected at most {LARGEST_CLOSURE} variables for a closure; got {len(names)}; "
                          "try dag.independent(...) on the graph that the statements describe")
-    return follows(closure_of(known, names), *masks(wanted, names))
 
 
 def closure_of(statements: Iterable[Independence], names: list[str]) -> Elementary:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .dag import DAG
+from .display import Displayed
 from .errors import GraphError
 from .lazy import networkx as nx
 from .names import Names, chosen, quoted, several
@@ -12,7 +13,7 @@ __all__ = ["MixedGraph", "latent_projection", "pair"]
 
 
 @dataclass(frozen=True, eq=False)
-class MixedGraph:
+class MixedGraph(Displayed):
     """A graph with arrows `a -> b`, lines `a -- b` (direction unknown) and `a <-> b` (a hidden common cause).
 
     >>> print(MixedGraph(("x", "y"), directed=[("x", "y")], bidirected=[("x", "y")]))

@@ -29,6 +29,9 @@ class Elementary:
     def __len__(self) -> int:
         return len(self._found)
 
+    def __iter__(self) -> Iterator[Statement]:
+        return iter(self._found)
+
     @classmethod
     def closure(cls, statements: Iterable[tuple[int, int, int]], nodes: int) -> "Elementary":
         """Return everything that follows from `statements`, each three masks, over so many nodes."""

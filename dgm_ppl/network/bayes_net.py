@@ -13,7 +13,7 @@ from torch import Tensor
 from ..families import Constant, Delta, Variable
 from ..families.lags import Lagged, node_of
 from ..families.shapes import whole
-from ..graph import DAG, GraphError, did_you_mean
+from ..graph import DAG, Displayed, GraphError, did_you_mean
 from .chains import chain_of, check_chains, check_loops, first_steps, slice_dag, through_time, with_lags
 from .checking import check_variable, sized
 from .counting import ParameterCount, count_parameters
@@ -25,7 +25,7 @@ from .unrolling import unrolled
 __all__ = ["BayesNet"]
 
 
-class BayesNet:
+class BayesNet(Displayed):
     """A Bayesian network: one conditional distribution for each node of a DAG, and the plates in which nodes repeat.
 
     Nodes are named by keyword, or by a dict where a name is not an identifier; on a `DAG` passed first the arrows need no

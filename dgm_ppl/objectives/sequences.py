@@ -10,10 +10,9 @@ from torch import Tensor
 
 from ..compile import Model
 from ..exact import FiniteChain, Observed, chain_engine, watch
+from .marginal import missing_key
 
 __all__ = ["SequenceLikelihood"]
-
-MISSING = "missing cells of "
 
 
 class SequenceLikelihood:
@@ -34,14 +33,18 @@ class SequenceLikelihood:
         holes = {}
         for name, hole in watched.holes.items():
             inner = len(layout.members[name]) + len(layout.events[name])
-            holes[MISSING + name] = hole if hole.ndim > inner else hole.unsqueeze(0)
+            holes[missing_key(name)] = hole if hole.ndim > inner else hole.unsqueeze(0)
         return {**layout.rowed(watched.values), **holes}
+
+    def hides(self, batch: Mapping[str, Tensor]) -> bool:
+        """Whether something of a batch has to be eliminated."""
+        return any(name not in batch or missing_key(name) in batch for name in self.model.random)
 
     def surprisals(self, batch: Mapping[str, Tensor]) -> Tensor:
         """-log p of each world, `(rows)`."""
         layout = self.model.layout
-        values = {name: value for name, value in batch.items() if not name.startswith(MISSING)}
-        holes = {name.removeprefix(MISSING): layout.align(name.removeprefix(MISSING), hole) for name, hole in batch.items() if name.startswith(MISSING)}
+        values = {name: value for name, value in batch.items() if name in layout.members}
+        holes = {name: layout.align(name, batch[missing_key(name)]) for name in values if missing_key(name) in batch}
         key = frozenset(batch)
         if key not in self._engines:
             self._engines[key] = FiniteChain(self.model, [name for name in values if name in self.model.net], holes)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from ..compile import Model
 from ..data import columns
-from ..exact import see, watch
+from ..exact import obstacle, refuse_soft, see, watch
 from ..graph import GraphError
-from .exact import Exact, exact_log_prob, obstacle
+from .exact import Exact, exact_log_prob
 from .methods import Bound, Importance, Method
 from .sequences import sequence_log_prob
 from .weighting import WeightedDraws
@@ -55,7 +55,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
     """log p(data) of each world, summed or integrated over the nodes that the data lack.
 
     Nodes that nothing observed depends on integrate to one and are dropped. Where no other latent is left, or all that are left are
-    finite, the answer is exact and needs no method; cells may then be missing (NaN or None).
+    finite, the answer is exact and needs no method; cells may then be missing (NaN or None), evidence soft (`Likelihood`).
 
     Args:
         model: a compiled net.
@@ -75,8 +75,13 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         return Score(sequence_log_prob(model, watch(model, data), method or Exact()), "exact")
     if method is None or isinstance(method, Exact):
         seen = see(model, data)
-        if (seen.holes or relevant(model, seen.complete)) and obstacle(model, seen) is None:
+        reason = obstacle(model, seen)
+        if (seen.holes or seen.gaps or seen.soft or relevant(model, seen.columns)) and reason is None:
             return Score(exact_log_prob(model, seen, method or Exact()), "exact")
+        if seen.soft:
+            raise GraphError(f"log_prob: the evidence on {next(iter(seen.soft))!r} is soft, which needs exact elimination, and {reason}; observe that node, or give states")
+    else:
+        refuse_soft(data, "log_prob", method)
     values = model.encode(data if isinstance(data, Mapping) else columns(data))
     latents = relevant(model, values)
     if not latents:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..graph import GraphError, did_you_mean
+from ..graph import Displayed, GraphError, did_you_mean
 from .chains import Chains, run_nuts
 from .export import to_arviz
 from .methods import NUTS, Amortized, Importance
@@ -20,7 +20,7 @@ from .weighting import WeightedDraws
 __all__ = ["ChainPosterior", "GuidePosterior", "Posterior"]
 
 
-class Posterior:
+class Posterior(Displayed):
     """The answer to `posterior`. Values are `(*worlds, *plates, *event)`, draws in front.
 
     A subclass gives `draws` (aligned, `(samples, *worlds, ...)`) and `log_weights` (None where all weigh the same).

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from ..graph import Independence
+from ..graph import Displayed, Independence
 from .citest import Outcome
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Line:
 
 
 @dataclass(frozen=True, repr=False)
-class Verdicts:
+class Verdicts(Displayed):
     """The statements of a graph held against data; print it, or read `frame`.
 
     A rejected statement is evidence against the graph. One that is not rejected may be true, or the rows too few to tell.
@@ -94,7 +94,8 @@ class Verdicts:
 
     __repr__ = __str__
 
-    def _repr_html_(self) -> str:
+    def html(self) -> str:
+        """The sentence and the first forty lines of the frame, as HTML."""
         head = str(self).split("\n", 1)[0]
         table = self.frame.sort_values(["verdict", "p"]).to_html(index=False, max_rows=40, float_format="{:.3g}".format, na_rep="")
         return f"<p>{head}</p>{table}"

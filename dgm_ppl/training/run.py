@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from ..graph import Displayed
 from .history import History, learning_curves
 from .stopping import Best
 
@@ -20,7 +21,7 @@ __all__ = ["Run"]
 
 
 @dataclass(frozen=True, repr=False)
-class Run:
+class Run(Displayed):
     """A finished or interrupted run.
 
     `stopped` says why it ended: "epochs", "steps", "early stopping", "convergence" or "interrupted". `best` is the best validation, None

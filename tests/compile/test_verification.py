@@ -9,6 +9,7 @@ from torch import nn
 
 import dgm_ppl as dgm
 from dgm_ppl.compile.verification import Finding
+from dgm_ppl.conditionals import Conditional
 
 from .random_nets import nets, recognition
 
@@ -130,3 +131,90 @@ def test_verification_leaves_the_generator_and_takes_data():
     assert torch.equal(torch.rand(1), expected)
     with pytest.raises(dgm.GraphError, match="no state 'q'"):
         model.verify_structure({"c": ["q"]})
+
+
+# ---- the order of an event's elements
+
+
+class Ordered(Conditional):
+    """x_i ~ Normal or Bernoulli around z and W x, of which `mask` leaves what is before i; it says `adjacency` of itself."""
+
+    def __init__(self, like, mask, adjacency=None, sneaked=0.0):
+        super().__init__(like.name, like.variable, like.ports)
+        size = len(mask)
+        self.register_buffer("weights", torch.linspace(0.5, 1.5, size * size).reshape(size, size) * mask)
+        self.adjacency, self.sneaked = mask.bool() if adjacency is None else adjacency, sneaked
+
+    @property
+    def event_adjacency(self):
+        return self.adjacency
+
+    def prepare(self, z):
+        return z
+
+    def residuals(self, value, prepared):
+        location = prepared + (value.flatten(-len(self.variable.shape)) @ self.weights.T).reshape(value.shape)
+        kind = torch.distributions.Bernoulli(logits=location) if self.variable.family_name == "Bernoulli" else torch.distributions.Normal(location, 1.0)
+        return -kind.log_prob(value)
+
+    def surprisals(self, value, prepared):
+        flat = value.flatten(-len(self.variable.shape))
+        return self.residuals(value, prepared).flatten(-len(self.variable.shape)).sum(-1) + self.sneaked * flat[..., 0] * flat[..., -1]
+
+    def draw(self, batch, prepared, noise):
+        value = torch.zeros(*batch, *self.variable.shape)
+        return torch.bernoulli(value + 0.5) if self.variable.family_name == "Bernoulli" else torch.randn_like(value)
+
+
+def ordered(mask, *, family=dgm.Normal, shape=None, **said):
+    model = dgm.compile(dgm.BayesNet(z=dgm.Normal(*(shape or (len(mask),))), x=family(*(shape or (len(mask),))).given("z")), seed=0)
+    model.conditionals.add_module("p(x)", Ordered(model.conditionals["x"], mask, **said))
+    model._schedule()
+    return model.verify_structure()
+
+
+TRIANGLE = torch.ones(4, 4).tril(-1)
+CHAIN = torch.ones(4, 4).tril(-1).triu(-1)
+
+
+@pytest.mark.parametrize("family", [dgm.Normal, dgm.Bernoulli])
+def test_elements_that_keep_their_order(family):
+    shuffled = TRIANGLE[[2, 0, 3, 1]][:, [2, 0, 3, 1]]
+    for mask in (TRIANGLE, CHAIN, shuffled, torch.zeros(4, 4)):
+        assert (report := ordered(mask, family=family)).ok, report
+    assert ordered(TRIANGLE, family=family, shape=(2, 2)).ok
+
+
+@pytest.mark.parametrize("family", [dgm.Normal, dgm.Bernoulli])
+def test_an_element_that_sees_a_later_one_is_named(family):
+    leaking = TRIANGLE.clone()
+    leaking[1, 3] = 1
+    report = ordered(leaking, adjacency=TRIANGLE.bool(), family=family, shape=(2, 2))
+    assert [str(one) for one in report.wrong] == ["node 'x' has an element (0, 1) that depends on element (1, 1), which its order does not allow"]
+
+
+@pytest.mark.parametrize("family", [dgm.Normal, dgm.Bernoulli])
+def test_every_single_leak_is_caught_and_every_allowed_arrow_passes(family):
+    for i in range(4):
+        for j in range(4):
+            mask = CHAIN.clone()
+            if i != j and not mask[i, j]:
+                mask[i, j] = 0.3
+                (wrong,) = [one for one in ordered(mask, adjacency=CHAIN.bool(), family=family).wrong if "element (" in one.text]
+                assert f"element ({i},) that depends on element ({j},)" in wrong.text
+
+
+def test_a_density_in_which_elements_meet_that_should_not():
+    assert "in which elements (0,) and (3,) meet, though its order lets no element read both" in str(ordered(CHAIN, sneaked=0.2))
+    assert ordered(TRIANGLE, sneaked=0.2).ok                                 # the last element may read the first
+
+
+def test_an_order_that_is_none():
+    assert "depend on each other in a cycle" in str(ordered(TRIANGLE + TRIANGLE.T))
+    assert "in a matrix of shape (3, 3) and type torch.bool; expected (4, 4)" in str(ordered(TRIANGLE, adjacency=torch.ones(3, 3).bool()))
+    assert "type torch.float32; expected (4, 4) and torch.bool" in str(ordered(TRIANGLE, adjacency=TRIANGLE))
+
+
+def test_of_a_large_event_some_elements_are_tried():
+    report = ordered(torch.ones(100, 100).tril(-1) / 100)
+    assert report.ok and "has 100 elements, 64 of which were held against their order" in str(report)

@@ -34,6 +34,12 @@ class Setting:
     def log_density(self, *parents, value=None):
         return self.conditional.log_density(self.value if value is None else value, self.conditional.prepare(*parents))
 
+    def determined(self, *parents, conditional=None):
+        """What the parents determine: the parameters by name, or the density where the kind has no names for them."""
+        conditional = conditional or self.conditional
+        value = self.value.to(next(v.dtype for v in conditional.buffers())) if self.value.is_floating_point() else self.value
+        return conditional.parameters_of(*parents) or {"density": conditional.log_density(value, conditional.prepare(*parents))}
+
 
 @pytest.fixture(params=CONDITIONALS.values(), ids=CONDITIONALS.keys())
 def case(request):
@@ -96,7 +102,7 @@ def test_enumerated_parents_give_what_each_state_gives(random):
 def test_parameters_read_every_parent_and_only_their_own_world(case):
     setting = Setting(case, (6,))
     parents = [value.detach().requires_grad_() if value.is_floating_point() else value for value in setting.parents]
-    parameters = [value for value in setting.conditional.parameters_of(*parents).values() if value.requires_grad and value.ndim and value.shape[0] == 6]
+    parameters = [value for value in setting.determined(*parents).values() if value.requires_grad and value.ndim and value.shape[0] == 6]
     read = [parent for port, parent in zip(setting.conditional.ports, parents) if parent.requires_grad and not port.is_configuration]
     for parent in read:
         jacobian = torch.zeros(6, 6)
@@ -121,12 +127,12 @@ def test_density_reads_the_parents_and_nothing_else(random):
 
 def test_parameters_change_with_every_finite_parent(case):
     setting = Setting(case, (6,))
-    before = setting.conditional.parameters_of(*setting.parents)
+    before = setting.determined(*setting.parents)
     for i, port in enumerate(setting.conditional.ports):
         if port.space.cardinality is not None:
             moved = list(setting.parents)
             moved[i] = (moved[i] + 1) % port.space.cardinality
-            after = setting.conditional.parameters_of(*moved)
+            after = setting.determined(*moved)
             assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
@@ -170,18 +176,18 @@ def added(module, number):
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled, saved_whole])
 def test_copies_work_and_are_independent(case, copied):
     setting = Setting(case, (5,))
-    before = setting.conditional.parameters_of(*setting.parents)
+    before = setting.determined(*setting.parents)
     learned = bool(list(setting.conditional.parameters()))
     twin = copied(setting.conditional)
-    torch.testing.assert_close(twin.parameters_of(*setting.parents), before)
+    torch.testing.assert_close(setting.determined(*setting.parents, conditional=twin), before)
     added(twin, 0.5)
-    torch.testing.assert_close(setting.conditional.parameters_of(*setting.parents), before)
-    moved = twin.parameters_of(*setting.parents)
+    torch.testing.assert_close(setting.determined(*setting.parents), before)
+    moved = setting.determined(*setting.parents, conditional=twin)
     assert not learned or any(not torch.equal(moved[name], before[name]) for name in before)
     added(setting.conditional, -0.5)
-    torch.testing.assert_close(twin.parameters_of(*setting.parents), moved)
+    torch.testing.assert_close(setting.determined(*setting.parents, conditional=twin), moved)
     twin.double()
-    assert all(buffer.dtype is torch.float for buffer in setting.conditional.buffers())
+    assert not any(buffer.dtype is torch.double for buffer in setting.conditional.buffers())
     added(setting.conditional, 0.5)                                         # modules of the table are used as they are
 
 
@@ -189,7 +195,7 @@ def test_state_dict_carries_the_whole_conditional(case):
     setting = Setting(case, (5,))
     twin = added(copy.deepcopy(setting.conditional), 1.0)
     twin.load_state_dict(setting.conditional.state_dict())
-    torch.testing.assert_close(twin.parameters_of(*setting.parents), setting.conditional.parameters_of(*setting.parents))
+    torch.testing.assert_close(setting.determined(*setting.parents, conditional=twin), setting.determined(*setting.parents))
 
 
 def test_double_precision(random):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dgm_ppl.graph import DAG, GraphError, Independence, entails
+from dgm_ppl.graph import DAG, GraphError, Independence, closure, entails
 
 from .graphs import dags, subsets
 
@@ -108,3 +108,18 @@ def test_local_statements_entail_exactly_the_separations(dag, data):
 
 def test_independence_is_read_by_a_graph():
     assert DAG("a -> b -> c").independencies() == (Independence.parse("c _||_ a | b"),)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=30)
+def test_the_closure_lists_what_is_entailed(data):
+    names = "abcd"
+    every = [Independence(a, b, c) for a in names for b in names for c in subsets(set(names) - {a, b}) if a < b]
+    statements = data.draw(st.lists(st.sampled_from(every), max_size=4))
+    found = closure(statements, names)
+    assert len(set(found)) == len(found) and set(found) == {one for one in every if entails(statements, one)}
+
+
+def test_a_closure_too_large_is_refused():
+    with pytest.raises(GraphError, match="expected at most 12 variables for a closure; got 13"):
+        closure([], [f"v{i}" for i in range(13)])

@@ -56,3 +56,10 @@ def test_surgery_takes_away_the_arrows_into_what_is_set():
     assert DAG("b; a -> b").do("b").nodes == ("b", "a")
     with pytest.raises(GraphError, match="do: expected a node of the graph; got 'd'"):
         DAG("a -> b").do("d")
+
+
+def test_a_graph_projects_itself():
+    dag = DAG("u -> {x y}; x -> m -> y")
+    assert dag.latent_projection("u") == latent_projection(dag, "u") == MixedGraph(("x", "y", "m"), [("x", "m"), ("m", "y")], bidirected=[("x", "y")])
+    with pytest.raises(GraphError, match="latent: expected a node of the graph; got 'v'"):
+        dag.latent_projection("v")

@@ -5,10 +5,9 @@ import math
 
 import pytest
 import torch
+from cpu_tensors import CpuTensors
 from net_cases import CASES, DATA
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, Flat, Net, ResNet, Shaped
 
@@ -123,20 +122,6 @@ def test_state_dict_carries_the_whole_module(data_case):
     other.load_state_dict(module.state_dict())
     values = parents(net, inputs, (3,))
     assert torch.equal(module(*values), other(*values))
-
-
-class CpuTensors(TorchDispatchMode):
-    """Lists the operations that return a tensor on the CPU."""
-
-    def __init__(self):
-        super().__init__()
-        self.made = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        if any(isinstance(leaf, torch.Tensor) and leaf.device.type == "cpu" for leaf in tree_leaves(out)):
-            self.made.append(str(func))
-        return out
 
 
 def test_makes_no_tensor_on_the_default_device(data_case):

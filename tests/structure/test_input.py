@@ -115,7 +115,7 @@ def test_plates_are_tested_as_one_row_of_members():
 def test_the_result_reads_well(tmp_path):
     found = test_independences(dgm.DAG("smoke; cold; lung; cough; xray"), sample(clinic, 800, 0))
     assert str(found).startswith(f"{len(found.rejected)} of 10 statements rejected at level 0.05 (benjamini_hochberg)\n  ")
-    assert repr(found) == str(found) and "<table" in found._repr_html_()
+    assert repr(found) == str(found) and "<table" in found.html()
     frame = found.frame
     assert list(frame.columns) == ["statement", "test", "rows", "statistic", "p", "adjusted", "effect", "verdict", "note"]
     assert (frame["adjusted"] >= frame["p"]).all() and frame["effect"].between(0, 1).all()

@@ -1,0 +1,164 @@
+"""Autoregressive nodes: the chain rule holds, draws are the same however they are computed, orders and graphs are honoured."""
+
+import itertools
+import json
+
+import pyro
+import pytest
+import torch
+
+import dgm_ppl as dgm
+from dgm_ppl.formats.declaration import describe, restore
+from dgm_ppl.nets.causal import Naive
+
+
+def compiled(variable, seed=0, **parents):
+    model = dgm.compile(dgm.BayesNet(**parents, x=variable), seed=seed).double().eval()
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.3 * torch.randn_like(weight))
+    return model
+
+
+BITS = {
+    "fvsbn": dgm.FVSBN(), "made": dgm.MADE(6, 5),
+}
+
+
+@pytest.mark.parametrize("net", BITS.values(), ids=BITS.keys())
+def test_probabilities_of_all_values_sum_to_one(net):
+    model = compiled(dgm.Autoregressive(dgm.Bernoulli(6), net=net).given("c"), c=dgm.Categorical(3, probs=[0.2, 0.3, 0.5]))
+    bits = torch.tensor(list(itertools.product([0.0, 1.0], repeat=6)))
+    for state, prior in enumerate([0.2, 0.3, 0.5]):
+        total = model.log_prob({"x": bits, "c": torch.full((64,), state)}).exp().sum()
+        torch.testing.assert_close(total, torch.tensor(prior).double())
+
+
+@pytest.mark.parametrize("net", BITS.values(), ids=BITS.keys())
+def test_draws_follow_the_density(net):
+    model = compiled(dgm.Autoregressive(dgm.Bernoulli(3), net=net, order=(1, 2, 0)))
+    bits = torch.tensor(list(itertools.product([0.0, 1.0], repeat=3)))
+    expected, count = model.log_prob({"x": bits}).exp(), 20_000
+    found = (model.sample(count)["x"] @ torch.tensor([4.0, 2.0, 1.0]).double()).long().bincount(minlength=8) / count
+    z = (found - expected) / (expected * (1 - expected) / count).sqrt()
+    assert z.abs().max() < 4.5                                              # fails by chance once in 20,000 runs
+
+
+@pytest.mark.parametrize("base", [dgm.Bernoulli(2, 3), dgm.Categorical(4, 2, 3), dgm.Poisson(2, 3), dgm.Normal(2, 3)], ids=lambda base: base.family_name)
+@pytest.mark.parametrize("net", BITS.values(), ids=BITS.keys())
+def test_draws_are_those_of_the_naive_sampler(base, net, monkeypatch):
+    model = compiled(dgm.Autoregressive(base, net=net).given("z"), z=dgm.Normal(2, loc=0.0, scale=1.0))
+    network = model.conditional("x").network
+    torch.manual_seed(3)
+    found = model.sample(7)["x"]
+    monkeypatch.setattr(network, "stepper", lambda context, rows, order=0: Naive(network, context, rows, order))
+    torch.manual_seed(3)
+    naive = model.sample(7)["x"]
+    if base.space.cardinality or base.space.bounds[0] == 0:
+        assert torch.equal(found, naive)
+    else:
+        torch.testing.assert_close(found, naive, rtol=1e-12, atol=1e-12)    # sums of real numbers in another order
+
+
+GRAPH = dgm.DAG("age -> height -> weight, age -> weight", nodes=["age", "height", "weight", "luck"])
+
+
+def jacobian(model, value):
+    """Where each element's term depends on each element."""
+    conditional = model.conditional("x")
+    terms = lambda x: conditional.residuals(x, conditional.prepare())     # noqa: E731
+    found = torch.autograd.functional.jacobian(terms, value)
+    return (found.abs() > 1e-12) & ~torch.eye(len(value), dtype=torch.bool)
+
+
+@pytest.mark.parametrize("adjacency", [GRAPH, [[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]]], ids=["names", "matrix"])
+def test_a_graph_over_the_elements_is_honoured_exactly(adjacency):
+    model = compiled(dgm.Autoregressive(dgm.Normal(4), net=dgm.MADE(9, 9), adjacency=adjacency))
+    assert jacobian(model, torch.randn(4).double()).int().tolist() == [[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0]]
+    assert model.verify_structure().ok
+
+
+@pytest.mark.parametrize("order", [(2, 0, 1, 3), dgm.DAG("2 -> 0 -> 1 -> 3")], ids=["numbers", "dag"])
+def test_an_order_is_honoured_exactly(order):
+    model = compiled(dgm.Autoregressive(dgm.Normal(4), net=dgm.MADE(9, 9), order=order))
+    assert jacobian(model, torch.randn(4).double()).int().tolist() == [[0, 0, 1, 0], [1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 0]]
+
+
+def test_a_linear_gaussian_chain_is_recovered():
+    """FVSBN of Normals is the linear Gaussian network: the fit is the least-squares one."""
+    torch.manual_seed(0)
+    x = torch.randn(4000, 3) @ torch.tensor([[1.0, 0.5, 0.0], [0.0, 1.0, -1.0], [0.0, 0.0, 0.7]])
+    model = dgm.compile(dgm.BayesNet(x=dgm.Autoregressive(dgm.Normal(3, scale=dgm.free()), net=dgm.FVSBN())), seed=0)
+    dgm.fit(dgm.MaximumLikelihood(model), {"x": x}, epochs=60, batch_size=500, optimizer=dgm.Adam(lr=0.05), seed=0)
+    exact = torch.distributions.MultivariateNormal(x.mean(0), torch.cov(x.T, correction=0)).log_prob(x).mean()
+    assert abs(model.log_prob({"x": x}).mean() - exact) < 0.01
+
+
+def test_it_is_declared_printed_compared_written_and_read(tmp_path):
+    net = dgm.BayesNet(c=dgm.Categorical(3), x=dgm.Autoregressive(dgm.Normal(4, scale=0.5), net=dgm.MADE(8), adjacency=GRAPH).given("c"))
+    assert repr(net["x"]) == "Autoregressive(Normal(4, scale=0.5), net=MADE(8), adjacency=DAG('age; height; weight; luck; age -> height; height -> weight; age -> weight')) | c"
+    assert restore(json.loads(json.dumps(describe(net)))) == net
+    model = dgm.compile(net, seed=0)
+    dgm.save(model, tmp_path / "model.safetensors")
+    loaded, values = dgm.load(tmp_path / "model.safetensors"), model.sample(5)
+    assert loaded.net == net and torch.equal(loaded.log_prob(values), model.log_prob(values))
+    drawn = dgm.draw(net).svg()
+    assert "Autoregressive" in drawn and "MADE(8)" in drawn
+    assert "x" in net.check()
+
+
+def test_a_decoder_of_a_variational_autoencoder():
+    net = dgm.BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Autoregressive(dgm.Bernoulli(6), net=dgm.MADE(8)).given("z", net=dgm.MLP(5)))
+    guide = dgm.compile(dgm.amortize(net, observed="x", net=dgm.MLP(5)), seed=1)
+    model = dgm.compile(net, seed=0)
+    x = model.sample(20)["x"]
+    pyro.infer.Trace_ELBO().differentiable_loss(model, guide, {"x": x}).backward()
+    assert all(weight.grad is not None for weight in model.parameters())
+    for objective in (dgm.ELBO(model, guide), dgm.IWAE(model, guide, particles=3)):
+        dgm.fit(objective, {"x": x}, epochs=1, batch_size=10)
+    score = dgm.log_prob(model, {"x": x}, method=dgm.Importance(guide, 50))
+    assert score.value.shape == (20,)
+
+
+def test_a_guide_s_latent_with_structure_is_reparameterized():
+    net = dgm.BayesNet(z=dgm.Normal(3, loc=0.0, scale=1.0), x=dgm.Normal(2, scale=0.3).given("z"))
+    recognition = dgm.amortize(net, observed="x", net=dgm.MLP(5)).replace(z=dgm.Autoregressive(dgm.Normal(3), net=dgm.MADE(8)).given("x"))
+    model, guide = dgm.compile(net, seed=0), dgm.compile(recognition, seed=1)
+    assert guide.conditional("z").reparameterized
+    run = dgm.fit(dgm.ELBO(model, guide), {"x": model.sample(50)["x"]}, epochs=2, batch_size=25)
+    assert run is not None
+
+
+ERRORS = {
+    "a cycle": (lambda: dgm.Autoregressive(dgm.Normal(2), net=dgm.MADE(4), adjacency=[[0, 1], [1, 0]]), r"adjacency: .*cycle"),
+    "a cycle in a DAG": (lambda: dgm.Autoregressive(dgm.Normal(2), net=dgm.MADE(4), adjacency="a -> b -> a"), r"cycle"),
+    "a matrix of another size": (lambda: dgm.Autoregressive(dgm.Normal(3), net=dgm.MADE(4), adjacency=torch.zeros(2, 2)), r"expected a matrix of the shape \(3, 3\).*got \(2, 2\)"),
+    "a graph of another size": (lambda: dgm.Autoregressive(dgm.Normal(3), net=dgm.MADE(4), adjacency=dgm.DAG("a -> b")), r"expected a DAG over the 3 elements.*got 2 nodes.*nodes="),
+    "an order of another size": (lambda: dgm.Autoregressive(dgm.Normal(3), net=dgm.MADE(4), order=(0, 1)), r"order: expected the numbers 0 to 2.*got \[0, 1\] \(2 of them\); try order=range\(3\)"),
+    "an order that repeats": (lambda: dgm.Autoregressive(dgm.Normal(3), net=dgm.MADE(4), order=(0, 1, 1)), r"order: expected the numbers 0 to 2"),
+    "an order against the graph": (
+        lambda: dgm.Autoregressive(dgm.Normal(2), net=dgm.MADE(4), adjacency=dgm.DAG("0 -> 1"), order=(1, 0)), r"element 0 is a parent of 1 in adjacency, but comes after it",
+    ),
+    "no net": (lambda: dgm.Autoregressive(dgm.Normal(2), net=dgm.MLP(4)), r"expected net= to be a network over the event; got MLP\(4\); try net=dgm.MADE\(500\)"),
+    "whole vectors": (lambda: dgm.Autoregressive(dgm.Dirichlet(3), net=dgm.MADE(4)), r"Dirichlet is a distribution of whole vectors"),
+    "one element": (lambda: dgm.Autoregressive(dgm.Bernoulli(), net=dgm.MADE(4)), r"expected an event with elements"),
+    "nothing to compute": (lambda: dgm.Autoregressive(dgm.Normal(2, loc=0.0, scale=1.0), net=dgm.MADE(4)), r"every parameter of .* is given"),
+    "parents of the elements": (lambda: dgm.Autoregressive(dgm.Normal(2).given("z"), net=dgm.MADE(4)), r"try Autoregressive\(Normal\(2\), net=...\).given\('z'\)"),
+    "a function": (
+        lambda: dgm.BayesNet(z=dgm.Normal(), x=dgm.Autoregressive(dgm.Normal(2), net=dgm.MADE(4)).given("z", fn=torch.sin)), r"node 'x': fn= computes parameters",
+    ),
+    "a net that belongs elsewhere": (lambda: dgm.compile(dgm.BayesNet(z=dgm.Normal(2), x=dgm.Normal(2).given("z", net=dgm.MADE(4)))), r"node 'x': net MADE\(4\): reads the event itself"),
+    "tokens outside the vocabulary": (
+        lambda: dgm.compile(dgm.BayesNet(x=dgm.Autoregressive(dgm.Categorical(3, 2), net=dgm.MADE(4)))).log_prob({"x": [[0, 3]]}), r"node 'x': .*values in \{0, ..., 2\}; got 3",
+    ),
+    "unknown labels": (
+        lambda: dgm.compile(dgm.BayesNet(x=dgm.Autoregressive(dgm.Categorical(["a", "b"], 2), net=dgm.MADE(4)))).log_prob({"x": [["a", "c"]]}), r"node 'x' has no state 'c'",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong, message", ERRORS.values(), ids=ERRORS.keys())
+def test_what_is_wrong_is_said(wrong, message):
+    with pytest.raises(dgm.GraphError, match=message):
+        wrong()
