@@ -46,7 +46,7 @@ class MaximumLikelihood(Objective):
         _check_names(model, self._masks)
         for node in model.schedule:
             if node.conditional.density is None:
-                raise GraphError(f"MaximumLikelihood: node {node.name!r} has no density; use an adversarial objective")
+                raise node.conditional.without_density("maximum likelihood")
         self._sequences = SequenceLikelihood(model) if model.net.chains else None
 
     def __getstate__(self) -> dict:
