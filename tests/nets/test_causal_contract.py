@@ -162,6 +162,7 @@ def test_the_seed_decides_the_weights(case):
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
+@torch.no_grad()
 def test_copies_step_by_their_own_weights(case):
     built = Built(case)
     twin = copy.deepcopy(built.module)
