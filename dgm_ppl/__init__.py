@@ -9,7 +9,7 @@ from .families import *  # noqa: F403
 from .graph import DAG, GraphError, Independence
 from .graph.lazy import later
 from .guides import amortize
-from .nets import FVSBN, MADE, MLP, NADE, ConvNet, ConvTransposeNet, Flat, Recurrent, ResNet, Shaped, Transformer, WaveNet
+from .nets import FVSBN, MADE, MLP, NADE, ConvNet, ConvTransposeNet, Flat, PixelCNN, PixelSNAIL, Recurrent, ResNet, Shaped, Transformer, WaveNet
 from .network import BayesNet, Plate
 from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
@@ -37,7 +37,7 @@ LATER = {                                                                   # wh
 
 __all__ = [
     *families.__all__, *(name for names in LATER.values() for name in names),
-    "Autoregressive", "FVSBN", "MADE", "NADE", "Recurrent", "Transformer", "WaveNet",
+    "Autoregressive", "FVSBN", "MADE", "NADE", "PixelCNN", "PixelSNAIL", "Recurrent", "Transformer", "WaveNet",
     "BayesNet", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
     "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "compile",
 ]

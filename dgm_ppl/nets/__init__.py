@@ -7,6 +7,8 @@ from dgm_ppl.nets.convolution import ConvNet, ConvTransposeNet
 from dgm_ppl.nets.masked import FVSBN, MADE
 from dgm_ppl.nets.mlp import MLP
 from dgm_ppl.nets.nade import NADE
+from dgm_ppl.nets.pixelcnn import PixelCNN
+from dgm_ppl.nets.pixelsnail import PixelSNAIL
 from dgm_ppl.nets.recurrent import Recurrent
 from dgm_ppl.nets.residual import ResNet
 from dgm_ppl.nets.transformer import Transformer
@@ -14,5 +16,6 @@ from dgm_ppl.nets.wavenet import WaveNet
 from dgm_ppl.nets.wrappers import Flat, Shaped
 
 __all__ = [
-    "CausalNet", "ConvNet", "ConvTransposeNet", "FVSBN", "Flat", "MADE", "MLP", "NADE", "Net", "Recurrent", "ResNet", "Shaped", "Transformer", "WaveNet", "adapt",
+    "CausalNet", "ConvNet", "ConvTransposeNet", "FVSBN", "Flat", "MADE", "MLP", "NADE", "Net", "PixelCNN", "PixelSNAIL", "Recurrent", "ResNet", "Shaped", "Transformer", "WaveNet",
+    "adapt",
 ]

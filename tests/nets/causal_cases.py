@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from dgm_ppl.nets import FVSBN, MADE, NADE, Recurrent, Transformer, WaveNet
+from dgm_ppl.nets import FVSBN, MADE, NADE, PixelCNN, PixelSNAIL, Recurrent, Transformer, WaveNet
 from dgm_ppl.nets.causal import Event
 
 __all__ = ["CAUSAL"]
@@ -32,4 +32,12 @@ CAUSAL = {
     "wavenet": (WaveNet(4, skip=5, layers=2, cycles=2), Event((9,), outputs=3, states=3), ((2,),)),
     "wavenet of three taps": (WaveNet(4, skip=5, layers=2, cycles=1, kernel=3), Event((9,), width=2), ()),
     "wavenet of groups": (WaveNet(4, skip=5, layers=3, cycles=1, grouped=True), Event((5, 2)), ((2, 2),)),
+    "pixelcnn": (PixelCNN(4, layers=3, first=3), Event((1, 5, 4)), ((2,), (2, 5, 4))),
+    "pixelcnn of colours": (PixelCNN(24, layers=2, first=3), Event((3, 3, 4), outputs=2), ()),
+    "pixelcnn of colour codes": (PixelCNN(24, layers=2, first=5), Event((3, 3, 2), outputs=3, states=3), ((),)),
+    "pixelcnn, out of reach": (PixelCNN(3, layers=2, first=3), Event((1, 6, 6)), ()),
+    "pixelcnn of masks": (PixelCNN(4, layers=3, first=3, gated=False), Event((1, 5, 6)), ((2,), (2, 5, 6))),
+    "pixelcnn of masks, colours": (PixelCNN(16, layers=2, first=5, gated=False), Event((2, 3, 4), outputs=3, states=3), ((3,),)),
+    "pixelsnail": (PixelSNAIL(4, layers=2, heads=2, first=3), Event((1, 5, 4)), ((2,),)),
+    "pixelsnail of colours": (PixelSNAIL(24, layers=2, heads=3, every=1, first=3), Event((3, 2, 3), outputs=3, states=3), ()),
 }

@@ -122,13 +122,13 @@ def test_gradients_pass_through_steps_where_it_says_so(case):
 
 @torch.no_grad()
 def test_every_output_reads_every_parent(case):
-    built = Built(case)
+    built = Built(case, rows=20)
     if not built.given:
         pytest.skip("no parents")
     base, given = built.outputs(), list(built.given)
     for place, parent in enumerate(given):
         built.given = [*given[:place], parent + torch.randn_like(parent), *given[place + 1:]]
-        assert ((built.outputs() - base).abs() > 0).all()
+        assert ((built.outputs() - base).abs() > 0).any(0).all()     # rectified units may rest in some rows
 
 
 @torch.no_grad()
