@@ -40,6 +40,10 @@ class Setup:
     published: dict[str, float]
 
 
+def image(net: object, rate: float, batch: int, **published: float) -> Setup:
+    return Setup(dgm.Autoregressive(dgm.Bernoulli(1, 28, 28), net=net), False, rate, batch, published)
+
+
 def fully(net: object, fixed: bool, rate: float, **published: float) -> Setup:
     return Setup(dgm.Autoregressive(dgm.Bernoulli(784), net=net), fixed, rate, 100, published)
 
@@ -50,6 +54,9 @@ def setups() -> dict[str, Setup]:
         "made-fixed": fully(dgm.MADE(1000), True, 1e-3, **{"MADE, 1 layer of 8000, one mask": 88.40, "MADE, 2 layers, 32 masks": 86.64}),
         "fvsbn": fully(dgm.FVSBN(), False, 1e-3, **{"FVSBN (pytorch-generative)": 96.58}),
         "made": fully(dgm.MADE(1000), False, 1e-3, **{"MADE (pytorch-generative)": 84.87}),
+        "nade": fully(dgm.NADE(200), False, 1e-3, **{"NADE (pytorch-generative)": 85.65}),
+        "pixelcnn": image(dgm.PixelCNN(32, layers=7, gated=False), 3e-3, 32, **{"PixelCNN (pytorch-generative)": 81.45}),
+        "gated": image(dgm.PixelCNN(16, layers=6, kernel=5, first=9), 3e-3, 25, **{"gated PixelCNN (pytorch-generative)": 81.50}),
     }
 
 
