@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..conditionals import Conditional
+from ..exact import LatentPlan, plan_latents
 from ..families import Noise, noise
 from ..families.shapes import broadcast
 from ..graph import Displayed, GraphError, did_you_mean
@@ -81,7 +82,8 @@ class Model(Displayed, nn.Module):
     """A net with its parameters.
 
     Called with data, it is a Pyro program: sites named as the nodes, plates as declared, rows as a plate, observed where data
-    has a value. `sample`, `log_prob` and `rsample` evaluate the same schedule without effect handlers.
+    has a value. `sample`, `log_prob` and `rsample` evaluate the same schedule without effect handlers. `memo` is for what others work
+    out once for the model's structure, such as plans of elimination; a copy starts with none.
     """
 
     is_guide = False
@@ -91,7 +93,7 @@ class Model(Displayed, nn.Module):
         self.net, self.layout = net, Layout(net)
         self.conditionals = Conditionals({name: conditionals[name] for name in net if name in conditionals})
         self.register_buffer("anchor", torch.empty(0), persistent=False)
-        self.shared = dict(shared)
+        self.shared, self.memo = dict(shared), {}
         self._schedule()
 
     def _schedule(self) -> None:
@@ -104,11 +106,11 @@ class Model(Displayed, nn.Module):
         return Node(name, conditional, variable.all_parents, rank, variable.is_deterministic, pooled, inside, rank - conditional.elements)
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "shared")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "shared", "memo")}
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
-        self.shared = {}
+        self.shared, self.memo = {}, {}
         self._schedule()                                                    # over this copy's conditionals
 
     @property
@@ -253,8 +255,23 @@ class Model(Displayed, nn.Module):
             raise GraphError(f"no random node {name!r}{did_you_mean(name, self.conditionals)}")
         return self.conditionals[name]
 
-    def plan(self) -> str:
-        """Which path each node takes in a training step: formulas of its own, or its distribution's methods."""
+    def plan(self, observed: str | Collection[str] | None = None, *, sizes: Mapping[str, int] = {}) -> str | LatentPlan:
+        """Which path each node takes in a training step: formulas of its own, or its distribution's methods; with `observed`, what happens to each latent.
+
+        Args:
+            observed: the nodes that data will have; each latent is then enumerated, integrated, amortized or dropped, with the reason and the cost.
+            sizes: of plates that declare none, for the cost.
+
+        Example:
+            >>> import dgm_ppl as dgm
+            >>> net = dgm.BayesNet(k=dgm.Categorical(3), z=dgm.Normal(2).given("k"), x=dgm.Normal(5).given("z", net=dgm.MLP(8)))
+            >>> dgm.compile(net).plan(observed="x")
+            latent  treatment   reason                                          cost a row
+            k       enumerated  3 states, summed out of z                       3 evaluations of z
+            z       amortized   'x' depends on it, and MLP(8)(z) is not linear  a draw from the guide
+        """
+        if observed is not None:
+            return plan_latents(self.net, observed, sizes=sizes)
         lines = []
         for node in self.schedule:
             path = "deterministic" if node.deterministic else "formulas" if node.conditional.functional else "distribution methods"

@@ -1,8 +1,14 @@
 """Compiled variables: modules from parents to distributions, one file a kind."""
 
-from .autoregressive import Autoregression, Autoregressive
+from ..graph.lazy import later
 from .base import Conditional
 from .parametric import Parametric
 from .ports import Port
 
-__all__ = ["Autoregression", "Autoregressive", "Conditional", "Parametric", "Port"]
+LATER = {                                                                   # the kinds that most nets do without are loaded when first asked for
+    "autoregressive": ["Autoregression", "Autoregressive"],
+    "implicit": ["Generator", "Implicit"],
+}
+
+__all__ = ["Conditional", "Parametric", "Port", *(name for names in LATER.values() for name in names)]
+__getattr__ = later(__name__, LATER)

@@ -110,10 +110,15 @@ def _split(names: Sequence[str], arrows: Collection[Arrow], most: int) -> list[t
     ends = ((_variable(arrow.tail), _variable(arrow.head)) for arrow in arrows)
     graph = nx.Graph((place[a], place[b]) for a, b in ends if a != b and a in place and b in place)
     graph.add_nodes_from(range(len(names)))
-    if not graph.number_of_edges():
-        return [tuple(names[i::most]) for i in range(min(most, len(names)))]
-    groups = nx.community.greedy_modularity_communities(graph, cutoff=most, best_n=most) if most > 1 else [place.values()]
-    return sorted(tuple(names[i] for i in sorted(group)) for group in groups)
+    parts = sorted(nx.connected_components(graph), key=lambda part: (-len(part), min(part)))
+    joined = [part for part in parts if len(part) > 1][: max(most - 1, 1)]
+    loose = sorted(set(range(len(names))).difference(*joined))              # what no group could take in, together in one
+    room = most - bool(loose)
+    groups = [loose] if loose else []
+    if joined:
+        kept = graph.subgraph(set().union(*joined))
+        groups += nx.community.greedy_modularity_communities(kept, cutoff=room, best_n=room) if room > 1 else [set(kept)]
+    return [tuple(names[i] for i in sorted(group)) for group in sorted(groups, key=min)]
 
 
 def _variable(key: Key) -> str:

@@ -40,6 +40,8 @@ def write_dot(figure: Figure) -> Source:
     if figure.legend:
         graph.attr(label=_legend(figure))
     if placement is None:
+        if any(mark.shape is Shape.GROUP for mark in figure.marks):
+            graph.attr(rankdir="LR")                                        # groups are wide and many stand side by side
         _write_nested(graph, figure)
     else:
         _write_placed(graph, figure, placement)

@@ -8,16 +8,16 @@ __all__ = ["SCRIPT", "STYLE"]
 STYLE = """
 :root { color-scheme: light; --open: #d55e00; --blanket: #0072b2; --known: #d3d3d3; }
 * { box-sizing: border-box; }
-body { margin: 0; display: flex; height: 100vh; font: 14px/1.45 Helvetica, Arial, sans-serif; color: #222; background: #fff; }
+body { margin: 0; display: flex; height: 100vh; overflow: hidden; font: 14px/1.45 Helvetica, Arial, sans-serif; color: #222; background: #fff; }
 main { flex: 1; min-width: 0; }
-main > svg { width: 100%; height: 100%; cursor: grab; touch-action: none; user-select: none; }
+main > svg { display: block; width: 100%; height: 100%; cursor: grab; touch-action: none; user-select: none; }
 aside { width: 19em; padding: 1.2em; overflow: auto; border-left: 1px solid #ddd; background: #fafafa; }
 h1 { font-size: 1.15em; margin: 0 0 .4em; } h2 { font-size: 1em; margin: 1.1em 0 .2em; }
 p { margin: .3em 0; overflow-wrap: anywhere; } pre { white-space: pre-wrap; font-size: 12px; margin: .3em 0; }
 label { display: block; cursor: pointer; } kbd { border: 1px solid #bbb; border-radius: 3px; padding: 0 .3em; background: #fff; }
 button { font: inherit; margin-top: .8em; }
 g.node, g.edge { transition: opacity .12s; } g.node { cursor: pointer; } g.node:focus { outline: none; }
-svg.busy g.node:not(.lit):not(.chosen), svg.busy g.edge:not(.lit) { opacity: .22; }
+svg.busy g.node:not(.lit):not(.chosen):not(.known), svg.busy g.edge:not(.lit) { opacity: .22; }
 g.node.known a > :first-child { fill: var(--known); }
 g.node.chosen a > :first-child { stroke-width: 3; }
 g.node.lit a > :first-child { stroke: var(--light); stroke-width: 2.2; }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy
 import torch
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ..data import columns
 from ..graph import GraphError
-from .engine import Engine
 from .factors import Compiled, Evidence
+from .soft import take_soft
 
 __all__ = ["Seen", "see"]
 
@@ -23,12 +23,18 @@ ROWS = 64                                           # and more only if each serv
 CHEAP = 2000                                        # states that are not worth a group of their own
 
 
+class Costed(Protocol):
+    """What says how many states a pattern of evidence takes: an engine."""
+
+    def cost(self, observed: Collection[str], soft: Collection[str]) -> int: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Encoded evidence: the columns that are complete, and those with holes, where any legal value stands.
+    """Encoded evidence: the columns that are complete, those with holes, where any legal value stands, and likelihoods `(*worlds, states)`.
 
     `partial` are single values `(rows)` with `holes` `(rows)`. `leaves` are the columns of real, vector-valued or repeated nodes that
-    nothing depends on, with `gaps` of their shape: a missing cell there integrates to one, so that its term is left out.
+    nothing depends on, with `gaps` of their shape: a missing cell there integrates to one, so that its term is left out. `empty` are columns of missing cells alone.
     """
 
     model: Compiled
@@ -37,29 +43,39 @@ class Seen:
     holes: Mapping[str, Tensor]
     leaves: Mapping[str, Tensor] = field(default_factory=dict)
     gaps: Mapping[str, Tensor] = field(default_factory=dict)
+    empty: tuple[str, ...] = ()
+    soft: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def columns(self) -> dict[str, Tensor]:
-        """Every column, in the user's layout."""
+        """Every column of values, in the user's layout."""
         return {**self.complete, **self.partial, **self.leaves}
 
     @cached_property
     def worlds(self) -> tuple[int, ...]:
-        return self.model.layout.worlds(self.columns)
+        found = self.model.layout.worlds(self.columns)
+        if self.columns.keys() <= {*self.model.net.inputs}:                # these may lack rows
+            found = found or next((tuple(value.shape[:-1]) for value in self.soft.values() if value.ndim > 1), ())
+        for name, value in self.soft.items():
+            worlds = tuple(value.shape[:-1])
+            if worlds and worlds != found:
+                raise GraphError(f"data: the likelihood of {name!r} has the worlds {worlds}, other evidence has {found}; expected the same rows, or one likelihood for all of them")
+        return found
 
     @cached_property
     def rows(self) -> int:
         return torch.Size(self.worlds).numel()
 
-    def groups(self, engine: Engine) -> Iterator[tuple[Tensor, Evidence]]:
+    def groups(self, engine: Costed) -> Iterator[tuple[Tensor, Evidence]]:
         """Rows with their evidence, those together that observe the same nodes.
 
         Where that would make too many groups, rows are told apart by the columns that make the cliques small, and other cells with holes are
         likelihoods, which are one for every state where the cell is missing.
         """
         everything, gaps = self._aligned(self.columns), self._gaps()
-        split = tuple(self.holes) if self._patterns(tuple(self.holes)) <= PATTERNS else self._critical(engine)
+        split = tuple(self.holes) if self._is_split(engine) else self._critical(engine)
         soft = {name: self._likelihood(name, everything[name]) for name in self.holes if name not in split}
+        soft |= {name: value.expand(*self.worlds, value.shape[-1]).reshape(self.rows, -1) for name, value in self.soft.items()}
         for rows, gone in self._split(split):
             left_out = {name: gap[rows] for name, gap in gaps.items()}
             gone |= {name for name, gap in left_out.items() if bool(gap.all())}
@@ -67,6 +83,14 @@ class Seen:
             yield rows, Evidence(
                 values, {name: value[rows] for name, value in soft.items()}, len(rows), {name: gap for name, gap in left_out.items() if name not in gone and bool(gap.any())},
             )
+
+    def _is_split(self, engine: Costed) -> bool:
+        """Whether each pattern is a group: where many rows share it, or where a plan for all of them would be dear."""
+        patterns = self._patterns(tuple(self.holes))
+        if patterns > PATTERNS or patterns * ROWS <= self.rows:
+            return patterns <= PATTERNS
+        finite = [name for name in self.holes if self.model.net[name].space.cardinality is not None]
+        return engine.cost([name for name in self.columns if name not in finite], finite) > CHEAP
 
     def _split(self, names: Sequence[str]) -> Iterator[tuple[Tensor, set[str]]]:
         """The rows of each pattern of holes in some columns, and the columns that they lack."""
@@ -80,13 +104,13 @@ class Seen:
     def _patterns(self, names: Sequence[str]) -> int:
         return len(torch.stack([self.holes[name] for name in names], 1).unique(dim=0)) if names else 1
 
-    def _critical(self, engine: Engine) -> tuple[str, ...]:
+    def _critical(self, engine: Costed) -> tuple[str, ...]:
         """The columns which, when seen, make the sum of states smallest, one after the other."""
         chosen = tuple(name for name in self.holes if self.model.net[name].space.cardinality is None)         # of a real value there is no likelihood of states
-        left = [name for name in self.holes if name not in chosen]
-        cost = engine.cost([*self.complete, *self.leaves, *chosen], left)
+        left, whole, soft = [name for name in self.holes if name not in chosen], [*self.complete, *self.leaves], list(self.soft)
+        cost = engine.cost([*whole, *chosen], [*left, *soft])
         while left and cost > CHEAP and 2 ** (len(chosen) + 1) <= self.rows // ROWS:
-            costs = {name: engine.cost([*self.complete, *self.leaves, *chosen, name], [other for other in left if other != name]) for name in left}
+            costs = {name: engine.cost([*whole, *chosen, name], [*(other for other in left if other != name), *soft]) for name in left}
             name = min(costs, key=costs.__getitem__)
             if costs[name] > 0.9 * cost:
                 break
@@ -94,9 +118,13 @@ class Seen:
             left.remove(name)
         return chosen
 
+    def left_out(self) -> dict[str, Tensor]:
+        """Which of the terms of the leaves are left out, `(*worlds, *plates, *elements)`, aligned."""
+        return {name: _terms(self.model, name, gone) for name, gone in self.model.layout.align_all(self.gaps).items()}
+
     def _gaps(self) -> dict[str, Tensor]:
-        """Which of the terms of the leaves are left out, `(rows, *plates, *elements)`."""
-        return {name: gone.flatten(-joint).all(-1) if (joint := _joint(self.model, name)) else gone for name, gone in self._aligned(self.gaps).items()}
+        """The same with one dimension of rows."""
+        return {name: _terms(self.model, name, gone) for name, gone in self._aligned(self.gaps).items()}
 
     def _aligned(self, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Aligned values with one dimension of rows."""
@@ -120,7 +148,7 @@ def see(model: Compiled, data: Any) -> Seen:
     Raises:
         GraphError: what `encode` of the model raises; missing cells of inputs, or within a value whose elements hang together.
     """
-    data = data if isinstance(data, Mapping) else columns(data)
+    data, soft = take_soft(model, data if isinstance(data, Mapping) else columns(data))
     holes = {name: found for name, value in data.items() if name in model.net and (found := _holes(value)) is not None}
     kept = {name: value for name, value in data.items() if name not in holes or not holes[name].all()}
     leaves = [name for name in holes if name in kept and _is_leaf(model, name)]
@@ -131,6 +159,7 @@ def see(model: Compiled, data: Any) -> Seen:
     return Seen(
         model, {name: value for name, value in encoded.items() if name not in masks}, {name: encoded[name] for name in scalar},
         {name: masks[name] for name in scalar}, {name: encoded[name] for name in leaves}, {name: masks[name] for name in leaves},
+        tuple(name for name in data if name not in kept), soft,
     )
 
 
@@ -144,6 +173,12 @@ def _is_leaf(model: Compiled, name: str) -> bool:
     if name not in model.conditionals or model.net[name].is_deterministic or model.net.dag.children(name):
         return False
     return model.net[name].space.cardinality is None or bool(model.net[name].shape) or bool(model.net.plates_of(name))
+
+
+def _terms(model: Compiled, name: str, gone: Tensor) -> Tensor:
+    """Missing cells as missing terms: elements that share one are missing as a whole."""
+    joint = _joint(model, name)
+    return gone.flatten(-joint).all(-1) if joint else gone
 
 
 def _joint(model: Compiled, name: str) -> int:

@@ -14,7 +14,7 @@ from .independence import Independence
 from .lazy import Lazy
 from .lazy import networkx as nx
 from .names import Names, braced, chosen, disjoint, quoted, several
-from .separation import Explanation, explain
+from .separation import Explanation, explain, separated
 
 if TYPE_CHECKING:
     from .mixed import MixedGraph
@@ -60,7 +60,9 @@ class DAG(Displayed):
         graph.add_edges_from(_checked(edges))
         place = {name: index for index, name in enumerate(graph)}
         vars(self).update(nodes=tuple(graph), edges=tuple(edges), order=_sorted(graph, place),
-                          _place=place, _graph=nx.freeze(graph))
+                          _place=place, _graph=nx.freeze(graph),
+                          _parents={name: tuple(parents) for name, parents in graph.pred.items()},
+                          _children={name: tuple(children) for name, children in graph.succ.items()})
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"DAG: expected a graph to stay as it is; got {name} = {value!r}; try a new DAG")
@@ -79,29 +81,29 @@ class DAG(Displayed):
 
     def parents(self, node: str) -> tuple[str, ...]:
         """Return the nodes with an arrow into `node`, as declared."""
-        return tuple(self._graph.pred[self._known(node)])
+        return self._parents[self._known(node)]
 
     def children(self, node: str) -> tuple[str, ...]:
         """Return the nodes that `node` has an arrow into, as declared."""
-        return tuple(self._graph.succ[self._known(node)])
+        return self._children[self._known(node)]
 
     def ancestors(self, *nodes: str) -> tuple[str, ...]:
         """Return every node with a directed path to one of `nodes`."""
-        return self._reached(nodes, self._graph.pred)
+        return self._reached(nodes, self._parents)
 
     def descendants(self, *nodes: str) -> tuple[str, ...]:
         """Return every node with a directed path from one of `nodes`."""
-        return self._reached(nodes, self._graph.succ)
+        return self._reached(nodes, self._children)
 
     @property
     def roots(self) -> tuple[str, ...]:
         """The nodes without parents."""
-        return tuple(node for node in self.nodes if not self._graph.pred[node])
+        return tuple(node for node in self.nodes if not self._parents[node])
 
     @property
     def leaves(self) -> tuple[str, ...]:
         """The nodes without children."""
-        return tuple(node for node in self.nodes if not self._graph.succ[node])
+        return tuple(node for node in self.nodes if not self._children[node])
 
     def markov_blanket(self, node: str) -> tuple[str, ...]:
         """Return the parents, children and children's other parents of `node`, which separate it from all others."""
@@ -118,7 +120,7 @@ class DAG(Displayed):
         """
         a, b, given = (chosen(group, self._place, "independent") for group in (a, b, given))
         disjoint("independent", a=a, b=b, given=given)
-        return nx.is_d_separator(self._graph, set(a), set(b), set(given))
+        return separated(self._parents, self._children, a, b, given)
 
     def explain(self, a: Names, b: Names, given: Names = ()) -> Explanation:
         """Return why `a` and `b` are independent given `given`, or the path along which they are not; print it.
@@ -135,8 +137,9 @@ class DAG(Displayed):
         >>> print(*DAG("a -> b -> c").independencies(), sep="; ")
         c _||_ a | b
         """
-        return tuple(Independence(node, apart, self.parents(node)) for node in self.nodes
-                     if (apart := set(self.nodes).difference({node}, self.parents(node), self.descendants(node))))
+        every = frozenset(self.nodes)
+        return tuple(Independence.trusted({node}, apart, self._parents[node]) for node in self.nodes
+                     if (apart := every.difference({node}, self._parents[node], self.descendants(node))))
 
     def subgraph(self, nodes: Names) -> "DAG":
         """Return the graph of these nodes and the arrows between them."""

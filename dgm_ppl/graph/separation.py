@@ -5,7 +5,7 @@ A path is blocked by a chain `a -> m -> b` or a fork `a <- m -> b` whose middle 
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, product
 from typing import TYPE_CHECKING
@@ -16,7 +16,9 @@ from .names import Names, braced, chosen, disjoint, quoted
 if TYPE_CHECKING:
     from .dag import DAG
 
-__all__ = ["Explanation", "Path", "explain", "open_path"]
+__all__ = ["Explanation", "Path", "explain", "open_path", "separated"]
+
+Family = Mapping[str, Collection[str]]
 
 _COUNTED = 100
 
@@ -103,6 +105,40 @@ def open_path(dag: "DAG", a: Names, b: Names, given: Names = ()) -> Path | None:
     disjoint("open_path", a=a, b=b, given=given)
     found = _search(dag, a, b, given)
     return _judged(dag, found, given) if found else None
+
+
+def separated(parents: Family, children: Family, a: Collection[str], b: Collection[str], given: Collection[str]) -> bool:
+    """Return whether no path between disjoint sets is open: a search that ends at the first node of `b`.
+
+    It stays among the ancestors of the three sets, since a path that leaves them turns at a collider that nothing opens.
+    """
+    known, goal = set(given), set(b)
+    opened = _with_ancestors(parents, known)
+    inside = _with_ancestors(parents, [*a, *b]) | opened
+    waiting = [(node, False) for node in a]
+    seen = set(waiting)
+    while waiting:
+        node, along = waiting.pop()
+        if node in goal:
+            return False
+        free = node not in known
+        onward = [(parent, False) for parent in parents[node]] if (node in opened if along else free) else []
+        if free:
+            onward += [(child, True) for child in children[node] if child in inside]
+        new = [one for one in onward if one not in seen]
+        seen.update(new)
+        waiting += new
+    return True
+
+
+def _with_ancestors(parents: Family, nodes: Iterable[str]) -> set[str]:
+    found = set(nodes)
+    waiting = list(found)
+    while waiting:
+        new = [parent for parent in parents[waiting.pop()] if parent not in found]
+        found.update(new)
+        waiting += new
+    return found
 
 
 def _search(dag: "DAG", a: tuple[str, ...], b: tuple[str, ...], given: tuple[str, ...]) -> tuple[str, ...]:

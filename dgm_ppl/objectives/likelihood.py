@@ -1,4 +1,4 @@
-"""Maximum likelihood from complete data."""
+"""Maximum likelihood, from complete data or with missing cells and latent nodes that can be summed out."""
 
 from __future__ import annotations
 
@@ -12,47 +12,88 @@ from ..compile.reduction import PerWorld, Reduction, Total, added
 from ..formats.declaration import describe
 from ..graph import GraphError
 from .base import Objective
+from .marginal import Marginal, Without, checked, columns_of, missing_key, seen_in
 
 __all__ = ["MaximumLikelihood"]
 
 
 class MaximumLikelihood(Objective):
-    """-log p(x), the mean over worlds, of data that have a value for every random node.
+    """-log p(x), the mean over worlds, x being the cells that are there.
+
+    Cells may be missing (NaN or None) and nodes without a column are latent, wherever exact elimination is possible: the likelihood
+    is then the sum over all that they could be (Rubin, 1976, for what this asks of why they are missing); nothing is filled in.
+
+    Example:
+        >>> import torch, dgm_ppl as dgm
+        >>> model = dgm.compile(dgm.BayesNet(z=dgm.Bernoulli(probs=0.5), x=dgm.Normal(loc="z", scale=1.0)))
+        >>> objective = dgm.MaximumLikelihood(model)
+        >>> objective.score(objective.prepare({"z": [1.0, float("nan")], "x": [0.0, 0.0]}))
+        tensor([-2.1121, -1.1380])
 
     Raises:
-        GraphError: a node without data (`ELBO` marginalises it), a node without a density.
+        GraphError: a node without a density, a column of missing cells alone, missing cells or latents that cannot be summed
+            out (`ELBO` bounds their likelihood), or of which nothing can be learned.
     """
 
     def __init__(self, model: Model):
         super().__init__()
         self.model = model
+        self._marginal: Marginal | None = None
+        self._random, self._masks = frozenset(model.random), frozenset(map(missing_key, model.random))
+        _check_names(model, self._masks)
         for node in model.schedule:
             if node.conditional.density is None:
-                raise GraphError(f"MaximumLikelihood: node {node.name!r} has no density; use an adversarial objective")
+                raise node.conditional.without_density("maximum likelihood")
+
+    def __getstate__(self) -> dict:
+        return {**self.__dict__, "_marginal": None}                         # its plans are of this copy's conditionals
+
+    @property
+    def marginal(self) -> Marginal:
+        """The likelihood where something is missing."""
+        if self._marginal is None:
+            self._marginal = Marginal(self.model)
+        return self._marginal
 
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
-        values = self.model.layout.rowed(self.model.encode(data))
-        for name in self.model.random:
-            if name not in values:
-                raise GraphError(
-                    f"MaximumLikelihood: node {name!r} has no data; give a column {name!r}, or treat it as latent: "
-                    f"dgm.ELBO(model, dgm.compile(dgm.amortize(net, observed={[n for n in self.model.random if n in values]})))"
-                )
-        return values
+        seen = checked(self.model, data)
+        batch = columns_of(seen)
+        if self._is_marginal(batch):
+            for _, evidence in seen_in(self.model, batch).groups(self.marginal):
+                self.marginal.engine.program(evidence)                      # what will not fit is refused here
+        return batch
 
     def forward(self, batch: Mapping[str, Tensor], player: int = 0) -> Tensor:
         return self._mean_loss(batch)
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
+        if self._is_marginal(batch):
+            return -self.marginal(batch)
         return added(self._surprisals(batch, PerWorld()).values())
 
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        total = Total(self.model.layout.worlds(batch))
+        if self._is_marginal(batch):
+            return -self.marginal(batch).mean()
+        total = Total(self.model.layout.worlds({name: value for name, value in batch.items() if name not in self._masks}))
         return total.mean(self._surprisals(batch, total).values())
 
+    def _is_marginal(self, batch: Mapping[str, Tensor]) -> bool:
+        """Whether something is missing on which others depend, so that it has to be summed out."""
+        if not self._random <= batch.keys():
+            return True
+        return not self._masks.isdisjoint(batch) and bool(seen_in(self.model, batch).holes)
+
     def _surprisals(self, batch: Mapping[str, Tensor], reduce: Reduction) -> dict[str, Tensor]:
-        layout = self.model.layout
-        return self.model.surprisals(layout.align_all(batch), layout.sizes(batch) if layout.rank else {}, reduce)
+        model, layout = self.model, self.model.layout
+        if not self._masks.isdisjoint(batch):
+            seen = seen_in(model, batch)
+            batch, reduce = seen.columns, Without(reduce, seen.left_out())
+        return model.surprisals(layout.align_all(batch), layout.sizes(batch) if layout.rank else {}, reduce)
 
     def declaration(self) -> dict:
         return {"objective": "MaximumLikelihood", "model": describe(self.model.net)}
+
+
+def _check_names(model: Model, masks: frozenset[str]) -> None:
+    for name in sorted(masks & set(model.net)):
+        raise GraphError(f"MaximumLikelihood: node {name!r} has the name of the column that marks missing cells of another node; give it another name")

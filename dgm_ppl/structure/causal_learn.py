@@ -10,7 +10,7 @@ import numpy as np
 
 from ..graph import GraphError, MixedGraph
 
-__all__ = ["greedy_equivalence", "peter_clark"]
+__all__ = ["greedy_equivalence", "local_scores", "peter_clark"]
 
 Arrows = Collection[tuple[str, str]]
 PValue = Callable[[int, int, tuple[int, ...]], float]
@@ -39,6 +39,16 @@ def greedy_equivalence(names: Sequence[str], rows: np.ndarray, *, finite: bool, 
 
     score = "local_score_BDeu" if finite else "local_score_BIC_from_cov"
     return _mixed(ges(rows, score_func=score, maxP=largest)["G"].graph, names)
+
+
+def local_scores(names: Sequence[str], rows: np.ndarray, *, finite: bool) -> Callable[[str, frozenset[str]], float]:
+    """The same scores, node by node: what one adds given its parents."""
+    _test()
+    from causallearn.score.LocalScoreFunctionClass import LocalScoreClass, local_score_BDeu, local_score_BIC_from_cov
+
+    found = LocalScoreClass(rows, local_score_BDeu) if finite else LocalScoreClass(rows, local_score_BIC_from_cov, {"lambda_value": 0.5})
+    place = {name: index for index, name in enumerate(names)}
+    return lambda node, parents: float(found.score(place[node], sorted(map(place.__getitem__, parents))))
 
 
 @cache

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
-from ..graph import DAG, GraphError, MixedGraph, orient
+from ..graph import DAG, GraphError, MixedGraph
 from ..graph.declaration import read
 from ..graph.names import chosen
-from .causal_learn import greedy_equivalence, peter_clark
+from .causal_learn import greedy_equivalence, local_scores, peter_clark
 from .citest import ConditionalTest
+from .greedy import greedy_search
 from .testing import suited
 from .variates import Variate, variates
 
@@ -63,13 +64,14 @@ class PC(StructureMethod):
 class GES(StructureMethod):
     """Greedy equivalence search (Chickering, 2002): BDeu where all columns are finite, BIC where all are real and linear.
 
-    The search itself takes no arrows; they narrow the class that it found. `largest` bounds the number of parents.
+    With required or forbidden arrows it moves only between classes that have a member which agrees with them, so that it finds the
+    best of these even where the data alone speak for others. `largest` bounds the number of parents.
     """
 
     largest: int | None = None
 
     def search(self, columns: Mapping[str, Variate], required: Sequence[Arrow], forbidden: Sequence[Arrow]) -> MixedGraph:
-        """The class, narrowed by the arrows."""
+        """The best class that agrees with the arrows, narrowed by them."""
         finite = {one.finite for one in columns.values()}
         if len(finite) > 1 or not finite.pop() and any(one.values.shape[1] > 1 for one in columns.values()):
             raise GraphError("GES: expected columns that are all finite or all single numbers; got both, or wide columns; "
@@ -78,8 +80,9 @@ class GES(StructureMethod):
         if kind and len(columns) < 3:
             raise GraphError(f"GES: expected three finite columns or more; got {list(columns)}; try method=dgm.PC()")
         rows = torch.stack([one.values.reshape(one.rows) for one in columns.values()], 1).numpy()
-        found = greedy_equivalence(list(columns), rows, finite=kind, largest=self.largest)
-        return _narrowed(found, required, forbidden)
+        if required or forbidden:
+            return greedy_search(list(columns), local_scores(list(columns), rows, finite=kind), required, forbidden, self.largest)
+        return greedy_equivalence(list(columns), rows, finite=kind, largest=self.largest)
 
 
 def learn_structure(
@@ -153,19 +156,13 @@ def _p_values(
     return p_value
 
 
-def _narrowed(found: MixedGraph, required: Sequence[Arrow], forbidden: Sequence[Arrow]) -> MixedGraph:
-    turned = [arrow[::-1] for arrow in forbidden if frozenset(arrow) in found.undirected]
-    wanted = [arrow for arrow in (*required, *turned) if arrow in found.directed or frozenset(arrow) in found.undirected]
-    return orient(found, wanted) if wanted else found
-
-
 def _kept(found: DAG | MixedGraph, required: Sequence[Arrow], forbidden: Sequence[Arrow]) -> DAG | MixedGraph:
     """The graph, once it is sure that it has the arrows it must have and lacks those it must not have."""
     directed = set(found.edges if isinstance(found, DAG) else found.directed)
     for arrow in required:
         if arrow not in directed:
-            raise GraphError(f"required: the data speak for no arrow {' -> '.join(arrow)}; try method=dgm.PC(), which takes arrows during the search")
+            raise GraphError(f"required: the search ended without the arrow {' -> '.join(arrow)}; try method=dgm.GES(), which moves between graphs that have it")
     for arrow in forbidden:
         if arrow in directed:
-            raise GraphError(f"forbidden: the data speak for the arrow {' -> '.join(arrow)}; try method=dgm.PC(), which takes arrows during the search")
+            raise GraphError(f"forbidden: the search ended with the arrow {' -> '.join(arrow)}; try method=dgm.GES(), which moves between graphs that lack it")
     return found

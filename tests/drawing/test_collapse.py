@@ -62,8 +62,12 @@ def test_found_groups_keep_to_their_plates():
     assert {box.name for box in draw(nets.movies, collapse=3).figure.boxes} == {"user", "movie"}
 
 
-def test_nodes_without_arrows_are_grouped_too():
-    assert len(draw(DAG(nodes=[f"n{i}" for i in range(50)]), collapse=5).figure.marks) == 5
+def test_nodes_without_arrows_are_one_group():
+    (mark,) = draw(DAG(nodes=[f"n{i}" for i in range(50)]), collapse=5).figure.marks
+    assert mark.captions == ("50 nodes",)
+    joined = [(f"a{i}", f"a{i + 1}") for i in range(60)] + [(f"b{i}", f"b{i + 1}") for i in range(3)]
+    marks = draw(DAG(joined, nodes=[f"n{i}" for i in range(50)]), collapse=8).figure.marks
+    assert 3 < len(marks) <= 8 and ("50 nodes",) in [mark.captions for mark in marks]
 
 
 @pytest.mark.parametrize("groups, message", [
