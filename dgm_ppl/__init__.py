@@ -15,6 +15,7 @@ from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 if TYPE_CHECKING:
     from .conditionals import Autoregressive
     from .conditionals import Generator
+    from .conditionals import BPF, CNF, GF, IAF, MAF, NAF, NCSF, NICE, NSF, SOSPF, UNAF, Affine, Flow, FlowKind, Inverse, Logit, RealNVP
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
@@ -33,9 +34,11 @@ LATER = {                                                                   # wh
     "conditionals": [
         "Autoregressive",
         "Generator",
+        "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "IAF", "Inverse", "Logit", "MAF", "NAF", "NCSF", "NICE", "NSF", "RealNVP", "SOSPF", "UNAF",
     ],
     "distances": ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"],
     "drawing": ["draw", "draw_difference", "draw_steps"],
+    "estimation": ["BDeu", "EM", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
     "nets": [
         "FVSBN", "MADE", "NADE", "PixelCNN", "PixelSNAIL", "Recurrent", "Transformer", "WaveNet",

@@ -180,4 +180,13 @@ CONDITIONALS = {
         "x", z=STANDARD, x=dgm.Autoregressive(dgm.Bernoulli(1, 4, 4), net=dgm.PixelCNN(4, layers=2, first=3, gated=False)).given("z", net=dgm.ConvTransposeNet(3)),
     ),
     "autoregressive image with attention": conditioned("x", z=STANDARD, x=dgm.Autoregressive(dgm.Categorical(3, 2, 3, 2), net=dgm.PixelSNAIL(4, layers=2, heads=2, first=3)).given("z")),
+    "flow": conditioned("x", x=dgm.Flow(2, dgm.MAF(transforms=2, hidden=(8,)))),
+    "flow, given states": conditioned("x", **STATES, x=dgm.Flow(2, dgm.MAF(transforms=2, hidden=(8,))).given("a", "b")),
+    "flow, given a net": conditioned("x", i=IMAGE, z=STANDARD, x=dgm.Flow(3, dgm.NSF(transforms=2, bins=4, hidden=(8,)), context=5).given("i", "z", net=dgm.ConvNet(3))),
+    "flow of positive images": conditioned("x", z=STANDARD, x=dgm.Flow(1, 2, 2, dgm.RealNVP(transforms=2, hidden=(8,)), space=dgm.Positive()).given("z")),
+    "flow, inverse": conditioned("x", z=STANDARD, x=dgm.Flow(2, dgm.IAF(transforms=2, hidden=(8,))).given("z")),
+    "flow of one number in a plate": conditioned(
+        "x", z=STANDARD, t=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Flow(dgm.NSF(transforms=1, hidden=(8,))).given("z", "t"), plates={"p": dgm.Plate(["t", "x"], size=4)},
+    ),
+    "flow above a plate": conditioned("x", z=STANDARD, x=dgm.Flow(2, dgm.NICE(transforms=2, hidden=(8,), additive=True)).given("z"), plates={"p": dgm.Plate(["z"], size=4)}),
 }

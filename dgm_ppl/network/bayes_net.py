@@ -153,6 +153,19 @@ class BayesNet(Displayed):
         asked, layout = _joined("do", values, interventions), Layout(self)
         return self._with({**self.variables, **{name: _set(self[name], layout.encode_one(name, value)) for name, value in asked.items()}})
 
+    def opened(self, *names: str) -> BayesNet:
+        """The net with fixed parameters left out, so that they are learned: those of the named nodes, or of every table without names.
+
+        Parameters that cannot be learned, such as a `total_count`, stay.
+
+        >>> from dgm_ppl import BayesNet, Bernoulli
+        >>> BayesNet(rain=Bernoulli(probs=0.2), wet=Bernoulli(probs=[0.1, 0.9]).given("rain")).opened()
+        rain ~ Bernoulli()
+        wet | rain ~ Bernoulli()
+        """
+        finite = [name for name, variable in self.variables.items() if variable.family_name in ("Bernoulli", "Categorical") and variable.net is None and variable.fn is None]
+        return self._with({**self.variables, **{name: _opened(self[name]) for name in names or finite}})
+
     def check(self, data: Any = None) -> str:
         """A dry run on the first rows of `data`, or on made-up ones: worlds, plates, event, parameters and device of every node, or the first error.
 
@@ -214,6 +227,11 @@ def _set(variable: Variable, value: Tensor) -> Variable:
     return replace(
         Delta(), shape=variable.shape, parameters=(("v", Constant(value)),), size=variable.size, labels=variable.labels, declared_space=variable.space,
     )
+
+
+def _opened(variable: Variable) -> Variable:
+    kept = [(name, value) for name, value in variable.parameters if not isinstance(value, Constant) or not variable.family.parameters[name].learnable]
+    return replace(variable, parameters=tuple(kept))
 
 
 def _rebuilt(variables: dict, plates: dict) -> BayesNet:
