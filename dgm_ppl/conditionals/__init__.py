@@ -2,13 +2,18 @@
 
 from ..graph.lazy import later
 from .base import Conditional
+from .chained import Chained
 from .parametric import Parametric
 from .ports import Port
 
 LATER = {                                                                   # the kinds that most nets do without are loaded when first asked for
     "autoregressive": ["Autoregression", "Autoregressive"],
+    "flow": [
+        "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "IAF", "Inverse", "Logit", "MAF", "NAF", "NCSF", "NICE", "NSF", "NormalizingFlow", "RealNVP", "SOSPF",
+        "UNAF",
+    ],
     "implicit": ["Generator", "Implicit"],
 }
 
-__all__ = ["Conditional", "Parametric", "Port", *(name for names in LATER.values() for name in names)]
+__all__ = ["Chained", "Conditional", "Parametric", "Port", *(name for names in LATER.values() for name in names)]
 __getattr__ = later(__name__, LATER)
