@@ -12,6 +12,7 @@ from .independence import Independence, closure, entails
 from .inversion import Inversion, invert
 from .lazy import later
 from .separation import Explanation, Path, explain, open_path
+from .templates import Factor, Read, Templates, templates
 
 if TYPE_CHECKING:
     from .adjustment import adjustment_sets, backdoor_sets, frontdoor_sets, is_adjustment, is_backdoor, is_frontdoor
@@ -35,7 +36,8 @@ LATER = {                                                                   # wh
 }
 
 __all__ = [
-    "Certificate", "DAG", "Displayed", "Explanation", "Forward", "GraphError", "Independence", "Inversion", "Line", "MinFill", "Order", "Path", "Reverse",
-    "Step", "certify", "closure", "contract", "did_you_mean", "entails", "explain", "invert", "open_path", *(name for names in LATER.values() for name in names),
+    "Certificate", "DAG", "Displayed", "Explanation", "Factor", "Forward", "GraphError", "Independence", "Inversion", "Line", "MinFill", "Order", "Path", "Read",
+    "Reverse", "Step", "Templates", "certify", "closure", "contract", "did_you_mean", "entails", "explain", "invert", "open_path", "templates",
+    *(name for names in LATER.values() for name in names),
 ]
 __getattr__ = later(__name__, LATER)

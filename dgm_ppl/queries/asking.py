@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ..compile import Model
-from ..data import columns
-from ..exact import obstacle, see
+from ..data import columns, row_labels
+from ..exact import obstacle, refuse_soft, see, watch
 from ..graph import GraphError
 from .exact import Exact, ExactPosterior
 from .methods import NUTS, Amortized, Importance, Method
 from .posterior import ChainPosterior, GuidePosterior, Posterior
+from .sequences import SequencePosterior
 
 __all__ = ["posterior"]
 
@@ -20,11 +22,11 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
     """The posterior of every node that the evidence lacks, for each row of evidence.
 
     Without a method the answer is exact, which needs every unobserved node above the evidence to be finite; cells may then be
-    missing (NaN or None).
+    missing (NaN or None), and evidence soft.
 
     Args:
         model: a compiled net.
-        evidence: a dict of tensors, arrays, numbers or labels (a DataFrame is taken too), one row or many.
+        evidence: a dict of tensors, arrays, numbers, labels or likelihoods (`Likelihood`; a DataFrame is taken too), one row or many.
         method: `Exact()`, `Amortized(guide)`, `Importance(guide, samples)` or `NUTS(...)`.
 
     Raises:
@@ -32,6 +34,7 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
     """
     if method is None or isinstance(method, Exact):
         return _exact(model, evidence, method)
+    refuse_soft(evidence, "posterior", method)
     values = model.encode(evidence if isinstance(evidence, Mapping) else columns(evidence))
     _check_open(model, values)
     if isinstance(method, (Amortized, Importance)):
@@ -41,17 +44,21 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
     raise GraphError(f"posterior: expected a method; got {method!r}; {_mend(values)}")
 
 
-def _exact(model: Model, evidence: Any, method: Exact | None) -> ExactPosterior:
+def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
+    if model.net.chains:
+        watched = watch(model, evidence)
+        _check_open(model, watched.values, watched.holes)
+        return SequencePosterior(model, watched, method or Exact())
     seen = see(model, evidence)
     _check_open(model, seen.complete)
     reason = obstacle(model, seen)
     if reason is not None:
         raise GraphError(f"posterior: expected a method; got {method!r}, and {reason}, so that it cannot be summed out; {_mend(seen.complete)}")
-    return ExactPosterior(model, seen, method or Exact())
+    return ExactPosterior(model, seen, method or Exact(), row_labels(evidence))
 
 
-def _check_open(model: Model, values: Mapping[str, Any]) -> None:
-    if not [name for name in model.random if name not in values]:
+def _check_open(model: Model, values: Mapping[str, Any], holes: Mapping[str, Any] = MappingProxyType({})) -> None:
+    if not [name for name in model.random if name not in values or name in holes]:
         raise GraphError("posterior: every random node is observed, so nothing is left to infer; leave some out of the evidence")
 
 

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from ..compile import Model
 from ..data import columns
-from ..exact import obstacle, see
+from ..exact import obstacle, refuse_soft, see, watch
 from ..graph import GraphError
 from .exact import Exact, exact_log_prob
 from .methods import Bound, Importance, Method
+from .sequences import sequence_log_prob
 from .weighting import WeightedDraws
 
 __all__ = ["Score", "log_prob"]
@@ -54,7 +55,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
     """log p(data) of each world, summed or integrated over the nodes that the data lack.
 
     Nodes that nothing observed depends on integrate to one and are dropped. Where no other latent is left, or all that are left are
-    finite, the answer is exact and needs no method; cells may then be missing (NaN or None).
+    finite, the answer is exact and needs no method; cells may then be missing (NaN or None), evidence soft (`Likelihood`).
 
     Args:
         model: a compiled net.
@@ -70,10 +71,17 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         >>> dgm.log_prob(rain, {"rain": [1.0, 0.0]})
         log p = -0.837 nats (exact, mean of 2 worlds)
     """
+    if model.net.chains and (method is None or isinstance(method, Exact)):
+        return Score(sequence_log_prob(model, watch(model, data), method or Exact()), "exact")
     if method is None or isinstance(method, Exact):
         seen = see(model, data)
-        if (seen.holes or seen.gaps or relevant(model, seen.columns)) and obstacle(model, seen) is None:
+        reason = obstacle(model, seen)
+        if (seen.holes or seen.gaps or seen.soft or relevant(model, seen.columns)) and reason is None:
             return Score(exact_log_prob(model, seen, method or Exact()), "exact")
+        if seen.soft:
+            raise GraphError(f"log_prob: the evidence on {next(iter(seen.soft))!r} is soft, which needs exact elimination, and {reason}; observe that node, or give states")
+    else:
+        refuse_soft(data, "log_prob", method)
     values = model.encode(data if isinstance(data, Mapping) else columns(data))
     latents = relevant(model, values)
     if not latents:
@@ -96,7 +104,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
 def relevant(model: Model, observed: Iterable[str]) -> list[str]:
     """The random nodes that are not observed and on which something observed depends."""
     observed = [name for name in observed if name in model.random]
-    above = model.net.dag.ancestors(*observed) if observed else ()
+    above = model.net.ancestors(*observed) if observed else ()
     return [name for name in model.random if name in above and name not in observed]
 
 

@@ -1,6 +1,16 @@
-import pytest
+from random import Random
 
-from dgm_ppl.graph import DAG, GraphError, certify, invert
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dgm_ppl.graph import DAG, Forward, GraphError, Reverse, certify, invert, templates
+from dgm_ppl.graph.twin import DRAWS, SEED, covariance
+
+from .graphs import problems
+from .test_inversion import conditional
+from .test_lifted import plated
 
 MODEL = DAG("z2 -> z1 -> {x1 x2}; z1 -> spare")
 
@@ -62,3 +72,60 @@ def test_a_wrong_guide_says_what_is_wrong(guide, options, message):
     with pytest.raises(GraphError) as error:
         certify(DAG("z -> x"), DAG(guide), "x", **options)
     assert message in str(error.value)
+
+
+# ---- plates
+
+SCHOOLS = templates(DAG("mu -> theta -> y"), {"school": ["theta", "y"]})
+
+
+def test_a_guide_with_plates_says_what_it_pools_and_broadcasts():
+    guide = templates(DAG("y -> mu -> theta <- y"), {"school": ["theta", "y"]})
+    certificate = certify(SCHOOLS, guide, "y")
+    assert certificate.sound and certificate.minimal and certificate.nats == 0
+    assert str(certificate).splitlines() == [
+        "sound, minimal",
+        "mu | y[all school]: sound, nothing is dropped; pools y over school",
+        "theta | mu, y: sound, theta _||_ {y[other school], theta[other school]} | {mu, y}; broadcasts mu over school"]
+
+
+def test_copies_that_are_drawn_apart_but_depend_on_each_other_are_named():
+    guide = templates(DAG("y -> theta -> mu"), {"school": ["theta", "y"]})
+    apart = certify(SCHOOLS, guide, "y")
+    line = apart.lines[0]
+    assert not apart.sound and line.lost == ("y[other school]", "theta[other school]") and 0 < line.nats == apart.nats
+    assert str(apart).startswith("NOT sound, minimal, ")
+    together = certify(SCHOOLS, guide, "y", coupled={"theta": ["school"]})
+    assert together.sound and together.minimal and "theta[all school] | y[all school]: sound, nothing is dropped" in str(together)
+    assert "copies stay coupled over school" in str(together)
+
+
+def test_a_copy_that_reads_the_others_for_nothing_is_not_minimal():
+    guide = templates(DAG("y -> mu -> theta <- y"), {"school": ["theta", "y"]}, {("y", "theta"): [["school"]]})
+    certificate = certify(SCHOOLS, guide, "y")
+    assert certificate.sound and not certificate.minimal and certificate.lines[1].needless == ("y[other school]",)
+
+
+@given(plated(), st.sampled_from(["auto", Forward(), Reverse()]))
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+def test_every_inversion_over_plates_is_certified(problem, rule):
+    dag, observed, plates = problem
+    inversion = invert(dag, observed, order=rule, plates=plates)
+    certificate = certify(templates(dag, plates), inversion.templates, observed, order=inversion.order, coupled=inversion.coupled)
+    assert certificate.sound and certificate.minimal and certificate.nats == 0
+
+
+@given(problems(3, 7))
+@settings(deadline=None, max_examples=40)
+def test_the_cost_of_a_structure_is_the_gap_on_the_twin(problem):
+    dag, observed = problem
+    latents = [node for node in reversed(dag.order) if node not in observed]
+    parents = {node: tuple(child for child in dag.children(node)) for node in latents}
+    guide = DAG({**dict.fromkeys(observed, ()), **parents}, nodes=(*observed, *latents))
+    certificate = certify(dag, guide, observed)
+    random, gaps = Random(SEED), []
+    for _ in range(DRAWS):
+        joint, place = np.array(covariance(dag, random)), {node: index for index, node in enumerate(dag)}
+        volume = lambda nodes, given: np.linalg.slogdet(conditional(joint, [place[n] for n in nodes], [place[n] for n in given]))[1]  # noqa: E731
+        gaps.append((sum(volume([node], read) for node, read in parents.items()) - volume(latents, observed)) / 2)
+    assert certificate.nats == pytest.approx(np.mean(gaps), abs=1e-8) and certificate.sound == (certificate.nats < 1e-9)
