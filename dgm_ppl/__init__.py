@@ -9,7 +9,7 @@ from .graph import DAG, GraphError, Independence
 from .graph.lazy import later
 from .guides import amortize
 from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
-from .network import BayesNet, Plate
+from .network import BayesNet, Chain, Plate
 from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
-    from .nets import FVSBN, MADE
+    from .nets import FVSBN, MADE, NADE, PixelCNN, PixelSNAIL, Recurrent, Transformer, WaveNet
     from .nets import SpectralNorm
     from .objectives import Adversarial, Consistency, Critic, FDivergence, GradientPenalty, Hinge, JensenShannon, KullbackLeibler, LeastSquares
     from .objectives import Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
@@ -43,7 +43,7 @@ LATER = {                                                                   # wh
     "estimation": ["BDeu", "EM", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
     "nets": [
-        "FVSBN", "MADE",
+        "FVSBN", "MADE", "NADE", "PixelCNN", "PixelSNAIL", "Recurrent", "Transformer", "WaveNet",
         "SpectralNorm",
     ],
     "objectives": [
@@ -65,7 +65,7 @@ LATER = {                                                                   # wh
 
 __all__ = [
     *families.__all__, *(name for names in LATER.values() for name in names),
-    "BayesNet", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
+    "BayesNet", "Chain", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
     "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "compile",
 ]
 __getattr__ = later(__name__, LATER)

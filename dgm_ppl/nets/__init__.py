@@ -11,6 +11,12 @@ from dgm_ppl.nets.wrappers import Flat, Shaped
 LATER = {                                                                   # the builders that most nets do without are loaded when first asked for
     "causal": ["CausalNet"],
     "masked": ["FVSBN", "MADE"],
+    "nade": ["NADE"],
+    "pixelcnn": ["PixelCNN"],
+    "pixelsnail": ["PixelSNAIL"],
+    "recurrent": ["Recurrent"],
+    "transformer": ["Transformer"],
+    "wavenet": ["WaveNet"],
     "spectral": ["SpectralNorm"],
 }
 
