@@ -10,7 +10,7 @@ LATER = {                                                                   # th
     "autoregressive": ["Autoregression", "Autoregressive"],
     "flow": [
         "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "IAF", "Inverse", "Logit", "MAF", "NAF", "NCSF", "NICE", "NSF", "NormalizingFlow", "RealNVP", "SOSPF",
-        "UNAF",
+        "UNAF", "UniformDequantization", "VariationalDequantization",
     ],
     "inflated": ["Hurdle", "HurdleCounts", "ZeroInflated", "ZeroInflatedCounts"],
     "mixture": ["FiniteMixture", "Mixture"],

@@ -11,7 +11,7 @@ from torch.distributions import constraints
 
 from ..graph import GraphError
 
-__all__ = ["Circle", "Counts", "Finite", "Interval", "Positive", "Real", "Simplex", "Space", "space_of"]
+__all__ = ["Circle", "Counts", "Finite", "Interval", "Levels", "Positive", "Real", "Simplex", "Space", "space_of"]
 
 
 @dataclass(frozen=True)
@@ -177,6 +177,19 @@ class Counts(Space):
 
     def __str__(self) -> str:
         return "the whole numbers from 0" + ("" if self.largest is None else f" to {self.largest}")
+
+
+@dataclass(frozen=True)
+class Levels(Counts):
+    """The levels 0 ... `largest` of a measured quantity, such as a pixel's 256, held as floats; a network reads them scaled to [-1, 1]."""
+
+    largest: int = 255
+
+    def encode(self, value: Tensor) -> Tensor:
+        return 2 * value / self.largest - 1
+
+    def __str__(self) -> str:
+        return f"the levels 0 to {self.largest}"
 
 
 @dataclass(frozen=True)

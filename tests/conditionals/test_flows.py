@@ -10,7 +10,7 @@ import torch
 from pyro.infer import Trace_ELBO
 
 import dgm_ppl as dgm
-from dgm_ppl.conditionals.flow.conditional import Bijection
+from dgm_ppl.conditionals.flow.bijection import Bijection
 from dgm_ppl.conditionals.flow.door import zuko
 
 KINDS = {
