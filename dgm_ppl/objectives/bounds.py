@@ -57,7 +57,7 @@ class Bound(Objective):
     def _check_capabilities(self) -> None:
         for node in self.model.schedule:
             if node.conditional.density is None:
-                raise GraphError(f"{type(self).__name__}: node {node.name!r} has no density; use an adversarial objective")
+                raise node.conditional.without_density(f"the bound {type(self).__name__}")
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_pairings": {}}                           # pairings hold nodes of this copy

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ..compile import Model
 from ..data import columns, row_labels
-from ..exact import Obstacle, cells, obstacle, refuse_soft, see
+from ..exact import Obstacle, cells, obstacle, refuse_soft, see, watch
 from ..graph import GraphError
 from .collapsed import CollapsedPosterior
 from .elimination import by_cliques, integrates
 from .exact import Exact, ExactPosterior
 from .methods import NUTS, Amortized, Importance, Method
 from .posterior import ChainPosterior, GuidePosterior, Posterior
+from .sequences import SequencePosterior
 
 __all__ = ["posterior"]
 
@@ -47,6 +49,10 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
 def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
     """By the engine that fits: cliques where all that is hidden and matters is finite, else sums and integrals together."""
     method, index = method or Exact(), row_labels(evidence)
+    if model.net.chains:
+        watched = watch(model, evidence)
+        _check_open(model, watched.values, watched.holes)
+        return SequencePosterior(model, watched, method)
     found = cells(model, evidence) if integrates(model) else None
     if found is None or by_cliques(model, found):
         seen = see(model, evidence)
@@ -56,7 +62,7 @@ def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
             return ExactPosterior(model, seen, method, index, beyond=None if found is None else lambda: CollapsedPosterior(model, found, method, index))
         if found is None:
             raise GraphError(f"posterior: expected a method; got None, and {reason}, so that it cannot be summed out; {_mend(seen.complete)}")
-    _check_open(model, {name: value for name, value in found.items() if name not in found.holes})
+    _check_open(model, found, found.holes)
     try:
         return CollapsedPosterior(model, found, method, index)
     except Obstacle as obstructed:
@@ -66,8 +72,8 @@ def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
         ) from obstructed
 
 
-def _check_open(model: Model, values: Mapping[str, Any]) -> None:
-    if not [name for name in model.random if name not in values]:
+def _check_open(model: Model, values: Mapping[str, Any], holes: Mapping[str, Any] = MappingProxyType({})) -> None:
+    if not [name for name in model.random if name not in values or name in holes]:
         raise GraphError("posterior: every random node is observed, so nothing is left to infer; leave some out of the evidence")
 
 

@@ -30,7 +30,7 @@ class Elimination:
         self.holes = {name: self._rows(name, value) for name, value in layout.align_all({n: h.reshape(cells[n].shape) for n, h in cells.holes.items()}).items()}
         self.soft = {name: value.expand(*self.worlds, value.shape[-1]).reshape(self.rows, -1) for name, value in cells.soft.items()}
         seen = {*cells, *cells.soft}
-        above = set(model.net.dag.ancestors(*(name for name in seen if name in model.random))) if seen else set()
+        above = set(model.net.ancestors(*(name for name in seen if name in model.random))) if seen else set()
         self.partial = tuple(name for name in cells.holes if kind_of(model.net, name) is not None)
         self.relevant = tuple(name for name in model.random if name not in cells and (name in above or name in cells.soft))
 
@@ -48,7 +48,7 @@ class Elimination:
         """
         net, model = self.model.net, self.model
         open_nodes = [name for name in model.random if name not in self.cells]
-        wanted = {*self.relevant, *self.partial, *(name for name in open_nodes for asked in names if name == asked or name in net.dag.ancestors(asked))}
+        wanted = {*self.relevant, *self.partial, *(name for name in open_nodes for asked in names if name == asked or name in net.ancestors(asked))}
         given = [name for name in self.cells if name not in wanted]
         key = ("collapse", frozenset(wanted), frozenset(given), frozenset(self.sizes.items()), self.method.memory)
         if key not in model.memo:

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from ..compile import Model
 from ..data import columns
-from ..exact import Obstacle, cells, obstacle, refuse_soft, see
+from ..exact import Obstacle, cells, obstacle, refuse_soft, see, watch
 from ..graph import GraphError
 from .elimination import by_cliques, collapsed_log_prob, integrates
 from .exact import Exact, exact_log_prob
 from .methods import Bound, Importance, Method
+from .sequences import sequence_log_prob
 from .weighting import WeightedDraws
 
 __all__ = ["Score", "log_prob"]
@@ -73,6 +74,8 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         log p = -0.837 nats (exact, mean of 2 worlds)
     """
     exact = method is None or isinstance(method, Exact)
+    if model.net.chains and exact:
+        return Score(sequence_log_prob(model, watch(model, data), method or Exact()), "exact")
     found = cells(model, data) if exact and integrates(model) else None
     if found is not None and (relevant(model, found) or found.holes or found.soft) and not by_cliques(model, found):
         try:
@@ -113,7 +116,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
 def relevant(model: Model, observed: Iterable[str]) -> list[str]:
     """The random nodes that are not observed and on which something observed depends."""
     observed = [name for name in observed if name in model.random]
-    above = model.net.dag.ancestors(*observed) if observed else ()
+    above = model.net.ancestors(*observed) if observed else ()
     return [name for name in model.random if name in above and name not in observed]
 
 
