@@ -201,4 +201,8 @@ CONDITIONALS = {
     "zero-inflated": conditioned("x", **STATES, x=dgm.ZeroInflated(dgm.NegativeBinomial(2, total_count=3.0)).given("a")),
     "hurdle": conditioned("x", z=STANDARD, x=dgm.Hurdle(dgm.Poisson(2)).given("z", net=dgm.MLP(4))),
     "hurdle, fixed gate": conditioned("x", z=STANDARD, x=dgm.Hurdle(dgm.NegativeBinomial(total_count=4.0), gate=0.2).given("z")),
+    "flow of levels": conditioned("x", z=STANDARD, x=dgm.Flow(1, 2, 2, dgm.RealNVP(2, hidden=(8,)), levels=4).given("z")),
+    "flow of counts": conditioned(
+        "x", **STATES, x=dgm.Flow(2, dgm.MAF(2, hidden=(8,)), space=dgm.Counts(), dequantize=dgm.VariationalDequantization(dgm.IAF(1, hidden=(8,)), samples=2)).given("a"),
+    ),
 }

@@ -2,10 +2,18 @@
 
 from ..exact import Likelihood
 from .asking import posterior
+from .classification import Classification, classify
 from .evidence import Score, log_prob
 from .exact import Exact
 from .methods import NUTS, Amortized, Bound, Importance, Method
 from .posterior import Posterior
 from .psis import Diagnosis
+from .representation import LinearProbe, interpolate, linear_probe, representations
+from .scoring import Bits, Contributions, LikelihoodRatio, OutlierScore, Surprisal, TailShape, Typicality
+from .scoring import bits_per_dimension, contributions, outlier_scores
 
-__all__ = ["NUTS", "Amortized", "Bound", "Diagnosis", "Exact", "Importance", "Likelihood", "Method", "Posterior", "Score", "log_prob", "posterior"]
+__all__ = [
+    "Amortized", "Bits", "Bound", "Classification", "Contributions", "Diagnosis", "Exact", "Importance", "Likelihood", "LikelihoodRatio",
+    "LinearProbe", "Method", "NUTS", "OutlierScore", "Posterior", "Score", "Surprisal", "TailShape", "Typicality", "bits_per_dimension", "classify",
+    "contributions", "interpolate", "linear_probe", "log_prob", "outlier_scores", "posterior", "representations",
+]
