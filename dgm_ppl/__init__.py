@@ -15,7 +15,7 @@ from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 if TYPE_CHECKING:
     from .conditionals import Autoregressive
     from .conditionals import Generator
-    from .conditionals import Hurdle, Mixture, UniformDequantization, VariationalDequantization, ZeroInflated
+    from .conditionals import Glow, Hurdle, Mixture, MultiscaleRealNVP, UniformDequantization, VariationalDequantization, ZeroInflated
     from .conditionals import BPF, CNF, GF, IAF, MAF, NAF, NCSF, NICE, NSF, SOSPF, UNAF, Affine, Flow, FlowKind, Inverse, Logit, RealNVP
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
@@ -38,7 +38,7 @@ LATER = {                                                                   # wh
         "Autoregressive",
         "Generator",
         "Hurdle", "Mixture", "ZeroInflated",
-        "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "IAF", "Inverse", "Logit", "MAF", "NAF", "NCSF", "NICE", "NSF", "RealNVP", "SOSPF", "UNAF",
+        "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "Glow", "IAF", "Inverse", "Logit", "MAF", "MultiscaleRealNVP", "NAF", "NCSF", "NICE", "NSF", "RealNVP", "SOSPF", "UNAF",
         "UniformDequantization", "VariationalDequantization",
     ],
     "distances": ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"],

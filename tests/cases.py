@@ -205,4 +205,6 @@ CONDITIONALS = {
     "flow of counts": conditioned(
         "x", **STATES, x=dgm.Flow(2, dgm.MAF(2, hidden=(8,)), space=dgm.Counts(), dequantize=dgm.VariationalDequantization(dgm.IAF(1, hidden=(8,)), samples=2)).given("a"),
     ),
+    "flow of images": conditioned("x", z=STANDARD, x=dgm.Flow(1, 4, 4, dgm.Glow(scales=2, steps=1, hidden=4)).given("z")),
+    "flow of image levels": conditioned("x", a=STATES["a"], x=dgm.Flow(3, 4, 4, dgm.MultiscaleRealNVP(scales=1, steps=2, hidden=4), levels=8).given("a")),
 }

@@ -9,7 +9,7 @@ from .ports import Port
 LATER = {                                                                   # the kinds that most nets do without are loaded when first asked for
     "autoregressive": ["Autoregression", "Autoregressive"],
     "flow": [
-        "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "IAF", "Inverse", "Logit", "MAF", "NAF", "NCSF", "NICE", "NSF", "NormalizingFlow", "RealNVP", "SOSPF",
+        "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "Glow", "IAF", "Inverse", "Logit", "MAF", "MultiscaleRealNVP", "NAF", "NCSF", "NICE", "NSF", "NormalizingFlow", "RealNVP", "SOSPF",
         "UNAF", "UniformDequantization", "VariationalDequantization",
     ],
     "inflated": ["Hurdle", "HurdleCounts", "ZeroInflated", "ZeroInflatedCounts"],

@@ -40,11 +40,17 @@ def test_the_bound_lies_below_the_probability_and_many_samples_reach_it(name):
     assert 0.3 < exact.sum() < 1.001                                        # what is missing lies beyond the ends, which draws are clipped to
     y = torch.cartesian_prod(torch.arange(4), torch.arange(4))
     torch.manual_seed(0)
+    if name == "variational":                                               # noise that fits: untrained, its weights are uneven
+        optimizer = torch.optim.Adam(model.conditionals["x"].dequantizer.parameters(), 0.02)
+        for _ in range(150):
+            optimizer.zero_grad()
+            (-model.log_prob({"x": y.repeat(8, 1)}).mean()).backward()
+            optimizer.step()
     with torch.no_grad():
         draws = torch.stack([model.log_prob({"x": y}) for _ in range(600)])
     bound, spread = draws.mean(0), draws.std(0) / math.sqrt(600)
     assert (bound <= exact.flatten().log() + 4 * spread + 1e-3).all()
-    near, common = (0.5, exact.flatten() > 0.02) if name == "variational" else (0.15, exact.flatten() > 0)    # untrained noise has uneven weights
+    near, common = 0.15, exact.flatten() > (0.02 if name == "variational" else 0)
     torch.testing.assert_close((draws.logsumexp(0) - math.log(600))[common], exact.flatten().log()[common], atol=near, rtol=0)
     many = model_of(**{**options, "dequantize": type(model.net["x"].family.dequantize)(**{
         **({"kind": model.net["x"].family.dequantize.kind} if "variational" in name else {}), "samples": 600})})

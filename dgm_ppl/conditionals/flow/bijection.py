@@ -23,10 +23,10 @@ class Bijection(nn.Module):
     Flows behave the same in training and in evaluation; zuko, told of evaluation, would drop the gradients of inverses.
     """
 
-    def __init__(self, kind: FlowKind, features: int, context: int):
+    def __init__(self, kind: FlowKind, shape: int | Sequence[int], context: int):
         super().__init__()
-        self.kind, self.features = kind, features
-        self.transform = kind.build(features, context)
+        self.kind = kind
+        self.transform = kind.build(shape, context) if isinstance(shape, int) else kind.build_for(shape, context)
 
     def train(self, mode: bool = True) -> Bijection:
         return super().train(True)

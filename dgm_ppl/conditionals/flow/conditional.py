@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -46,7 +47,7 @@ class FlowConditional(Conditional):
         self.event, self.link = variable.shape, link
         self.encoder, length = context_of(name, variable, self.ports, context, shared)
         self.features = link.features(variable.shape)
-        self.flow = Bijection(kind, self.features, length)
+        self.flow = Bijection(kind, self.features if self.features != math.prod(self.event) else self.event, length)
         self.dequantizer = None if dequantize is None else Dequantizer(dequantize, variable.space, self.features)
         self.density = "exact" if dequantize is None else "bound"
         self._bare = dequantize is None and link.plain and self.event == (self.features,)
