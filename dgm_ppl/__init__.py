@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
-    from .nets import FVSBN, MADE, NADE, PixelCNN, PixelSNAIL, Recurrent, Transformer, WaveNet
+    from .nets import FVSBN, MADE, NADE, PixelCNN, PixelSNAIL, Recurrent, Transformer, WaveNet, mu_law, mu_law_inverse
     from .nets import SpectralNorm
     from .objectives import Adversarial, Consistency, Critic, FDivergence, GradientPenalty, Hinge, JensenShannon, KullbackLeibler, LeastSquares
     from .objectives import Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
@@ -41,7 +41,7 @@ LATER = {                                                                   # wh
     "estimation": ["BDeu", "EM", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
     "nets": [
-        "FVSBN", "MADE", "NADE", "PixelCNN", "PixelSNAIL", "Recurrent", "Transformer", "WaveNet",
+        "FVSBN", "MADE", "NADE", "PixelCNN", "PixelSNAIL", "Recurrent", "Transformer", "WaveNet", "mu_law", "mu_law_inverse",
         "SpectralNorm",
     ],
     "objectives": [
