@@ -9,7 +9,7 @@ from .graph import DAG, GraphError, Independence
 from .graph.lazy import later
 from .guides import amortize
 from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
-from .network import BayesNet, Plate
+from .network import BayesNet, Chain, Plate
 from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ LATER = {                                                                   # wh
 
 __all__ = [
     *families.__all__, *(name for names in LATER.values() for name in names),
-    "BayesNet", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
+    "BayesNet", "Chain", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
     "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "compile",
 ]
 __getattr__ = later(__name__, LATER)

@@ -2,6 +2,7 @@
 
 from ..graph.lazy import later
 from .base import Conditional
+from .chained import Chained
 from .parametric import Parametric
 from .ports import Port
 
@@ -14,5 +15,5 @@ LATER = {                                                                   # th
     "implicit": ["Generator", "Implicit"],
 }
 
-__all__ = ["Conditional", "Parametric", "Port", *(name for names in LATER.values() for name in names)]
+__all__ = ["Chained", "Conditional", "Parametric", "Port", *(name for names in LATER.values() for name in names)]
 __getattr__ = later(__name__, LATER)
