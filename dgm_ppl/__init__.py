@@ -13,7 +13,7 @@ from .network import BayesNet, Chain, Plate
 from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
 if TYPE_CHECKING:
-    from .conditionals import Autoregressive
+    from .conditionals import Autoregressive, Partial, Prefix, Temperature, TopK, TopP, Transform
     from .conditionals import Generator
     from .conditionals import BPF, CNF, GF, IAF, MAF, NAF, NCSF, NICE, NSF, SOSPF, UNAF, Affine, Flow, FlowKind, Inverse, Logit, RealNVP
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .nets import SpectralNorm
     from .objectives import Adversarial, Consistency, Critic, FDivergence, GradientPenalty, Hinge, JensenShannon, KullbackLeibler, LeastSquares
     from .objectives import Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
+    from .queries import Beams, beam_search
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Likelihood, Posterior, Score, log_prob, posterior
     from .saving import load, save
     from .showing import load_ipython_extension, notebook
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 LATER = {                                                                   # what a declaration does not need is loaded when first asked for
     "conditionals": [
-        "Autoregressive",
+        "Autoregressive", "Partial", "Prefix", "Temperature", "TopK", "TopP", "Transform",
         "Generator",
         "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "IAF", "Inverse", "Logit", "MAF", "NAF", "NCSF", "NICE", "NSF", "RealNVP", "SOSPF", "UNAF",
     ],
@@ -51,6 +52,7 @@ LATER = {                                                                   # wh
     "queries": [
         "NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior",
         "Likelihood",
+        "Beams", "beam_search",
     ],
     "saving": ["load", "save"],
     "structure": [

@@ -8,6 +8,7 @@ from .ports import Port
 
 LATER = {                                                                   # the kinds that most nets do without are loaded when first asked for
     "autoregressive": ["Autoregression", "Autoregressive"],
+    "drawing": ["Partial", "Prefix", "Temperature", "TopK", "TopP", "Transform"],
     "flow": [
         "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "IAF", "Inverse", "Logit", "MAF", "NAF", "NCSF", "NICE", "NSF", "NormalizingFlow", "RealNVP", "SOSPF",
         "UNAF",
