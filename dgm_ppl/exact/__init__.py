@@ -1,5 +1,6 @@
 """Exact elimination: finite hidden nodes summed out along a tree of cliques."""
 
+from .complete import complete_log_prob
 from .conditioning import certain
 from .engine import Answer, Engine
 from .factors import Compiled, Evidence
@@ -8,4 +9,4 @@ from .obstacle import obstacle, single
 from .report import PlanReport
 from .soft import Likelihood, refuse_soft
 
-__all__ = ["Answer", "Compiled", "Engine", "Evidence", "Likelihood", "PlanReport", "Seen", "certain", "obstacle", "refuse_soft", "see", "single"]
+__all__ = ["Answer", "Compiled", "Engine", "Evidence", "Likelihood", "PlanReport", "Seen", "certain", "complete_log_prob", "obstacle", "refuse_soft", "see", "single"]

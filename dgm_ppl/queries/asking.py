@@ -7,9 +7,9 @@ from typing import Any
 
 from ..compile import Model
 from ..data import columns, row_labels
-from ..exact import obstacle, refuse_soft, see
+from ..exact import refuse_soft, see
 from ..graph import GraphError
-from .exact import Exact, ExactPosterior
+from .exact import Exact, ExactPosterior, why_not
 from .methods import NUTS, Amortized, Importance, Method
 from .posterior import ChainPosterior, GuidePosterior, Posterior
 
@@ -45,7 +45,7 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
 def _exact(model: Model, evidence: Any, method: Exact | None) -> ExactPosterior:
     seen = see(model, evidence)
     _check_open(model, seen.complete)
-    reason = obstacle(model, seen)
+    reason = why_not(model, seen)
     if reason is not None:
         raise GraphError(f"posterior: expected a method; got {method!r}, and {reason}, so that it cannot be summed out; {_mend(seen.complete)}")
     return ExactPosterior(model, seen, method or Exact(), row_labels(evidence))
