@@ -22,7 +22,7 @@ BLOCK = 8192
 def has_tables(model: Model, rows: int) -> bool:
     """Whether a draw of so many rows is better made from tables: on a CPU, all nodes single finite values, tables smaller than the draw."""
     net = model.net
-    if rows < MANY or model.device.type != "cpu" or net.plates or net.inputs or net.deterministic:
+    if rows < MANY or model.device.type != "cpu" or net.plates or net.chains or net.inputs or net.deterministic:
         return False
     cards = {name: net[name].space.cardinality for name in net}
     if any(cards[name] is None or net[name].shape or not model.conditionals[name].finite for name in net):

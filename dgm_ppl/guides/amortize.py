@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from ..exact import plan_latents
 from ..families import Family, Variable
 from ..graph import GraphError, Inversion, did_you_mean, invert
 from ..nets import MLP
@@ -28,6 +29,7 @@ def amortize(
     nets: Mapping[str, Any] = NOTHING,
     families: Mapping[str, Family | Variable] = NOTHING,
     order: Any = "auto",
+    collapse: bool | Iterable[str] = False,
 ) -> RecognitionNet:
     """The recognition net q(latents | observed): the model's graph turned round, faithfully and without needless arrows.
 
@@ -43,6 +45,7 @@ def amortize(
         families: families (or declarations such as `MultivariateNormal(20, rank=2)`) by latent; by default one that fits the
             latent's support.
         order: `"auto"` for the fewest arrows, an elimination rule, or the latents in the order in which to sample them.
+        collapse: latents to leave to exact elimination: True for all that the plan can eliminate (`model.plan(observed=...)`), or some of them by name.
 
     Raises:
         GraphError: an unknown name, nothing observed, a deterministic node observed, nothing latent, a net with plates, a family that
@@ -57,10 +60,19 @@ def amortize(
     """
     if not isinstance(model, BayesNet):
         raise GraphError(f"amortize: expected a BayesNet; got {type(model).__name__}; pass the declaration, not the compiled model")
+    if model.chains:
+        raise GraphError(
+            f"amortize: the net has the chain {model.chains[0]!r}; guides over chains are not derived yet: write the guide as a BayesNet over the same chain, or, where "
+            f"hidden nodes are finite or linear-Gaussian, ask for exact answers: dgm.posterior(model, data)"
+        )
     if model.plates:
         raise GraphError(f"amortize: the net has plates ({', '.join(model.plates)}); guides over plates are not there yet: write the guide as a BayesNet, or ask dgm.posterior(model, data, method=dgm.NUTS())")
-    inversion = _inverted(model, _names(model, observed), order)
-    learned = [latent for latent in inversion.order if latent not in inversion.barren]
+    names = _names(model, observed)
+    left_out = _left_out(model, names, collapse)
+    inversion = _inverted(model, names, order)
+    if left_out:                                                            # sampled last, so that no other latent reads them
+        inversion = _inverted(model, names, [*(name for name in inversion.order if name not in left_out), *(name for name in inversion.order if name in left_out)])
+    learned = [latent for latent in inversion.order if latent not in inversion.barren and latent not in left_out]
     for option, given in (("nets", nets), ("families", families)):
         for name in given:
             if name not in learned:
@@ -73,7 +85,26 @@ def amortize(
         parents = inversion.parents[latent]
         chosen = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
         variables[latent] = variable.given(*parents, net=chosen) if parents else variable
-    return RecognitionNet({**variables, **_own(model, inversion)}, model=model, inversion=inversion)
+    return RecognitionNet({**variables, **_own(model, inversion, left_out)}, model=model, inversion=inversion)
+
+
+def _left_out(model: BayesNet, observed: Sequence[str], collapse: bool | Iterable[str]) -> tuple[str, ...]:
+    """The latents that exact elimination takes care of."""
+    if collapse is False:
+        return ()
+    plan = plan_latents(model, observed)
+    asked = plan.collapsed if collapse is True else (collapse,) if isinstance(collapse, str) else tuple(collapse)
+    for name in asked:
+        model[name]
+        if name not in plan.collapsed:
+            reason = f": {plan[name].reason}" if name in [treatment.name for treatment in plan.latents] else ", it is no latent"
+            raise GraphError(f"amortize: collapse names {name!r}, which cannot be eliminated{reason}; leave it out of collapse")
+    if asked and not [name for name in plan.amortized if name not in asked] and set(asked) >= set(plan.collapsed):
+        raise GraphError(
+            f"amortize: every latent can be eliminated exactly ({', '.join(asked)}), so no guide is needed: dgm.fit(dgm.MaximumLikelihood(model), data); for a guide "
+            f"all the same, leave collapse out"
+        )
+    return asked
 
 
 def _names(model: BayesNet, observed: str | Iterable[str]) -> tuple[str, ...]:
@@ -94,8 +125,9 @@ def _given(variable: Variable) -> Variable:
     return Variable(None, variable.shape, size=variable.size, labels=variable.labels, declared_space=variable.space)
 
 
-def _own(model: BayesNet, inversion: Inversion) -> dict[str, Variable]:
-    """The barren latents with the model's own declaration, and the deterministic nodes that they read."""
-    above = {name for barren in inversion.barren for name in model.dag.ancestors(barren)}
+def _own(model: BayesNet, inversion: Inversion, left_out: Sequence[str]) -> dict[str, Variable]:
+    """The barren latents with the model's own declaration, and the deterministic nodes that they read; without those that hang on latents left out."""
+    barren = [name for name in inversion.barren if not set(model.dag.ancestors(name)) & set(left_out)]
+    above = {name for each in barren for name in model.dag.ancestors(each)}
     needed = {name for name in inversion.deterministic if name in above}
-    return {name: model[name] for name in model.order if name in needed or name in inversion.barren}
+    return {name: model[name] for name in model.order if name in needed or name in barren}

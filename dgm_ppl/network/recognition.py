@@ -43,7 +43,12 @@ class RecognitionNet(BayesNet):
     def certificate(self) -> Certificate:
         """For each latent: the parents it keeps, and the separation in the model's graph that justifies dropping the others."""
         sampled = [name for name in self.order if name not in self.inputs and not self[name].is_deterministic]
-        return certify(self.model.dag, self.dag, self.observed, order=sampled, deterministic=self.model.deterministic)
+        return certify(self.model.dag, self.dag, self.observed, order=sampled, deterministic=self.model.deterministic, collapsed=self.left_out)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The latents that are not sampled here: eliminated exactly, or hanging on some that are."""
+        return tuple(name for name in self.inversion.order if name not in self)
 
     def _with(self, variables: Mapping[str, Variable], plates: Mapping[str, Plate] | None = None) -> RecognitionNet:
         return RecognitionNet(variables, model=self.model, inversion=self.inversion, plates=self.plates if plates is None else plates)

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
+from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped, SpectralNorm
 
 __all__ = ["CASES", "DATA"]
 
@@ -29,6 +29,8 @@ DATA = {  # builders that are data: they can be saved
     "resnet image to image with a scalar": (ResNet(4, blocks=1), ((2, 7, 5), ()), IMAGES),
     "resnet vector to vector": (ResNet(8, 6, activation=nn.SiLU), ((3,), (2,)), TWO),
     "resnet of a scalar": (ResNet(8, blocks=1), ((), (2,)), TWO),
+    "spectral norm of an mlp": (SpectralNorm(MLP(16)), ((4,), (2,)), TWO),
+    "spectral norm of a convnet": (SpectralNorm(ConvNet(4, 8)), ((1, 9, 6),), TWO),
     "resnet to one pixel": (ResNet(4, 4, blocks=1), ((1, 3, 3),), ((1,),)),
 }
 
