@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from ..graph import Displayed, GraphError, did_you_mean
 from ..network import BayesNet, Layout, build_conditionals
 from ..network.chains import segments
 from ..network.unrolling import unrolled
+from .ancestral import draws_of_tables, has_tables
 from .program import run_program
 from .reduction import PerWorld, Reduction
 from .sampling import in_order, read_evidence
@@ -93,7 +95,8 @@ class Model(Displayed, nn.Module):
 
     Called with data, it is a Pyro program: sites named as the nodes, plates as declared, rows as a plate, observed where data
     has a value. `sample`, `log_prob` and `rsample` evaluate the same schedule without effect handlers. `memo` is for what others work
-    out once for the model's structure, such as plans of elimination; a copy starts with none.
+    out once for the model's structure, such as plans of elimination; a copy starts with none. `random` are the nodes that have a
+    distribution of their own, parents first.
     """
 
     is_guide = False
@@ -108,6 +111,7 @@ class Model(Displayed, nn.Module):
 
     def _schedule(self) -> None:
         self.schedule = tuple(self._node(name) for name in self.net.order if name in self.conditionals)
+        self.random = tuple(node.name for node in self.schedule if not node.deterministic)
 
         self.nodes = {node.name: node for node in self.schedule}
         self._segments: dict[frozenset[str], tuple] = {}
@@ -128,17 +132,12 @@ class Model(Displayed, nn.Module):
         return Node(name, conditional, parents, rank, variable.is_deterministic, pooled, inside, rank - conditional.elements, strand)
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "nodes", "_segments", "shared", "memo")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "random", "nodes", "_segments", "shared", "memo")}
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
         self.shared, self.memo = {}, {}
         self._schedule()                                                    # over this copy's conditionals
-
-    @property
-    def random(self) -> tuple[str, ...]:
-        """The nodes that have a distribution of their own, parents first."""
-        return tuple(node.name for node in self.schedule if not node.deterministic)
 
     @property
     def device(self) -> torch.device:
@@ -225,7 +224,8 @@ class Model(Displayed, nn.Module):
         `given` holds Given inputs, and may hold other nodes all of whose ancestors are given; for evidence on a descendant
         ask `dgm.posterior`. Where it has rows, `worlds` are those rows or dimensions in front of them: `sample(8, given=...)` with
         eight rows is one draw a row, `sample((100, 8), given=...)` a hundred, and so is `sample(100, given=...)`. `sizes` says how many members
-        a plate has, or steps a chain, where neither the declaration nor a value does: `sample(8, sizes={"time": 100})`.
+        a plate has, or steps a chain, where neither the declaration nor a value does: `sample(8, sizes={"time": 100})`. Many rows of a
+        finite net are drawn from its tables by a generator that torch's seeds.
 
         Of an autoregressive node a part may be given, `Prefix(...)` or `Partial(..., known=mask)`, and `transform` changes how its elements
         are drawn: `Temperature(0.8)`, `TopK(40)`, `TopP(0.9)`, several in a tuple, or a dict of these by node.
@@ -234,16 +234,29 @@ class Model(Displayed, nn.Module):
             GraphError: an unknown name, a Given input without a value, evidence below a node that is not given.
         """
         with torch.no_grad():
-            return {name: value.detach() for name, value in self.rsample(worlds, given=given, sizes=sizes, transform=transform).items()}
+            values, rows, drawings = self._asked(worlds, given, transform)
+            count = math.prod(rows)
+            if has_tables(self, count) and not drawings:
+                drawn = draws_of_tables(self, {name: value.expand(rows).reshape(-1) for name, value in values.items()}, count)
+                return {name: value.reshape(rows) for name, value in drawn.items()}
+            return {name: value.detach() for name, value in self._sampled(values, rows, drawings, sizes).items()}
 
     def rsample(
         self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None, transform: Any = None,
     ) -> dict[str, Tensor]:
         """`sample` with gradients through the reparameterized nodes."""
+        return self._sampled(*self._asked(worlds, given, transform), sizes)
+
+    def _asked(self, worlds: int | Sequence[int], given: Mapping[str, Any] | None, transform: Any) -> tuple[dict[str, Tensor], tuple[int, ...], dict[str, Drawing]]:
+        """The given values, encoded, the rows to draw, and the nodes that are drawn otherwise."""
         values, drawings, inherited = read_evidence(self, given or {}, transform)
         self._check_upstream(values, [*values, *(name for name, drawing in drawings.items() if drawing.known is not None)])
         asked = (worlds,) if isinstance(worlds, int) else tuple(worlds)
-        rows = asked if not inherited or asked[len(asked) - len(inherited):] == inherited else (*asked, *inherited)
+        return values, asked if not inherited or asked[len(asked) - len(inherited):] == inherited else (*asked, *inherited), drawings
+
+    def _sampled(
+        self, values: Mapping[str, Tensor], rows: tuple[int, ...], drawings: Mapping[str, Drawing], sizes: Mapping[str, int] | None,
+    ) -> dict[str, Tensor]:
         found = self.run(self.layout.align_all(values), rows, self.layout.sized(values, sizes or {}), drawings=drawings)
         return {name: self.released(name, found[name], rows) for name in self.net}
 
