@@ -15,6 +15,9 @@ from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 if TYPE_CHECKING:
     from .conditionals import Autoregressive
     from .conditionals import Generator
+    from .conditionals import Clean, Diffusion, LikelihoodWeighting, MinSNR, NoisePrediction, SimpleWeighting, Velocity
+    from .conditionals import DDIM, Ancestral, DPMSolver, Heun
+    from .conditionals import Cosine, Learned, LogLinear, VarianceExploding, VariancePreserving
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
@@ -33,6 +36,9 @@ LATER = {                                                                   # wh
     "conditionals": [
         "Autoregressive",
         "Generator",
+        "Clean", "Diffusion", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity",
+        "DDIM", "Ancestral", "DPMSolver", "Heun",
+        "Cosine", "Learned", "LogLinear", "VarianceExploding", "VariancePreserving",
     ],
     "distances": ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"],
     "drawing": ["draw", "draw_difference", "draw_steps"],

@@ -7,7 +7,10 @@ from .ports import Port
 
 LATER = {                                                                   # the kinds that most nets do without are loaded when first asked for
     "autoregressive": ["Autoregression", "Autoregressive"],
+    "diffusion": ["Clean", "Diffusion", "DiffusionKind", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity"],
     "implicit": ["Generator", "Implicit"],
+    "samplers": ["DDIM", "Ancestral", "DPMSolver", "Heun"],
+    "schedules": ["Cosine", "Learned", "LogLinear", "Straight", "VarianceExploding", "VariancePreserving"],
 }
 
 __all__ = ["Conditional", "Parametric", "Port", *(name for names in LATER.values() for name in names)]
