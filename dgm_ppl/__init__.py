@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .conditionals import Autoregressive
     from .conditionals import Generator
     from .conditionals import Clean, Diffusion, LikelihoodWeighting, MinSNR, NoisePrediction, SimpleWeighting, Velocity
+    from .conditionals import FlowMatching, Independent, OptimalTransport
     from .conditionals import DDIM, Ancestral, DPMSolver, Heun
     from .conditionals import Cosine, Learned, LogLinear, VarianceExploding, VariancePreserving
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .nets import FVSBN, MADE
     from .nets import SpectralNorm
     from .objectives import Adversarial, Consistency, Critic, FDivergence, GradientPenalty, Hinge, JensenShannon, KullbackLeibler, LeastSquares
-    from .objectives import Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
+    from .objectives import Denoising, Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Likelihood, Posterior, Score, log_prob, posterior
     from .saving import load, save
     from .showing import load_ipython_extension, notebook
@@ -36,6 +37,7 @@ LATER = {                                                                   # wh
     "conditionals": [
         "Autoregressive",
         "Generator",
+        "FlowMatching", "Independent", "OptimalTransport",
         "Clean", "Diffusion", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity",
         "DDIM", "Ancestral", "DPMSolver", "Heun",
         "Cosine", "Learned", "LogLinear", "VarianceExploding", "VariancePreserving",
@@ -48,7 +50,7 @@ LATER = {                                                                   # wh
         "SpectralNorm",
     ],
     "objectives": [
-        "Adversarial", "Consistency", "Critic", "FDivergence", "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares",
+        "Adversarial", "Consistency", "Critic", "Denoising", "FDivergence", "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares",
         "Matching", "MutualInformation", "Pearson", "R1", "R2", "ReverseKullbackLeibler", "SquaredHellinger", "TotalVariation", "Wasserstein",
     ],
     "queries": [

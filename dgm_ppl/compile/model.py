@@ -249,6 +249,17 @@ class Model(Displayed, nn.Module):
         kept = {name: self.conditionals[name] for name in self.conditionals if name not in codes}
         return assemble(self.net.do(codes), kept, self.shared).to(self.anchor)
 
+    def sampling(self, ways: Mapping[str, Any] | None = None, /, **by_node: Any) -> Model:
+        """The model with some nodes drawn in another way, its parameters shared with this one: `model.sampling(x=dgm.DDIM(20))`.
+
+        Densities stay as they are. Which ways a node knows depends on its kind: samplers for `Diffusion` and `FlowMatching`.
+        """
+        asked = {**(ways or {}), **by_node}
+        for name in asked:
+            self.conditional(name)
+        kept = {name: self.conditionals[name].sampling(asked[name]) if name in asked else self.conditionals[name] for name in self.conditionals}
+        return assemble(self.net, kept, self.shared).to(self.anchor).train(self.training)
+
     def conditional(self, name: str) -> Conditional:
         """The compiled conditional of a node."""
         if name not in self.conditionals:

@@ -123,7 +123,7 @@ class DDIM(Sampler):
 
 @dataclass(frozen=True, init=False, repr=False)
 class Heun(Sampler):
-    """Heun's second-order steps along the probability flow, two evaluations each, in the ratio sigma / alpha.
+    """Heun's second-order steps along the probability flow dz/dt = alpha' x + sigma' noise, two evaluations each.
 
     Source: Karras et al. (2022), https://arxiv.org/abs/2206.00364.
     """
@@ -132,12 +132,14 @@ class Heun(Sampler):
         self._hold(steps, guidance, clip)
 
     def step(self, denoiser: Denoiser, value: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: object) -> tuple[Tensor, object]:
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = denoiser.schedule.levels(t), denoiser.schedule.levels(s)
-        here, there = sigma_t / alpha_t, sigma_s / alpha_s
-        _, first = self.denoised(denoiser, value, t)
-        moved = value / alpha_t + (there - here) * first
-        _, second = self.denoised(denoiser, alpha_s * moved, s)
-        return alpha_s * (value / alpha_t + (there - here) * (first + second) / 2), None
+        first = self._velocity(denoiser, value, t)
+        second = self._velocity(denoiser, value + (s - t) * first, s)
+        return value + (s - t) * (first + second) / 2, None
+
+    def _velocity(self, denoiser: Denoiser, value: Tensor, t: Tensor) -> Tensor:
+        clean, found = self.denoised(denoiser, value, t)
+        alpha_rate, sigma_rate = denoiser.schedule.rates(t)
+        return alpha_rate * clean + sigma_rate * found
 
 
 @dataclass(frozen=True, init=False, repr=False)
