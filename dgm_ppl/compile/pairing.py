@@ -121,7 +121,7 @@ class Pairing:
     def _collapse(self, observed: Collection[str]) -> Collapse | None:
         """The elimination of what the guide leaves out; None where it leaves out nothing that matters."""
         model, drawn = self.model, self.guide.random
-        below = set(model.net.dag.ancestors(*self.observed))
+        below = set(model.net.ancestors(*self.observed))
         missing = [name for name in model.random if name in below and name not in observed and name not in drawn]
         if not missing and not self.partial:
             return None
@@ -141,11 +141,11 @@ class Pairing:
 
     def _hangs(self, name: str) -> bool:
         """Whether a node's value depends on one that is eliminated, so that it has none."""
-        return self.collapse is not None and bool({name, *self.model.net.dag.ancestors(name)} & set(self.collapse.structure.hidden))
+        return self.collapse is not None and bool({name, *self.model.net.ancestors(name)} & set(self.collapse.structure.hidden))
 
     def _latent(self, node: Node) -> Latent:
-        later = {node.name, *self.guide.net.dag.descendants(node.name)}
-        above = set(self.model.net.dag.ancestors(node.name))                # through deterministic nodes as well
+        later = {node.name, *self.guide.net.descendants(node.name)}
+        above = set(self.model.net.ancestors(node.name))                # through deterministic nodes as well
         p = next(step for step in self.model.schedule if step.name == node.name)
         reached = set(p.parents) | {name for name in above if self._deterministic_path(name, p)}
         return Latent(node.name, node, p, closed=not (reached & later))
@@ -165,7 +165,7 @@ class Pairing:
 
     def downstream(self, latent: Latent) -> tuple[frozenset[str], frozenset[str]]:
         """The latents whose log q, and the nodes whose log p, depend on a latent's draw; the elimination counts as one, `COLLAPSED`."""
-        reached = {latent.name, *self.guide.net.dag.descendants(latent.name)}
+        reached = {latent.name, *self.guide.net.descendants(latent.name)}
         for node, kind in self.steps:                                       # what is computed or drawn from them depends on them too
             if kind in ("deterministic", "own") and reached & set(node.parents):
                 reached.add(node.name)

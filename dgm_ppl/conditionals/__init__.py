@@ -2,6 +2,7 @@
 
 from ..graph.lazy import later
 from .base import Conditional
+from .chained import Chained
 from .parametric import Parametric
 from .ports import Port
 
@@ -9,10 +10,14 @@ LATER = {                                                                   # th
     "autoregressive": ["Autoregression", "Autoregressive"],
     "diffusion": ["Clean", "Diffusion", "DiffusionKind", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity"],
     "flow_matching": ["FlowMatching", "FlowMatchingKind", "Independent", "OptimalTransport"],
+    "flow": [
+        "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "IAF", "Inverse", "Logit", "MAF", "NAF", "NCSF", "NICE", "NSF", "NormalizingFlow", "RealNVP", "SOSPF",
+        "UNAF",
+    ],
     "implicit": ["Generator", "Implicit"],
     "samplers": ["DDIM", "Ancestral", "DPMSolver", "Heun"],
     "schedules": ["Cosine", "Learned", "LogLinear", "Straight", "VarianceExploding", "VariancePreserving"],
 }
 
-__all__ = ["Conditional", "Parametric", "Port", *(name for names in LATER.values() for name in names)]
+__all__ = ["Chained", "Conditional", "Parametric", "Port", *(name for names in LATER.values() for name in names)]
 __getattr__ = later(__name__, LATER)

@@ -80,7 +80,7 @@ class Parametric(Conditional):
         variable, opened = self.variable, self.variable.open_parameters
         finite = [i for i, port in enumerate(self._predicted) if port.is_configuration]
         classical = variable.net is None and variable.fn is None
-        self._configurations = Configurations(self._predicted, finite) if finite and classical else None
+        self.configurations = Configurations(self._predicted, finite) if finite and classical else None
         free = [parameter for parameter, value in variable.parameters if isinstance(value, Free)]
         if computed_outside:
             self.computed = opened
@@ -102,15 +102,15 @@ class Parametric(Conditional):
         located = [parameter for parameter in opened if parameter in self.variable.family.linear]
         linear = located or list(opened)
         rest = [parameter for parameter in opened if parameter not in linear]
-        predictor = Linear(self.name, self._predicted, self._configurations, self._shapes(linear))
-        if self._configurations is None or not rest:
+        predictor = Linear(self.name, self._predicted, self.configurations, self._shapes(linear))
+        if self.configurations is None or not rest:
             self.computed, self.predictor = tuple(linear), predictor
             return rest
         self.computed, self.predictor = (*linear, *rest), LinearAndTable(predictor, self._table(rest))
         return []
 
     def _table(self, parameters: Sequence[str]) -> Table:
-        return Table(self.name, self._configurations, parameters, self._shapes(parameters))
+        return Table(self.name, self.configurations, parameters, self._shapes(parameters))
 
     def _shapes(self, parameters: Sequence[str]) -> list[tuple[int, ...]]:
         return [self.variable.parameter_shape(parameter) for parameter in parameters]
@@ -162,7 +162,7 @@ class Parametric(Conditional):
         shape, array, number = self.variable.parameter_shape(parameter), given.array, self._number(parameter)
         if number is not None:
             return lambda computed, parents: number
-        rows = self._configurations
+        rows = self.configurations
         if rows is not None and array.shape == (*rows.sizes, *shape):
             key = self._hold(parameter, array.reshape(rows.count, *shape))
             return lambda computed, parents: self._buffers[key][rows(*(parents[i] for i in self._predicted_at))]

@@ -53,7 +53,7 @@ def hinges(model: Compiled, name: str, given: Collection[str]) -> bool:
 
     Otherwise the terms of missing cells integrate to one and are left out.
     """
-    below = any(child in given for child in model.net.dag.descendants(name))
+    below = any(child in given for child in model.net.descendants(name))
     return below or len(model.net[name].shape) > model.conditionals[name].elements
 
 
@@ -76,6 +76,8 @@ class Structure:
     ):
         self.net, self.sizes, self.memory = net, {plate.name: plate.size or 1 for plate in net.plates.values()} | dict(sizes), memory
         self.hidden = tuple(name for name in net.order if name in hidden)
+        if net.chains and self.hidden:
+            raise Obstacle(self.hidden[0], f"the net has the chain {net.chains[0]!r}, whose steps depend on each other, and is eliminated whole, without a guide")
         kinds = {name: kind_of(net, name) for name in self.hidden}
         for name, kind in kinds.items():
             if kind is None:
@@ -131,7 +133,7 @@ class Structure:
 
     def _read(self, name: str) -> bool:
         """Whether some density reads a deterministic node."""
-        return any(below in self.random for below in self.net.dag.descendants(name))
+        return any(below in self.random for below in self.net.descendants(name))
 
     def _check_members(self) -> None:
         """A density that reads all members of a plate of a finite node takes every combination of their states."""

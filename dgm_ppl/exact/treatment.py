@@ -86,7 +86,7 @@ def plan_latents(net: BayesNet, observed: Collection[str], *, sizes: Mapping[str
         if net[name].is_deterministic:
             raise GraphError(f"plan: node {name!r} is deterministic and cannot be observed; observe a noisy child of it instead")
     seen = [name for name in observed if not net[name].is_given]
-    above = set(net.dag.ancestors(*seen)) if seen else set()
+    above = set(net.ancestors(*seen)) if seen else set()
     latents = [name for name in net.order if name not in observed and not net[name].is_given and not net[name].is_deterministic]
     relevant = [name for name in latents if name in above]
     hidden, reasons = list(relevant), {}

@@ -60,6 +60,11 @@ def amortize(
     """
     if not isinstance(model, BayesNet):
         raise GraphError(f"amortize: expected a BayesNet; got {type(model).__name__}; pass the declaration, not the compiled model")
+    if model.chains:
+        raise GraphError(
+            f"amortize: the net has the chain {model.chains[0]!r}; guides over chains are not derived yet: write the guide as a BayesNet over the same chain, or, where "
+            f"hidden nodes are finite or linear-Gaussian, ask for exact answers: dgm.posterior(model, data)"
+        )
     if model.plates:
         raise GraphError(f"amortize: the net has plates ({', '.join(model.plates)}); guides over plates are not there yet: write the guide as a BayesNet, or ask dgm.posterior(model, data, method=dgm.NUTS())")
     names = _names(model, observed)

@@ -78,7 +78,7 @@ class Adversarial(Objective):
     def _check_cover(self) -> None:
         net, judged = self.model.net, {name for critic in self.critics for name in critic.critic.nodes}
         covered = judged | {name for term in self.terms for name in term.covers}
-        above = covered | set(net.dag.ancestors(*covered))
+        above = covered | set(net.ancestors(*covered))
         for node in self.model.schedule:
             if node.conditional.density is None and node.name not in above:
                 raise GraphError(f"Adversarial: no critic judges {node.name!r} or anything made of it, so nothing would train it; add {{{node.name!r}: dgm.MLP(128)}}")
