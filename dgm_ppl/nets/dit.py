@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from dgm_ppl.nets.base import Net, Shape, Shapes, numbers, show_shapes
 from dgm_ppl.nets.checks import nonempty, positive
 from dgm_ppl.nets.images import as_vectors, join
+from dgm_ppl.nets.unet import Embedding
 
 __all__ = ["DiT"]
 
@@ -96,14 +97,14 @@ class DiTModule(nn.Module):
         count = math.prod(shape) // size
         self.enter = nn.Linear(size * sum(alike), net.width)
         self.places = nn.Parameter(0.02 * torch.randn(count, net.width))
-        self.embed = nn.Sequential(nn.Linear(max(features, 1), net.width), nn.SiLU(), nn.Linear(net.width, net.width))
+        self.embed = nn.Sequential(Embedding(features, net.width), nn.SiLU(), nn.Linear(net.width, net.width))
         self.blocks = nn.ModuleList(Block(net.width, net.heads) for _ in range(net.depth))
         self.leave = nn.Sequential(nn.LayerNorm(net.width), nn.Linear(net.width, size * outputs))
 
     def forward(self, *parents: Tensor) -> Tensor:
         tokens = torch.cat([self._tokens(parent) for parent, alike in zip(parents, self.alike) if alike], -1)
         rest = [as_vectors(parent) for parent, alike in zip(parents, self.alike) if not alike]
-        embedding = self.embed(join(rest) if rest else tokens.new_zeros(len(tokens), 1))
+        embedding = self.embed(join(rest) if rest else tokens.new_empty(len(tokens), 0))
         x = self.enter(tokens) + self.places
         for block in self.blocks:
             x = block(x, embedding)
@@ -111,14 +112,14 @@ class DiTModule(nn.Module):
 
     def _tokens(self, value: Tensor) -> Tensor:
         if len(self.shape) < 3:
-            return value.reshape(len(value), self.shape[0], -1)
+            return value.reshape(len(value), self.shape[0], math.prod(self.shape[1:]))
         channels, height, width = self.shape
-        cut = value.reshape(-1, channels, height // self.patch, self.patch, width // self.patch, self.patch)
-        return cut.permute(0, 2, 4, 1, 3, 5).reshape(len(value), -1, channels * self.patch**2)
+        cut = value.reshape(len(value), channels, height // self.patch, self.patch, width // self.patch, self.patch)
+        return cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
     def _event(self, tokens: Tensor) -> Tensor:
         if len(self.shape) < 3:
             return tokens
         channels, height, width = self.shape
-        cut = tokens.reshape(-1, height // self.patch, width // self.patch, channels, self.patch, self.patch)
+        cut = tokens.reshape(len(tokens), height // self.patch, width // self.patch, channels, self.patch, self.patch)
         return cut.permute(0, 3, 1, 4, 2, 5)

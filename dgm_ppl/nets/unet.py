@@ -9,7 +9,7 @@ from dgm_ppl.nets.base import Net, Shapes, numbers, show_shapes
 from dgm_ppl.nets.checks import nonempty, positive, some, widths
 from dgm_ppl.nets.images import as_vectors, is_image, join, part, stack
 
-__all__ = ["UNet"]
+__all__ = ["Embedding", "UNet"]
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -31,6 +31,7 @@ class UNet(Net):
     Source: Ronneberger et al. (2015), https://arxiv.org/abs/1505.04597; Ho et al. (2020), https://arxiv.org/abs/2006.11239.
 
     Example:
+        >>> import torch
         >>> denoiser = UNet(8, 16).build(((1, 28, 28), (32,)), ((1, 28, 28),))
         >>> denoiser(torch.zeros(5, 1, 28, 28), torch.zeros(5, 32)).shape
         torch.Size([5, 784])
@@ -101,6 +102,18 @@ class Attention(nn.Module):
         return x + self.out(found.transpose(-1, -2).flatten(1, 2).unflatten(-1, x.shape[2:]))
 
 
+class Embedding(nn.Module):
+    """A linear layer, or a learned vector where there is nothing to read."""
+
+    def __init__(self, features: int, width: int) -> None:
+        super().__init__()
+        self.layer = nn.Linear(features, width) if features else None
+        self.constant = None if features else nn.Parameter(torch.randn(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.constant.expand(len(x), -1) if self.layer is None else self.layer(x)
+
+
 class UNetModule(nn.Module):
     """What `UNet` builds."""
 
@@ -108,7 +121,7 @@ class UNetModule(nn.Module):
         super().__init__()
         widths, embedding = net.channels, 2 * net.channels[-1]
         self.images = images
-        self.embed = nn.Sequential(nn.Linear(max(features, 1), embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
+        self.embed = nn.Sequential(Embedding(features, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU())
         self.enter = nn.Conv2d(depth, widths[0], 3, padding=1)
         self.down, self.shrink, kept, width = nn.ModuleList(), nn.ModuleList(), [widths[0]], widths[0]
         for level, wide in enumerate(widths):
@@ -135,7 +148,7 @@ class UNetModule(nn.Module):
     def forward(self, *parents: Tensor) -> Tensor:
         x = join([parent for parent, image in zip(parents, self.images) if image])
         vectors = [as_vectors(parent) for parent, image in zip(parents, self.images) if not image]
-        embedding = self.embed(join(vectors) if vectors else x.new_zeros(len(x), 1))
+        embedding = self.embed(join(vectors) if vectors else x.new_empty(len(x), 0))
         x = self.enter(x)
         kept, down, up = [x], iter(self.down), iter(self.up)
         for level in range(self.levels):

@@ -60,6 +60,8 @@ def test_lays_parameters_out_one_after_another_in_c_order(data_case):
     last = [part for part in module.modules() if isinstance(part, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d))][-1]
     if is_parametrized(last):
         pytest.skip("its weights are computed from others")
+    if isinstance(last, nn.Linear) and len(last.bias) < sum(math.prod(shape) for shape in outputs):
+        pytest.skip("its last layer serves tokens")
     with torch.no_grad():
         last.weight.zero_()
         last.bias.copy_(torch.arange(len(last.bias)))
