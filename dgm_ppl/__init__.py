@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .conditionals import FlowMatching, Independent, OptimalTransport
     from .conditionals import DDIM, Ancestral, DPMSolver, Heun
     from .conditionals import Cosine, Learned, LogLinear, VarianceExploding, VariancePreserving
+    from .conditionals import Hurdle, Mixture, ZeroInflated
     from .conditionals import BPF, CNF, GF, IAF, MAF, NAF, NCSF, NICE, NSF, SOSPF, UNAF, Affine, Flow, FlowKind, Inverse, Logit, RealNVP
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
@@ -43,6 +44,7 @@ LATER = {                                                                   # wh
         "Clean", "Diffusion", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity",
         "DDIM", "Ancestral", "DPMSolver", "Heun",
         "Cosine", "Learned", "LogLinear", "VarianceExploding", "VariancePreserving",
+        "Hurdle", "Mixture", "ZeroInflated",
         "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "IAF", "Inverse", "Logit", "MAF", "NAF", "NCSF", "NICE", "NSF", "RealNVP", "SOSPF", "UNAF",
     ],
     "distances": ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"],
@@ -63,6 +65,7 @@ LATER = {                                                                   # wh
         "Likelihood",
     ],
     "saving": ["load", "save"],
+    "showing": ["load_ipython_extension", "notebook"],
     "structure": [
         "ConditionalTest", "DataOracle", "GES", "KernelTest", "PC", "PartialCorrelation", "StructureMethod", "TableTest", "benjamini_hochberg", "holm",
         "learn_structure", "test_independences", "testable",
