@@ -311,7 +311,18 @@ class Model(Displayed, nn.Module):
         Raises:
             GraphError: an order in which the node's network was not trained.
         """
-        return assemble(*in_order(self, orders), self.shared).to(self.anchor)
+        return assemble(*in_order(self, orders), self.shared).to(self.anchor).train(self.training)
+
+    def sampling(self, ways: Mapping[str, Any] | None = None, /, **by_node: Any) -> Model:
+        """The model with some nodes drawn in another way, its parameters shared with this one: `model.sampling(x=dgm.DDIM(20))`.
+
+        Densities stay as they are. Which ways a node knows depends on its kind: samplers for `Diffusion` and `FlowMatching`.
+        """
+        asked = {**(ways or {}), **by_node}
+        for name in asked:
+            self.conditional(name)
+        kept = {name: self.conditionals[name].sampling(asked[name]) if name in asked else self.conditionals[name] for name in self.conditionals}
+        return assemble(self.net, kept, self.shared).to(self.anchor).train(self.training)
 
     def unroll(self, steps: int) -> Model:
         """The model with its chains written out for so many steps, `z[0]`, `z[1]`, ...; its parameters are this model's own.

@@ -72,6 +72,10 @@ class Conditional(nn.Module):
         """A sample drawn otherwise: from a part of it that is known, or from transformed distributions of its elements."""
         raise GraphError(f"node {self.name!r}: {drawing} goes with a node whose elements are drawn one after another, dgm.Autoregressive(...); this one is {self.variable.summary}")
 
+    def sampling(self, how: Any) -> Conditional:
+        """The same conditional, parameters shared, that draws as `how` says: a diffusion's `DDIM(20)`, say."""
+        raise GraphError(f"node {self.name!r} ~ {self.variable.summary} is drawn in one way alone; got {how!r}; leave {self.name!r} out of model.sampling(...)")
+
     def log_density(self, value: Tensor, prepared: Any) -> Tensor:
         """log p(value | parents), `(*batch)`."""
         surprisals = self.surprisals(value, prepared)

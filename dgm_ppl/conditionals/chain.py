@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from ..graph import GraphError
 from ..nets.causal import Causal
 from .base import Conditional
 from .distribution import ConditionalDistribution, leading
-from .drawing import Drawing
+from .drawing import Drawing, Transform, transforms_of
 from .elements import AfterToken, AtLength, Endings, draw_elements, rows_of
 from .parametric import Parametric
 from .ports import Port, broadcast_batch
@@ -43,6 +44,7 @@ class AutoregressiveConditional(Conditional):
         super().__init__(name, variable, ports)
         self.base, self.network, self.reader, self.length = base, network, reader, length
         self.order = 0 if order is None and network.orders == 1 and not network.agnostic else order
+        self.transforms: tuple[Transform, ...] = ()
         self.register_buffer("anchor", torch.empty(0), persistent=False)
         self._read = [i for i, port in enumerate(self.ports) if port.name in variable.parents]
         self._shapes = [base.variable.parameter_shape(parameter)[len(variable.shape):] for parameter in base.computed]
@@ -173,7 +175,14 @@ class AutoregressiveConditional(Conditional):
     def draw(self, batch: Sequence[int], prepared: Prepared, noise: Noise) -> Tensor:
         return self.draw_as(batch, prepared, noise, Drawing())
 
+    def sampling(self, how: Any) -> AutoregressiveConditional:
+        """This conditional, whose elements are drawn from transformed distributions, its weights shared."""
+        twin = copy.copy(self)
+        twin.transforms = transforms_of(how)
+        return twin
+
     def draw_as(self, batch: Sequence[int], prepared: Prepared, noise: Noise, drawing: Drawing) -> Tensor:
+        drawing = drawing if drawing.transforms or not self.transforms else replace(drawing, transforms=self.transforms)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.reparameterized and not drawing.transforms):
             if drawing.known is not None:
                 return draw_elements(self, batch, prepared, noise, self._completing(drawing.known), drawing)

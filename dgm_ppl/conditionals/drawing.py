@@ -14,7 +14,7 @@ from torch import Tensor
 from ..families import Setting
 from ..graph import GraphError
 
-__all__ = ["Drawing", "Partial", "Prefix", "Temperature", "TopK", "TopP", "Transform", "drawings"]
+__all__ = ["Drawing", "Partial", "Prefix", "Temperature", "TopK", "TopP", "Transform", "drawings", "transforms_of"]
 
 
 class Transform(ABC):
@@ -144,13 +144,14 @@ def drawings(transform: Any, parts: Mapping[str, tuple[Tensor, Tensor]], nodes: 
     asked = transform if isinstance(transform, Mapping) else {} if transform is None else dict.fromkeys(nodes, transform)
     if transform is not None and not asked:
         raise GraphError(f"sample: {transform!r} changes how elements are drawn one after another; no node is autoregressive: dgm.Autoregressive(...)")
-    found = {name: Drawing(_several(one)) for name, one in asked.items()}
+    found = {name: Drawing(transforms_of(one)) for name, one in asked.items()}
     return found | {name: Drawing(found[name].transforms if name in found else (), *part) for name, part in parts.items()}
 
 
-def _several(transform: Any) -> tuple[Transform, ...]:
+def transforms_of(transform: Any) -> tuple[Transform, ...]:
+    """One transform, or several to be applied in turn."""
     several = tuple(transform) if isinstance(transform, (tuple, list)) else (transform,)
     for one in several:
         if not isinstance(one, Transform):
-            raise GraphError(f"sample: expected transform= to be dgm.Temperature, dgm.TopK, dgm.TopP or several in a tuple; got {one!r}")
+            raise GraphError(f"sample: expected a transform, dgm.Temperature, dgm.TopK, dgm.TopP or several in a tuple; got {one!r}")
     return several

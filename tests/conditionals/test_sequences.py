@@ -189,6 +189,7 @@ def test_transforms_change_the_distribution_of_each_element():
     for transform, change in [(dgm.Temperature(0.5), temperature), (dgm.TopK(2), top), ((dgm.Temperature(0.5), dgm.TopK(2)), lambda probs: top(temperature(probs)))]:
         assert_shares(shares(model, rows, transform=transform), expected(change), 20_000)
         assert_shares(shares(model, rows, transform={"x": transform}), expected(change), 20_000)
+        assert_shares(shares(model.sampling(x=transform), rows), expected(change), 20_000)
 
 
 def test_the_nucleus_is_the_fewest_states_that_suffice():
@@ -269,7 +270,7 @@ ERRORS = {
     "a transform of numbers": (
         lambda: dgm.compile(dgm.BayesNet(x=dgm.Autoregressive(dgm.Normal(3), net=dgm.MADE(4)))).sample(transform=dgm.TopK(3)), r"node 'x': transforms and searches go over the states",
     ),
-    "no transform": (lambda: made().sample(transform=0.9), r"expected transform= to be dgm.Temperature, dgm.TopK, dgm.TopP or several in a tuple; got 0.9"),
+    "no transform": (lambda: made().sample(transform=0.9), r"expected a transform, dgm.Temperature, dgm.TopK, dgm.TopP or several in a tuple; got 0.9"),
     "a transform of another node": (lambda: made().sample(transform={"y": dgm.TopK(2)}), r"sample: no node 'y'"),
     "a transform of a given node": (lambda: made().sample(given={"x": [0, 0, 0, 0]}, transform={"x": dgm.TopK(2)}), r"asked of 'x', which is given whole"),
     "temperature zero": (lambda: dgm.Temperature(0.0), r"expected a positive number; got 0.0; for the likeliest sequence try dgm.beam_search"),
