@@ -2,6 +2,7 @@
 
 from ..exact import Likelihood
 from .asking import posterior
+from .beams import Beams, beam_search
 from .classification import Classification, classify
 from .evidence import Score, log_prob
 from .exact import Exact
@@ -13,7 +14,7 @@ from .scoring import Bits, Contributions, LikelihoodRatio, OutlierScore, Surpris
 from .scoring import bits_per_dimension, contributions, outlier_scores
 
 __all__ = [
-    "Amortized", "Bits", "Bound", "Classification", "Contributions", "Diagnosis", "Exact", "Importance", "Likelihood", "LikelihoodRatio",
-    "LinearProbe", "Method", "NUTS", "OutlierScore", "Posterior", "Score", "Surprisal", "TailShape", "Typicality", "bits_per_dimension", "classify",
+    "Amortized", "Beams", "Bits", "Bound", "Classification", "Contributions", "Diagnosis", "Exact", "Importance", "Likelihood", "LikelihoodRatio",
+    "LinearProbe", "Method", "NUTS", "OutlierScore", "Posterior", "Score", "Surprisal", "TailShape", "Typicality", "beam_search", "bits_per_dimension", "classify",
     "contributions", "interpolate", "linear_probe", "log_prob", "outlier_scores", "posterior", "representations",
 ]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...families.shapes import broadcast
+from .door import zuko
 from .kinds import FlowKind
 
 __all__ = ["Bijection", "Settled"]
@@ -30,6 +31,15 @@ class Bijection(nn.Module):
 
     def train(self, mode: bool = True) -> Bijection:
         return super().train(True)
+
+    def adjacency(self) -> Tensor | None:
+        """Which numbers of the noise depend on which of the value's: those up to it, of a single autoregressive transformation.
+
+        Several of them in turn, which change their order, let every number depend on every other, and so do couplings: None.
+        """
+        masked = zuko().flows.autoregressive.MaskedAutoregressiveTransform
+        layers = [layer for layer in self.transform.modules() if isinstance(layer, masked)] if self.kind.ordered else []
+        return layers[0].order.unsqueeze(-1) > layers[0].order if len(layers) == 1 else None
 
     def settle(self, context: Tensor | None) -> Settled:
         """The transformation given a context."""
@@ -65,6 +75,11 @@ class Settled:
             return self._base(z) - ladj
         z = self.transform.inv(x)
         return self._base(z) + self.transform.call_and_ladj(z)[1]
+
+    def noise(self, x: Tensor) -> Tensor:
+        """What `x`, `(*batch, features)`, is the value of."""
+        x = x.expand(*broadcast(x.shape[:-1], self.batch), x.shape[-1])
+        return self.transform.inv(x) if self.kind.inverse else self.transform(x)
 
     def _based(self, z: Tensor) -> Tensor:
         return math.pi * torch.erf(z / math.sqrt(2)) if self.kind.circular else z

@@ -22,6 +22,7 @@ from .links import Link
 
 __all__ = ["FlowConditional", "context_of"]
 
+
 def context_of(name: str, variable: Variable, ports: Sequence[Port], size: int, shared: Shared) -> tuple[nn.Module | None, int]:
     """What turns the parents into a context, and the length of the context: a network, a function, or nothing for the encoded parents themselves."""
     if not ports:
@@ -93,6 +94,14 @@ class FlowConditional(Conditional):
         x, ladj = self.link.real(filled, self.event)
         found = prepared.surprisal(x) if ladj is None else prepared.surprisal(x) - ladj
         return self.dequantizer.merged(found if score is None else found + score)
+
+    @property
+    def event_adjacency(self) -> Tensor | None:
+        return self.flow.adjacency() if self.dequantizer is None and self.features == math.prod(self.event) else None
+
+    def residuals(self, value: Tensor, prepared: Settled) -> Tensor:
+        z = prepared.noise(self.link.real(value, self.event)[0])
+        return z.reshape(*z.shape[:-1], *self.event)
 
     def forward(self, *parents: Tensor, validate_args: bool | None = None) -> ConditionalDistribution:
         return ConditionalDistribution(self, self.prepare(*parents), leading(self.ports, parents), validate_args)
