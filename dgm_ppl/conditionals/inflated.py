@@ -77,7 +77,7 @@ class ZeroInflatedCounts(Derived):
 
     def forms_of(self, signature: tuple[str, ...]) -> Forms:
         base = self.family.forms_of(signature[1:])
-        return self._forms(self.family.distribution, signature, 0, False, base=base, space=self.space(self.base), event=self.base.shape)
+        return self._forms(self.family.distribution, signature, 0, False, base=base, event=self.base.shape)
 
     @property
     def _forms(self) -> Callable:

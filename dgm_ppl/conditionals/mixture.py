@@ -90,7 +90,7 @@ class FiniteMixture(Derived):
         base, event = self.family.forms_of(signature[1:]), self.base.shape
         rank = self.family.event_dim if self.elementwise else len(event)
         return MixtureForms(
-            self.family.distribution, signature, rank, False, base=base, space=self.space(self.base), event=event, elementwise=self.elementwise,
+            self.family.distribution, signature, rank, False, base=base, event=event, elementwise=self.elementwise,
             shapes=tuple(self.base.parameter_shape(name) for name in signature[1:]),
         )
 

@@ -11,7 +11,7 @@ from torch.distributions import constraints
 
 from ..graph import GraphError
 
-__all__ = ["Circle", "Counts", "Finite", "Interval", "Levels", "Positive", "Real", "Simplex", "Space", "space_of"]
+__all__ = ["Circle", "Counts", "Finite", "Interval", "Levels", "OneHot", "Positive", "Real", "Simplex", "Space", "space_of"]
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,21 @@ class Simplex(Space):
 
     def __str__(self) -> str:
         return "the simplex: numbers from 0 that sum to one along the last dimension"
+
+
+@dataclass(frozen=True)
+class OneHot(Simplex):
+    """Corners of the simplex: a one in the place of the state, zeros elsewhere, along the last dimension."""
+
+    @property
+    def constraint(self) -> constraints.Constraint:
+        return constraints.one_hot
+
+    def example(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        return torch.nn.functional.one_hot(like.new_zeros(shape[:-1], dtype=torch.long), shape[-1]).to(like.dtype)
+
+    def __str__(self) -> str:
+        return "states as a one among zeros along the last dimension"
 
 
 @dataclass(frozen=True)

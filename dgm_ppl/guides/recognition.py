@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..families import (
     Bernoulli, Binomial, Categorical, Circle, Counts, Dirichlet, Family, Finite, Interval, LogitNormal, LogNormal, NegativeBinomial, Normal,
-    Positive, Real, Simplex, Variable, VonMises,
+    OneHot, OneHotCategorical, Positive, Real, Simplex, Variable, VonMises,
 )
 from ..graph import GraphError
 
@@ -56,5 +56,5 @@ def _usual(latent: Variable) -> Variable:
         return NegativeBinomial(*shape) if space.largest is None else Binomial(*shape, total_count=space.largest)
     if isinstance(space, Interval):
         return LogitNormal(*shape) if (space.low, space.high) == (0, 1) else LogitNormal(*shape, low=space.low, high=space.high)
-    families = {Real: Normal, Positive: LogNormal, Simplex: Dirichlet, Circle: VonMises}
+    families = {Real: Normal, Positive: LogNormal, Simplex: Dirichlet, Circle: VonMises, OneHot: OneHotCategorical}
     return families[type(space)](*shape)
