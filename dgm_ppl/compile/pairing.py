@@ -24,6 +24,8 @@ COLLAPSED = ""                                      # no node is named so
 def check_guide(model: Model, guide: Model) -> None:
     """Raises where the guide names nodes that the model lacks, or declares them otherwise."""
     for name in guide.net:
+        if name not in model.net and guide.net[name].is_deterministic:
+            continue                                                        # what a guide computes on the way, such as the state of a recurrent encoder
         if name not in model.net:
             raise GraphError(f"guide: the model has no node {name!r}{did_you_mean(name, model.net)}")
         ours, theirs = guide.net[name], model.net[name]
