@@ -254,7 +254,7 @@ class Model(Displayed, nn.Module):
         return value.expand((*worlds, *own))
 
     def _check_upstream(self, values: Mapping[str, Tensor]) -> None:
-        for name in values:
+        for name in (name for name in values if name in self.net):
             above = [parent for parent in self.net.ancestors(name) if parent not in values and parent in self.random]
             if above:
                 raise GraphError(

@@ -440,10 +440,10 @@ def _block_diagonal(blocks: Sequence[Tensor]) -> Tensor:
 def _joined(mean: Tensor, covariance: Tensor, place: slice, constant: Tensor, matrix: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Moments with some coordinates set to `constant + matrix . the others + noise`."""
     rows = max(len(mean), len(constant), len(matrix), len(noise), len(covariance))
-    mean, covariance = mean.expand(rows, -1).clone(), covariance.expand(rows, -1, -1).clone()
     across = matrix @ covariance
     here = across @ matrix.mT + noise
     value = constant + (matrix @ mean.unsqueeze(-1)).squeeze(-1)
+    mean, covariance = mean.expand(rows, -1).clone(), covariance.expand(rows, -1, -1).clone()
     mean[:, place] = value
     covariance[:, place, :], covariance[:, :, place] = across, across.mT
     covariance[:, place, place] = here

@@ -88,7 +88,7 @@ def filtered(system: System) -> Filtered:
         means.append(mean.expand(rows, -1))
         covariances.append(covariance)
         back.append((reads, root, beyond, gain))
-    numbers = system.seen.shape[-1] * len(system.seen) - (0 if system.gone is None else system.gone.sum((0, -1)))
+    numbers = system.seen.shape[-1] * len(system.seen) - (0.0 if system.gone is None else system.gone.sum((0, -1)).double())
     total = total - 0.5 * math.log(2 * math.pi) * numbers
     return Filtered(total, torch.stack(means), torch.stack([each.expand(max(one.shape[0] for one in covariances), -1, -1) for each in covariances]), back)
 

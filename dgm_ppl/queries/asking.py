@@ -8,9 +8,10 @@ from typing import Any
 
 from ..compile import Model
 from ..data import columns, row_labels
-from ..exact import obstacle, refuse_soft, see, watch
+from ..exact import GaussianChain, chain_engine, obstacle, refuse_soft, see, watch
 from ..graph import GraphError
 from .exact import Exact, ExactPosterior
+from .gaussian_sequences import GaussianSequencePosterior
 from .methods import NUTS, Amortized, Importance, Method
 from .posterior import ChainPosterior, GuidePosterior, Posterior
 from .sequences import SequencePosterior
@@ -48,7 +49,8 @@ def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
     if model.net.chains:
         watched = watch(model, evidence)
         _check_open(model, watched.values, watched.holes)
-        return SequencePosterior(model, watched, method or Exact())
+        exact = chain_engine(model, watched, memory=(method or Exact()).memory)
+        return (GaussianSequencePosterior if isinstance(exact, GaussianChain) else SequencePosterior)(model, watched, method or Exact())
     seen = see(model, evidence)
     _check_open(model, seen.complete)
     reason = obstacle(model, seen)
