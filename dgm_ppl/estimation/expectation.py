@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Real
 
 import torch
@@ -15,8 +15,8 @@ from ..compile import Model
 from ..exact import Engine, Evidence, Seen, obstacle
 from ..graph import GraphError
 from .learners import Learner, learners
-from .places import rows_of
 from .priors import TablePrior
+from .regressions import Regression
 from .samples import Samples, samples_of
 from .tables import Tables, count_samples, is_table, table_shape
 
@@ -270,24 +270,31 @@ def _start(model: Model, learning: Sequence[Learner], expectation: Expectation, 
 
 
 def scatter(learning: Sequence[Learner], expectation: Expectation, generator: torch.Generator) -> None:
-    """Random parameters: rows of tables drawn from a flat Dirichlet, other nodes fitted to a few cases drawn for each hidden state."""
+    """Random parameters: rows of tables drawn from a Dirichlet, other nodes fitted to a few cases for each hidden state, far from those of the others."""
     statistics = expectation()
     for one in learning:
         if isinstance(one, Tables):
-            draws = torch.empty(one.shape, dtype=torch.float64).exponential_(generator=generator)
+            draws = torch.empty(3, *one.shape, dtype=torch.float64).exponential_(generator=generator).sum(0)
             one.fill((draws / draws.sum(-1, keepdim=True)).to(expectation.model.device))
-        else:
-            needed = 4 * (2 + rows_of(expectation.model.conditionals[one.names[0]]) // 4)
-            samples = [_few(case, needed, generator) for name in one.names for case in statistics.samples[name]]
-            if samples:
-                one.update(samples)
+            continue
+        wide = replace(one, smallest=1.0) if isinstance(one, Regression) else one
+        samples = _scattered([case for name in one.names for case in statistics.samples[name]], wide.needed if isinstance(wide, Regression) else 4, generator)
+        if samples:
+            wide.update(samples)
 
 
-def _few(case: Samples, needed: int, generator: torch.Generator) -> Samples:
-    """Some of the cases, each with weight one."""
-    chosen = torch.randperm(len(case.value), generator=generator)[:needed].to(case.value.device)
-    there = None if case.there is None else case.there[chosen]
-    return Samples([parent[chosen] for parent in case.parents], case.value[chosen], torch.ones(len(chosen), dtype=torch.float64, device=case.value.device), there)
+def _scattered(cases: Sequence[Samples], needed: int, generator: torch.Generator) -> list[Samples]:
+    """As few of each state's cases as tell coefficients, the first drawn by the squared distance to those before (k-means++, Arthur and Vassilvitskii, 2007)."""
+    found, centres = [], []
+    for case in cases:
+        value = case.value.reshape(len(case.value), -1).double().cpu()
+        nearest = torch.stack([(value - centre).square().sum(1) for centre in centres]).amin(0) if centres else torch.ones(len(value))
+        first = torch.multinomial(nearest.clamp_min(1e-12 * (1 + nearest.max())), 1, generator=generator)
+        centres.append(value[first])
+        chosen = torch.cat([first, torch.randperm(len(value), generator=generator)[: needed - 1]]).to(case.value.device)
+        there = None if case.there is None else case.there[chosen]
+        found.append(Samples([parent[chosen] for parent in case.parents], case.value[chosen], torch.ones(len(chosen), dtype=torch.float64, device=case.value.device), there))
+    return found
 
 
 def _double(columns: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -108,9 +108,10 @@ class Regression:
         spread = _spread(cases)
         found = sums / torch.where(weights > 0, weights, 1.0)
         pooled = sums.sum(0, keepdim=True) / weights.sum(0, keepdim=True).clamp_min(torch.finfo(torch.float64).tiny)
-        place(conditional, scale, _as_parameter(scale, _floored(found, pooled, worth, spread, self.smallest, self._needed(), full)))
+        place(conditional, scale, _as_parameter(scale, _floored(found, pooled, worth, spread, self.smallest, self.needed, full)))
 
-    def _needed(self) -> int:
+    @property
+    def needed(self) -> int:
         """How many cases leave no residual."""
         linear = linear_of(self.conditional)
         return 1 if linear is None else 1 + sum(linear.ports[i].features for i in linear.inputs)

@@ -63,7 +63,8 @@ def count_parameters(net: BayesNet) -> ParameterCount:
     tables = {name: sum(_table(net, one) for one in _declared(net, name)) for name in net if _is_table(net, name)}
     nodes = {name: tables.get(name, sum(owned.get(name, {}).values())) for name in net}
     shared = {key: number for numbers in owned.values() for key, number in numbers.items()}
-    return ParameterCount(nodes, sum(tables.values()) + sum(shared.values()), _joint(net))
+    owners = {id(net[name].net) if net[name].net is not None else name: number for name, number in tables.items()}     # a tied table counts once
+    return ParameterCount(nodes, sum(owners.values()) + sum(shared.values()), _joint(net))
 
 
 def _declared(net: BayesNet, name: str) -> list[Variable]:
@@ -79,8 +80,7 @@ def _is_table(net: BayesNet, name: str) -> bool:
 def _tabular(net: BayesNet, variable: Variable) -> bool:
     if variable.is_given or variable.is_deterministic or variable.family_name not in ("Bernoulli", "Categorical"):
         return False
-    computed = variable.net is not None or variable.fn is not None or variable.expression_parents
-    return not computed and all(_states(net[node_of(parent)]) is not None and not net[node_of(parent)].shape for parent in variable.parents)
+    return variable.classical and not variable.expression_parents and all(_states(net[node_of(parent)]) is not None and not net[node_of(parent)].shape for parent in variable.parents)
 
 
 def _table(net: BayesNet, variable: Variable) -> int:
