@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..exact import Cells, Collapse, Given, single
-from ..exact.structure import kind_of
+from ..exact import Cells, Collapse, Given, kind_of, single
 from .exact import Exact
 
 __all__ = ["Elimination", "by_cliques", "collapsed_log_prob", "integrates"]
