@@ -2,6 +2,7 @@
 
 from .cells import Cells, cells, hole_name, packed, unpacked
 from .collapse import Collapse, Given, Mixture
+from .complete import complete_log_prob
 from .conditioning import certain
 from .engine import Answer, Engine
 from .factors import Compiled, Evidence
@@ -16,6 +17,7 @@ from .treatment import LatentPlan, Treatment, plan_latents
 from .watching import Watched, watch
 
 __all__ = [
-    "Answer", "Block", "Cells", "Collapse", "Compiled", "Engine", "Evidence", "FiniteChain", "Given", "LatentPlan", "Likelihood", "Mixture", "Observed", "Obstacle", "PlanReport", "Seen",
-    "Treatment", "Watched", "cells", "certain", "chain_engine", "hinges", "hole_name", "kind_of", "obstacle", "packed", "plan_latents", "refuse_soft", "see", "single", "unpacked", "watch",
+    "Answer", "Block", "Cells", "Collapse", "Compiled", "Engine", "Evidence", "FiniteChain", "Given", "LatentPlan", "Likelihood", "Mixture", "Observed", "Obstacle",
+    "PlanReport", "Seen", "Treatment", "Watched", "cells", "certain", "chain_engine", "complete_log_prob", "hinges", "hole_name", "kind_of", "obstacle", "packed",
+    "plan_latents", "refuse_soft", "see", "single", "unpacked", "watch",
 ]

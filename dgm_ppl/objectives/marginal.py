@@ -53,7 +53,7 @@ def checked(model: Model, data: Mapping[str, Any]) -> Seen:
     seen = see(model, data)
     check_learnable(model, seen.columns, seen.empty)
     latents = [name for name in model.random if name not in seen.columns]
-    reason = obstacle(model, seen)
+    reason = obstacle(model, seen) if latents or seen.holes or seen.gaps else None      # complete data need no elimination, and a bound will do
     if reason is not None:
         raise GraphError(_refusal(model, seen, latents, reason))
     return seen
