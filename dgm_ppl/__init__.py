@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .conditionals import Generator
     from .conditionals import Clean, Diffusion, LikelihoodWeighting, MinSNR, NoisePrediction, SimpleWeighting, Velocity
     from .conditionals import FlowMatching, Independent, OptimalTransport
+    from .conditionals import MaskedDiffusion, Unmasking
     from .conditionals import DDIM, Ancestral, DPMSolver, Heun
     from .conditionals import Cosine, Learned, LogLinear, VarianceExploding, VariancePreserving
     from .conditionals import Hurdle, Mixture, ZeroInflated
@@ -42,6 +43,7 @@ LATER = {                                                                   # wh
         "Autoregressive",
         "Generator",
         "FlowMatching", "Independent", "OptimalTransport",
+        "MaskedDiffusion", "Unmasking",
         "Clean", "Diffusion", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity",
         "DDIM", "Ancestral", "DPMSolver", "Heun",
         "Cosine", "Learned", "LogLinear", "VarianceExploding", "VariancePreserving",
