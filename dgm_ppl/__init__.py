@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .objectives import Adversarial, Consistency, Critic, FDivergence, GradientPenalty, Hinge, JensenShannon, KullbackLeibler, LeastSquares
     from .objectives import Denoising, Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Likelihood, Posterior, Score, log_prob, posterior
+    from .queries import ProbabilityFlow
     from .saving import load, save
     from .showing import load_ipython_extension, notebook
     from .structure import GES, PC, ConditionalTest, DataOracle, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg
@@ -67,6 +68,7 @@ LATER = {                                                                   # wh
     "queries": [
         "NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior",
         "Likelihood",
+        "ProbabilityFlow",
     ],
     "saving": ["load", "save"],
     "showing": ["load_ipython_extension", "notebook"],
