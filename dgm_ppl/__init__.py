@@ -14,7 +14,7 @@ from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
 if TYPE_CHECKING:
     from . import metrics
-    from .conditionals import Autoregressive
+    from .conditionals import Autoregressive, Partial, Prefix, Temperature, TopK, TopP, Transform
     from .conditionals import Generator
     from .conditionals import Clean, Diffusion, LikelihoodWeighting, MinSNR, NoisePrediction, SimpleWeighting, Velocity
     from .conditionals import FlowMatching, Independent, OptimalTransport
@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
-    from .nets import FVSBN, MADE, NADE, PixelCNN, PixelSNAIL, Recurrent, Transformer, WaveNet
+    from .nets import FVSBN, MADE, NADE, PixelCNN, PixelSNAIL, Recurrent, Transformer, WaveNet, mu_law, mu_law_inverse
     from .nets import SpectralNorm
     from .nets import DiT, UNet
     from .objectives import Adversarial, Consistency, Critic, FDivergence, GradientPenalty, Hinge, JensenShannon, KullbackLeibler, LeastSquares
     from .objectives import Denoising, Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
+    from .queries import Beams, beam_search
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Likelihood, Posterior, Score, log_prob, posterior
     from .queries import ProbabilityFlow
     from .saving import load, save
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 LATER = {                                                                   # what a declaration does not need is loaded when first asked for
     "conditionals": [
-        "Autoregressive",
+        "Autoregressive", "Partial", "Prefix", "Temperature", "TopK", "TopP", "Transform",
         "Generator",
         "FlowMatching", "Independent", "OptimalTransport",
         "MaskedDiffusion", "Unmasking",
@@ -56,7 +57,7 @@ LATER = {                                                                   # wh
     "estimation": ["BDeu", "EM", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
     "nets": [
-        "FVSBN", "MADE", "NADE", "PixelCNN", "PixelSNAIL", "Recurrent", "Transformer", "WaveNet",
+        "FVSBN", "MADE", "NADE", "PixelCNN", "PixelSNAIL", "Recurrent", "Transformer", "WaveNet", "mu_law", "mu_law_inverse",
         "SpectralNorm",
         "DiT", "UNet",
     ],
@@ -69,6 +70,7 @@ LATER = {                                                                   # wh
         "NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior",
         "Likelihood",
         "ProbabilityFlow",
+        "Beams", "beam_search",
     ],
     "saving": ["load", "save"],
     "showing": ["load_ipython_extension", "notebook"],

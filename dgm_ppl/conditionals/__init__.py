@@ -8,6 +8,7 @@ from .ports import Port
 
 LATER = {                                                                   # the kinds that most nets do without are loaded when first asked for
     "autoregressive": ["Autoregression", "Autoregressive"],
+    "drawing": ["Partial", "Prefix", "Temperature", "TopK", "TopP", "Transform"],
     "diffusion": ["Clean", "Diffusion", "DiffusionKind", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity"],
     "flow_matching": ["FlowMatching", "FlowMatchingKind", "Independent", "OptimalTransport"],
     "flow": [
