@@ -22,7 +22,8 @@ class Port:
 
     Values arrive as `(*worlds, *plates of the net, *event)`, absent plates being singletons. `pooled` are the positions among the
     net's `plates` that the parent has and the child has not: the child sees them as leading event dimensions, of `sizes`
-    where the plate declares one.
+    where the plate declares one. A child whose network reads plates as sets sees the value as it is: `frame` are the net's plates
+    with their declared sizes, and each of `readings` the positions of the plates over which it reads all members, inner ones first.
     """
 
     name: str
@@ -31,6 +32,8 @@ class Port:
     plates: int = 0
     pooled: tuple[int, ...] = ()
     sizes: tuple[int | None, ...] = ()
+    frame: tuple[tuple[str, int | None], ...] = ()
+    readings: tuple[tuple[int, ...], ...] = ()
 
     @property
     def rank(self) -> int:

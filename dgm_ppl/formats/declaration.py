@@ -50,6 +50,8 @@ def _variable(variable: Variable, nets: list[Any]) -> dict[str, Any]:
         written["parents"] = list(variable.parents)
     if variable.net is not None:
         written["net"] = _position(variable.net, nets)
+    if variable.whole:
+        written["whole"] = [[parent, list(plates)] for parent, plates in variable.whole]
     if variable.fn is not None:
         written["fn"] = variable.net_label
     if variable.size is not None:
@@ -171,7 +173,10 @@ class Reader:
             space = _read_space(written["space"]) if "space" in written else None
             declared = replace(self._distribution(name, written), declared_space=space)
             parents, net, fn = _strings(written.get("parents", [])), self._net(name, written), self._function(name, written)
-            return declared if not parents and net is None and fn is None else declared.given(*parents, net=net, fn=fn)
+            whole: dict[str, list] = {}
+            for parent, plates in written.get("whole", []):
+                whole.setdefault(parent, []).append(_strings(plates))
+            return declared if not parents and net is None and fn is None else declared.given(*parents, net=net, fn=fn, whole=whole)
 
     def _distribution(self, name: str, written: Mapping[str, Any]) -> Variable:
         labels, size = _read_states(name, written)

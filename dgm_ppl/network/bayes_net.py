@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ..families import Constant, Delta, Variable
-from ..graph import DAG, Displayed, GraphError, did_you_mean
+from ..graph import DAG, Displayed, GraphError, Templates, did_you_mean, templates
 from .checking import check_variable, sized
 from .counting import ParameterCount, count_parameters
 from .dry_run import dry_run
@@ -104,6 +104,12 @@ class BayesNet(Displayed):
         """The plates that a node is in, in the net's order."""
         self[name]
         return tuple(plate for plate in self.plates if name in self.plates[plate].nodes)
+
+    @cached_property
+    def templates(self) -> Templates:
+        """The structure with its plates: which copies of a parent a copy of a child reads."""
+        whole = {(parent, name): variable.shared_plates(parent) for name, variable in self.variables.items() for parent, _ in variable.whole}
+        return templates(self.dag, {name: plate.nodes for name, plate in self.plates.items()}, whole)
 
     # ---- other nets
 

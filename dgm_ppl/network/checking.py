@@ -12,7 +12,7 @@ from torch import nn
 from ..families import Architecture, Constant, Expression, Free, Ref, Simplex, Variable
 from ..families.expressions import indices
 from ..graph import GraphError
-from ..nets import Net
+from ..nets import Net, SetNet
 from .plates import Plate
 
 __all__ = ["check_variable", "sized"]
@@ -27,6 +27,7 @@ def check_variable(name: str, variable: Variable, variables: Mapping[str, Variab
             raise GraphError(f"node {name!r}: a Given node is an input and has no parents; got {list(variable.parents)}; leave the arrows out, or declare a distribution")
         return
     _check_net(name, variable)
+    _check_whole(name, variable, plates)
     if isinstance(variable.family, Architecture):
         for inner in variable.inner:
             check_variable(name, inner, variables, plates)
@@ -50,7 +51,17 @@ def check_variable(name: str, variable: Variable, variables: Mapping[str, Variab
         raise GraphError(f"node {name!r}: {error}") from error
 
 
+def _check_whole(name: str, variable: Variable, plates: Mapping[str, Plate]) -> None:
+    for parent, asked in variable.whole:
+        both = [plate for plate, value in plates.items() if name in value.nodes and parent in value.nodes]
+        for plate in asked:
+            if plate not in both:
+                raise GraphError(f"node {name!r}: whole: expected plates that {name!r} and {parent!r} are both in, {both}; got {plate!r}; the others are read whole anyway")
+
+
 def _check_net(name: str, variable: Variable) -> None:
+    if variable.whole and not isinstance(variable.net, SetNet):
+        raise GraphError(f"node {name!r}: whole: expected a network that reads plates as sets; got {variable.net_label or 'none'}; try net=dgm.DeepSet(64)")
     if variable.net is not None and not isinstance(variable.net, (Net, nn.Module)):
         raise GraphError(f"node {name!r}: net is a builder or a torch module; got {variable.net!r}; try net=dgm.MLP(400), or fn= for a function")
     if not variable.parents and (variable.net is not None or variable.fn is not None):
