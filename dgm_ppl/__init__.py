@@ -16,7 +16,7 @@ from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 if TYPE_CHECKING:
     from .drawing import draw, draw_difference, draw_steps
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
-    from .queries import NUTS, Amortized, Bound, Exact, Importance, Posterior, Score, log_prob, posterior
+    from .queries import NUTS, Amortized, Bound, Exact, Importance, Likelihood, Posterior, Score, log_prob, posterior
     from .saving import load, save
     from .showing import load_ipython_extension, notebook
     from .structure import GES, PC, ConditionalTest, DataOracle, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 LATER = {                                                                   # what a declaration does not need is loaded when first asked for
     "drawing": ["draw", "draw_difference", "draw_steps"],
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
-    "queries": ["NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior"],
+    "queries": ["NUTS", "Amortized", "Bound", "Exact", "Importance", "Likelihood", "Posterior", "Score", "log_prob", "posterior"],
     "saving": ["load", "save"],
     "structure": [
         "ConditionalTest", "DataOracle", "GES", "KernelTest", "PC", "PartialCorrelation", "StructureMethod", "TableTest", "benjamini_hochberg", "holm",

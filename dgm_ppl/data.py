@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
-__all__ = ["Column", "batch_columns", "columns", "rows"]
+__all__ = ["Column", "batch_columns", "columns", "row_labels", "rows"]
 
 Column: TypeAlias = "Tensor | np.ndarray"  # numbers are tensors, labels are arrays of objects
 
@@ -39,6 +39,11 @@ def columns(data: Any, *, ragged: bool = False) -> dict[str, Column]:
 def batch_columns(batch: Any) -> dict[str, Column]:
     """The columns of a `DataLoader`'s batch, as of any other data."""
     return columns(_dict(batch, "a DataLoader's batches"))
+
+
+def row_labels(data: Any) -> Any:
+    """The index of a DataFrame; None of other data."""
+    return data.index if _is_pandas(data, "DataFrame") else None
 
 
 def rows(data: Mapping[str, Column]) -> int:

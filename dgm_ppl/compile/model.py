@@ -81,7 +81,8 @@ class Model(Displayed, nn.Module):
     """A net with its parameters.
 
     Called with data, it is a Pyro program: sites named as the nodes, plates as declared, rows as a plate, observed where data
-    has a value. `sample`, `log_prob` and `rsample` evaluate the same schedule without effect handlers.
+    has a value. `sample`, `log_prob` and `rsample` evaluate the same schedule without effect handlers. `memo` is for what others work
+    out once for the model's structure, such as plans of elimination; a copy starts with none.
     """
 
     is_guide = False
@@ -91,7 +92,7 @@ class Model(Displayed, nn.Module):
         self.net, self.layout = net, Layout(net)
         self.conditionals = Conditionals({name: conditionals[name] for name in net if name in conditionals})
         self.register_buffer("anchor", torch.empty(0), persistent=False)
-        self.shared = dict(shared)
+        self.shared, self.memo = dict(shared), {}
         self._schedule()
 
     def _schedule(self) -> None:
@@ -104,11 +105,11 @@ class Model(Displayed, nn.Module):
         return Node(name, conditional, variable.all_parents, rank, variable.is_deterministic, pooled, inside, rank - conditional.elements)
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "shared")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "shared", "memo")}
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
-        self.shared = {}
+        self.shared, self.memo = {}, {}
         self._schedule()                                                    # over this copy's conditionals
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,10 +11,7 @@ from .plan import Plan
 from .tape import Slot
 from .tree import Clique
 
-__all__ = ["Choice", "descend", "draw", "largest"]
-
-Choice = Callable[[Tensor], Tensor]
-"""From weights `(n, states)` to one state each, `(n)`."""
+__all__ = ["descend"]
 
 
 def draw(weights: Tensor) -> Tensor:
@@ -27,14 +24,16 @@ def largest(weights: Tensor) -> Tensor:
     return weights.argmax(1)
 
 
-def descend(plan: Plan, values: Sequence[Tensor], rows: Tensor, choice: Choice) -> dict[str, Tensor]:
-    """A code for each hidden node and each entry of `rows` `(n)`, which says whose evidence it has.
+def descend(plan: Plan, values: Sequence[Tensor], rows: Tensor) -> dict[str, Tensor]:
+    """A code for each entry of `rows` `(n)`, which says whose evidence it has: of the nodes that the plan maximizes the most probable
+    states, or where it maximizes none a draw of every hidden node.
 
     Args:
-        values: every value of the way up, of sums for samples and of maxima for the most probable states.
+        values: every value of the way up.
     """
     found: dict[str, Tensor] = {}
-    for clique in reversed(plan.cliques):
+    choice = largest if plan.maximized else draw
+    for clique in (clique for clique in reversed(plan.cliques) if plan.maximal(clique) or not plan.maximized):
         weights = _weights(plan, clique, values, rows, found)
         state = choice(torch.where((weights > 0).any(1, keepdim=True), weights, 1.0))
         for name in reversed(clique.residual):

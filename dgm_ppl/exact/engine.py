@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from math import prod
 
 import torch
 from torch import Tensor
 
 from ..graph import GraphError
-from .descent import Choice, descend, draw, largest
+from ..graph.bayes_ball import requisite
+from .conditioning import Conditioned, cutset_of
 from .factors import Compiled, Evidence, Factors
 from .order import best_order
 from .plan import Plan
-from .tape import MaxProduct, Semiring, Step, run
+from .program import Program
+from .report import PlanReport, report, told
 
-__all__ = ["Answer", "Engine", "Program"]
+__all__ = ["Answer", "Engine"]
 
 CELLS = 24_000_000                                      # numbers held at once by one piece of the rows; larger pieces are slower, smaller ones too
 
 DRAWS = 200_000                                         # draws made at once
+
+PLANS = 256                                             # patterns of evidence and questions whose plans are kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +38,17 @@ class Answer:
     marginals: Mapping[tuple[str, ...], Tensor]
 
 
+@dataclass(frozen=True)
+class Question:
+    """What is asked: which nodes rows observe, or see through a haze, the marginals, the nodes to choose, and whether these are maximized."""
+
+    observed: frozenset[str]
+    soft: frozenset[str]
+    queries: tuple[tuple[str, ...], ...]
+    wanted: frozenset[str]
+    maximized: frozenset[str]
+
+
 class Engine:
     """Exact elimination on a compiled net. Plans are kept for each pattern of evidence.
 
@@ -40,82 +56,149 @@ class Engine:
         model: a compiled net.
         runs: how many random elimination orders are tried beside the three rules.
         memory: the bytes that answering one row may take at most.
+        cases: the states of a cutset that may be gone through one by one where cliques do not fit.
     """
 
-    def __init__(self, model: Compiled, *, runs: int = 10, memory: int = 2**31):
-        self.model, self.factors, self.runs, self.memory = model, Factors(model), runs, memory
-        self._programs: dict[tuple, Program] = {}
+    def __init__(self, model: Compiled, *, runs: int = 10, memory: int = 2**31, cases: int = 1024):
+        self.model, self.factors, self.runs, self.memory, self.cases = model, Factors(model), runs, memory, cases
+        self._programs: dict[tuple, Program | Conditioned] = {}
+
+    # ---- answers
 
     def log_evidence(self, evidence: Evidence) -> Tensor:
         """log p(evidence) of each row, double precision; differentiable in the parameters, with gradient zero where it is minus infinity."""
         return self.answer(evidence, ()).log_evidence
 
-    def answer(self, evidence: Evidence, queries: Collection[tuple[str, ...]]) -> Answer:
-        """log p(evidence) and the joint marginals of sets of hidden nodes, a tuple of names each."""
+    def answer(self, evidence: Evidence, queries: Collection[tuple[str, ...]], *, tables: Mapping[str, Tensor] | None = None) -> Answer:
+        """log p(evidence) and the joint marginals of sets of hidden nodes, a tuple of names each; `tables` stand in for some p(node | parents)."""
         program = self.program(evidence, queries)
+        program = program if tables is None else program.with_tables(tables)
         distinct, inverse = self._distinct(evidence)
-        pieces = [program.answer(piece) for piece in self._pieces(distinct, program.cells)]
+        pieces = [program.answer(piece) for piece in self._pieces(distinct, program)]
         logs, *found = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*pieces))
         if inverse is not None:
             logs, *found = (value[inverse] for value in (logs, *found))
         return Answer(logs, dict(zip(program.queries, found)))
 
+    def marginal(self, evidence: Evidence, query: tuple[str, ...], *, tables: Mapping[str, Tensor] | None = None) -> Tensor:
+        """One joint marginal `(rows, *states)` from what it depends on alone (Shachter, 1998); zero where that evidence is impossible."""
+        return self.answer(self.requisite(evidence, query), (query,), tables=tables).marginals[query]
+
+    def requisite(self, evidence: Evidence, query: Collection[str]) -> Evidence:
+        """The evidence that some nodes depend on."""
+        net = self.model.net
+        asked, given = {*query, *evidence.soft} - set(evidence.values), [name for name in evidence.values if name not in query]
+        needed = requisite(net.dag, sorted(asked), given, net.deterministic).observations
+        return replace(evidence, values={name: value for name, value in evidence.values.items() if name in needed})
+
     def sample(self, evidence: Evidence, names: Collection[str], samples: int) -> dict[str, Tensor]:
         """Draws of hidden nodes from the posterior, codes `(samples, rows)`; anything at all where the evidence is impossible."""
         program = self.program(evidence, (), names)
-        found = [_chosen(program, piece, names, samples, Semiring(), draw)[0] for piece in self._pieces(evidence, program.cells)]
+        found = [_chosen(program, piece, names, samples)[0] for piece in self._pieces(evidence, program)]
         return {name: torch.cat([part[name] for part in found], 1) for name in found[0]}
 
     def most_probable(self, evidence: Evidence, names: Collection[str]) -> tuple[dict[str, Tensor], Tensor]:
-        """The most probable joint state of the hidden nodes, codes `(rows)`, and log p(it, evidence) `(rows)`."""
-        program = self.program(evidence, (), names, maxima=True)
-        found = [_chosen(program, piece, names, 1, MaxProduct(), largest) for piece in self._pieces(evidence, program.cells)]
+        """The most probable joint state of some hidden nodes, the others summed out: codes `(rows)`, and log p(it, evidence) `(rows)`."""
+        program = self.program(evidence, (), names, maximized=names)
+        found = [_chosen(program, piece, names, 1) for piece in self._pieces(evidence, program)]
         return {name: torch.cat([part[name][0] for part, _ in found]) for name in found[0][0]}, torch.cat([logs for _, logs in found])
 
-    def program(self, evidence: Evidence, queries: Collection[tuple[str, ...]] = (), wanted: Collection[str] = (), *, maxima: bool = False) -> Program:
+    # ---- plans
+
+    def program(self, evidence: Evidence, queries: Collection[tuple[str, ...]] = (), wanted: Collection[str] = (), *, maximized: Collection[str] = ()) -> Program | Conditioned:
         """The steps that answer the queries, for this pattern of evidence; nodes that matter for none of it are left out.
 
         Raises:
-            GraphError: cliques that need more memory than allowed.
+            GraphError: cliques that need more memory than allowed, whatever cutset is gone through.
         """
-        key = (frozenset(evidence.values), frozenset(evidence.soft), tuple(queries), frozenset(wanted), maxima, self.model.anchor.dtype)
+        key = (frozenset(evidence.values), frozenset(evidence.soft), tuple(queries), frozenset(wanted), frozenset(maximized), self.model.anchor.dtype)
         if key not in self._programs:
-            program = Program(self.factors, self._plan(evidence, queries, wanted, maxima), queries)
-            self._check(program)
-            self._programs[key] = program
+            asked = Question(*key[:-1])
+            made = self._program(asked)
+            if len(self._programs) >= PLANS:
+                del self._programs[next(iter(self._programs))]
+            self._programs[key] = made
         return self._programs[key]
 
-    def _plan(self, evidence: Evidence, queries: Collection[tuple[str, ...]], wanted: Collection[str], maxima: bool) -> Plan:
-        asked = {*evidence.values, *evidence.soft, *wanted, *(name for query in queries for name in query)}
-        hidden = self._hidden(asked, evidence.values)
-        leaves = self.factors.leaves(hidden, evidence.values, evidence.soft)
-        return Plan(leaves, self.factors.cards(hidden), [query for query in queries if len(query) > 1], depth=self._depth, runs=self.runs, maxima=maxima)
+    def fits(self, evidence: Evidence, queries: Collection[tuple[str, ...]]) -> bool:
+        """Whether the queries can be answered together without a cutset."""
+        try:
+            return isinstance(self.program(evidence, queries), Program)
+        except GraphError:
+            return False
 
-    def _hidden(self, asked: Collection[str], observed: Collection[str]) -> list[str]:
-        """The random nodes that matter for some others and are not observed."""
+    def report(self, evidence: Evidence, queries: Collection[tuple[str, ...]] = (), wanted: Collection[str] = (), *, maximized: Collection[str] = ()) -> PlanReport:
+        """What the answer will take; nothing is computed."""
+        asked = Question(frozenset(evidence.values), frozenset(evidence.soft), tuple(queries), frozenset(wanted), frozenset(maximized))
+        plan = self._plan(asked)
+        whole = self._made(asked, plan)
+        chosen, fitting = self._cutset(asked, plan) if whole.bytes > self.memory else ((), plan)
+        cut = () if fitting is None else chosen
+        made = whole if not cut else self._made(asked, fitting, cut)
+        pruned = tuple(name for name in self._random if name not in {*plan.cards, *asked.observed})
+        return report(made.plan, made.bytes, rows=evidence.rows, pruned=pruned, allowed=self.memory, cutset=cut, cases=prod(self.factors.cards(cut).values()))
+
+    def _program(self, asked: Question) -> Program | Conditioned:
+        plan = self._plan(asked)
+        program = self._made(asked, plan)
+        if program.bytes <= self.memory:
+            return program
+        chosen, fitting = self._cutset(asked, plan)
+        if fitting is None:
+            self._refuse(plan, program.bytes, chosen)
+        return Conditioned(self._made(asked, fitting, chosen), self.factors.cards(chosen), asked.queries, maximal=bool(asked.maximized))
+
+    def _made(self, asked: Question, plan: Plan, cutset: Collection[str] = ()) -> Program:
+        return Program(self.factors, plan, _left(asked.queries, cutset), chosen=bool(asked.wanted or asked.maximized))
+
+    def _plan(self, asked: Question, cutset: Collection[str] = ()) -> Plan:
+        hidden = [name for name in self._hidden(asked) if name not in cutset]
+        leaves = self.factors.leaves(hidden, asked.observed.union(cutset), asked.soft)
+        joint = [query for query in _left(asked.queries, cutset) if len(query) > 1]
+        return Plan(leaves, self.factors.cards(hidden), joint, depth=self._depth, runs=self.runs, maximized=asked.maximized.difference(cutset))
+
+    def _cutset(self, asked: Question, plan: Plan) -> tuple[tuple[str, ...], Plan | None]:
+        hidden = self._hidden(asked)
+        candidates = asked.maximized or set(hidden)
+
+        def states(cutset: Collection[str]) -> int:
+            left = [name for name in hidden if name not in cutset]
+            scopes = [leaf.scope for leaf in self.factors.leaves(left, asked.observed.union(cutset), asked.soft)]
+            return best_order([*scopes, *_left(asked.queries, cutset)], self.factors.cards(left), runs=0, last=asked.maximized).states
+
+        def fits(plan: Plan, cutset: Collection[str]) -> bool:
+            return self._made(asked, plan, cutset).bytes <= self.memory
+        return cutset_of(plan, lambda cutset: self._plan(asked, cutset), states, fits, candidates, self.cases)
+
+    def _hidden(self, question: Question) -> list[str]:
+        """The random nodes that matter for what is asked and are not observed."""
+        asked = {*question.observed, *question.soft, *question.wanted, *question.maximized, *(name for query in question.queries for name in query)}
         relevant = {*asked, *self.model.net.dag.ancestors(*asked)} if asked else set()
-        random = [name for name in self.model.net.order if name in self.model.conditionals and not self.model.net[name].is_deterministic]
-        return [name for name in random if name in relevant and name not in observed]
+        return [name for name in self._random if name in relevant and name not in question.observed]
+
+    @property
+    def _random(self) -> list[str]:
+        return [name for name in self.model.net.order if name in self.model.conditionals and not self.model.net[name].is_deterministic]
 
     def cost(self, observed: Collection[str], soft: Collection[str]) -> int:
         """The sum of states that log p(evidence) would take for a row of such evidence, by the rules alone."""
-        hidden = self._hidden({*observed, *soft}, observed)
+        hidden = self._hidden(Question(frozenset(observed), frozenset(soft), (), frozenset(), frozenset()))
         return best_order([leaf.scope for leaf in self.factors.leaves(hidden, observed, soft)], self.factors.cards(hidden), runs=0).states
 
     @property
     def _depth(self) -> int:
         return 8 if torch.finfo(self.model.anchor.dtype).max > 1e100 else 2
 
-    def _check(self, program: Program) -> None:
-        plan, needed = program.plan, program.cells * self.model.anchor.element_size()
-        if needed > self.memory:
-            nodes = plan.largest
-            raise GraphError(
-                f"exact elimination: the largest clique has {plan.order.largest:.3g} states of {len(nodes)} nodes ({', '.join(nodes[:6])}"
-                f"{', ...' if len(nodes) > 6 else ''}); one row needs {_bytes(needed)} and {plan.order.states:.3g} products; allowed are "
-                f"{_bytes(self.memory)}; observe some of these nodes, allow more: method=dgm.Exact(memory=2**{(needed - 1).bit_length()}), or sample: "
-                f"method=dgm.Importance(guide)"
-            )
+    def _refuse(self, plan: Plan, needed: int, cutset: tuple[str, ...]) -> None:
+        nodes = plan.largest
+        raise GraphError(
+            f"exact elimination: the largest clique has {plan.order.largest:.3g} states of {len(nodes)} nodes ({', '.join(nodes[:6])}"
+            f"{', ...' if len(nodes) > 6 else ''}); one row needs {told(needed)} and {plan.order.states:.3g} products; allowed are "
+            f"{told(self.memory)}, and going through the states of {', '.join(cutset) or 'no node'} one by one does not help within {self.cases} cases; observe some of "
+            f"these nodes, allow more: method=dgm.Exact(memory=2**{(needed - 1).bit_length()}) or dgm.Exact(cases={16 * self.cases}), or sample: method=dgm.Importance(guide)"
+        )
+
+    # ---- rows
 
     def _distinct(self, evidence: Evidence) -> tuple[Evidence, Tensor | None]:
         """The rows that differ, and where each row is among them; None where rows are not compared."""
@@ -128,115 +211,28 @@ class Engine:
             if space > 2**62 // states:
                 code = code.unique(return_inverse=True)[1]
                 space = evidence.rows
-            code, space = code * states + value.long(), space * states
+            code, space = code * states + value.reshape(-1).long(), space * states
         codes, inverse = code.unique(return_inverse=True)
         if len(codes) > 0.9 * evidence.rows:
             return evidence, None
         first = torch.empty_like(codes).scatter_(0, inverse, torch.arange(evidence.rows, device=codes.device))
         return evidence.part(first), inverse
 
-    def _pieces(self, evidence: Evidence, cells: int) -> list[Evidence]:
-        size = max(1, min(4096, CELLS // max(1, cells)))
+    def _pieces(self, evidence: Evidence, program: Program | Conditioned) -> list[Evidence]:
+        size = max(1, min(4096, CELLS // max(1, program.cells)))
         if evidence.rows <= size:
             return [evidence]
         return [evidence.part(slice(start, start + size)) for start in range(0, evidence.rows, size)]
 
 
-class Program:
-    """A plan with the steps for some answers, and how its leaves get their numbers."""
-
-    def __init__(self, factors: Factors, plan: Plan, queries: Collection[tuple[str, ...]]):
-        self.factors, self.plan, self.queries = factors, plan, tuple(queries)
-        self.slots = [plan.marginal(query) for query in self.queries]
-        self.static, self.batched = plan.split(plan.tape.steps)
-        self.up_static, self.up_batched = plan.split(plan.tape.steps[: plan.upward])
-        self._spent = plan.spent(self.batched, [*plan.roots, *self.slots])
-        self.cells = plan.cells(self.batched, self._spent)
-        self._shapes = [[plan.cards[name] for name in query] for query in self.queries]
-        self._sizes = [plan.tape.size(query) for query in self.queries]
-        self._orders = [(*(slot.scope.index(name) for name in query), len(query)) for query, slot in zip(self.queries, self.slots)]
-        leaves = list(zip(plan.leaves, plan.inputs))
-        self._static_leaves, self._batched_leaves = ([pair for pair in leaves if pair[0].batched is batched] for batched in (False, True))
-        self._fixed = all(factors.constant(leaf.node) for leaf, _ in self._static_leaves)
-        self._kept: dict[tuple, tuple[list, list[Tensor]]] = {}
-
-    def answer(self, evidence: Evidence) -> tuple[Tensor, ...]:
-        """log p(evidence), then the normalised answer to each query with the rows first."""
-        values, scales, logs = self._filled(evidence, Semiring(), self.static)
-        scales += run(self.batched, values, Semiring(), self._spent)
-        logs = self._log_evidence(values, scales, logs, evidence.rows)
-        return logs, *(self._normalised(values, logs) if self.slots else ())
-
-    def upwards(self, evidence: Evidence, ring: Semiring) -> tuple[list, Tensor]:
-        """All values of the way up, and the logarithm of what came out at the top."""
-        values, scales, logs = self._filled(evidence, ring, self.up_static)
-        scales += run(self.up_batched, values, ring, {})
-        return values, self._log_evidence(values, scales, logs, evidence.rows)
-
-    def _filled(self, evidence: Evidence, ring: Semiring, static: Sequence[Step]) -> tuple[list, list[Tensor], list[Tensor]]:
-        """The slots with the leaves and the constants in them, the constants' scales, and the log scales of the leaves."""
-        values, scales = self._constants(ring, static, evidence)
-        logs = []
-        for leaf, slot in self._batched_leaves:
-            values[slot.index], log = self.factors.value(leaf, evidence)
-            if log is not None:
-                logs.append(log)
-        return values, scales, logs
-
-    def _constants(self, ring: Semiring, static: Sequence[Step], evidence: Evidence) -> tuple[list, list[Tensor]]:
-        """What is the same for every row; computed once where nothing is learned."""
-        key = (type(ring), len(static), *self.factors.kind)
-        if key in self._kept:
-            values, scales = self._kept[key]
-            return list(values), list(scales)
-        values = [None] * len(self.plan.tape.slots)
-        for leaf, slot in self._static_leaves:
-            values[slot.index], _ = self.factors.value(leaf, evidence)
-        scales = run(static, values, ring, {})
-        if self._fixed:
-            self._kept[key] = list(values), list(scales)
-        return values, scales
-
-    def _log_evidence(self, values: list, scales: Sequence[Tensor], logs: Sequence[Tensor], rows: int) -> Tensor:
-        anchor = self.factors.model.anchor
-        total = torch.zeros(rows, dtype=torch.float64, device=anchor.device)
-        for scale in scales:
-            total = total + scale.double().log()
-        for log in logs:
-            total = total + log.double()
-        for slot in self.plan.roots:
-            total = total + _log(values[slot.index].reshape(-1).double())
-        return total
-
-    def _normalised(self, values: list, logs: Tensor) -> list[Tensor]:
-        """The answers as probabilities, all at once; zero where the evidence is impossible."""
-        parts = [values[slot.index].permute(order).reshape(size, -1).expand(size, len(logs)) for slot, order, size in zip(self.slots, self._orders, self._sizes)]
-        joined = torch.cat(parts)                                           # (states of all answers, rows)
-        owner = torch.arange(len(parts), device=joined.device).repeat_interleave(torch.tensor(self._sizes, device=joined.device))
-        mass = joined.new_zeros(len(parts), len(logs)).index_add(0, owner, joined)
-        possible = (mass > 0) & (logs > -torch.inf)
-        scale = torch.where(possible, 1 / torch.where(possible, mass, 1.0), 0.0)
-        return [part.T.unflatten(1, shape) for part, shape in zip((joined * scale[owner]).split(self._sizes), self._shapes)]
-
-
-def _chosen(program: Program, evidence: Evidence, names: Collection[str], samples: int, ring: Semiring, choice: Choice) -> tuple[dict[str, Tensor], Tensor]:
+def _chosen(program: Program | Conditioned, evidence: Evidence, names: Collection[str], samples: int) -> tuple[dict[str, Tensor], Tensor]:
     """Codes `(samples, rows)` chosen from the top down, and the logarithm of what came out at the top."""
     with torch.no_grad():
-        values, logs = program.upwards(evidence, ring)
-        rows = torch.arange(evidence.rows, device=logs.device)
-        block = max(1, DRAWS // evidence.rows)
-        drawn = [descend(program.plan, values, rows.repeat(min(block, samples - start)), choice) for start in range(0, samples, block)]
-    return {name: torch.cat([part[name].reshape(-1, evidence.rows) for part in drawn]) for name in names}, logs
+        rows, block = torch.arange(evidence.rows, device=program.factors.model.anchor.device), max(1, DRAWS // evidence.rows)
+        parts = [program.choose(evidence, rows.repeat(min(block, samples - start))) for start in range(0, samples, block)]
+    return {name: torch.cat([codes[name].reshape(-1, evidence.rows) for codes, _ in parts]) for name in names}, parts[0][1]
 
 
-def _log(value: Tensor) -> Tensor:
-    """log, minus infinity with no gradient where the value is zero."""
-    possible = value > 0
-    return torch.where(possible, torch.where(possible, value, 1.0).log(), -torch.inf)
-
-
-def _bytes(number: int) -> str:
-    for unit in ("bytes", "KiB", "MiB", "GiB", "TiB"):
-        if number < 1024 or unit == "TiB":
-            return f"{number:.3g} {unit}"
-        number /= 1024
+def _left(queries: Collection[tuple[str, ...]], cutset: Collection[str]) -> tuple[tuple[str, ...], ...]:
+    """The queries without the nodes of a cutset."""
+    return tuple(dict.fromkeys(left for query in queries if (left := tuple(name for name in query if name not in cutset))))

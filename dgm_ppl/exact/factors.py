@@ -7,7 +7,7 @@ gradients reach their parameters. Real children of finite nodes give likelihood 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import pyro.distributions as dist
@@ -50,14 +50,21 @@ class Evidence:
         values, soft, gaps = ({name: value[rows] for name, value in held.items()} for held in (self.values, self.soft, self.gaps))
         return Evidence(values, soft, len(range(*rows.indices(self.rows))) if isinstance(rows, slice) else len(rows), gaps)
 
+    def seen(self, values: Mapping[str, Tensor]) -> Evidence:
+        """The same rows where more nodes are observed."""
+        return replace(self, values={**self.values, **values})
+
 
 class Factors:
     """The factors of a net whose hidden nodes are finite."""
 
-    def __init__(self, model: Compiled):
+    def __init__(self, model: Compiled, held: Mapping[str, Tensor] = {}):
         self.model, self.net, self.conditionals, self.layout = model, model.net, model.conditionals, model.layout
-        self._tables: dict[tuple, Tensor] = {}
-        self._held: dict[str, Tensor] = {}
+        self._held, self._tables = dict(held), {}
+
+    def with_tables(self, tables: Mapping[str, Tensor]) -> Factors:
+        """The same factors where some tables are others."""
+        return Factors(self.model, {**self._held, **tables})
 
     # ---- structure
 
@@ -70,7 +77,8 @@ class Factors:
             if leaf.kind == "likelihood":
                 likelihoods[leaf.scope] = (*likelihoods.get(leaf.scope, ()), leaf.node)
         joined = [Leaf(nodes, scope, True, "likelihood") for scope, nodes in likelihoods.items()]
-        return [leaf for leaf in found if leaf.kind != "likelihood"] + joined + [Leaf((name,), (name,), True, "soft") for name in soft]
+        reweighed = [Leaf((name,), (name,) if name in hidden else (), True, "soft") for name in soft]
+        return [leaf for leaf in found if leaf.kind != "likelihood"] + joined + reweighed
 
     def _leaf(self, name: str, hidden: Collection[str], observed: Collection[str]) -> Leaf:
         inside = (*self.sources(name), name)
@@ -100,22 +108,25 @@ class Factors:
         """The number of states of finite nodes."""
         return {name: self.net[name].space.cardinality for name in names}
 
+    def aligned(self, name: str, codes: Tensor) -> Tensor:
+        """Codes `(rows)` of a single finite node as its aligned values."""
+        value = codes if self.net[name].space.integer else codes.to(self.model.anchor.dtype)
+        return value.reshape(-1, *(1,) * self.layout.rank)
+
     # ---- numbers
 
     def value(self, leaf: Leaf, evidence: Evidence) -> tuple[Tensor, Tensor | None]:
         """A factor `(*states, rows)`, and the log scale `(rows)` that was taken out of it."""
         if leaf.kind == "soft":
-            return evidence.soft[leaf.node].T, None
+            likelihood = evidence.soft[leaf.node]
+            return likelihood.T if leaf.scope else likelihood.gather(1, evidence.values[leaf.node].reshape(-1, 1).long()).squeeze(1), None
         if leaf.kind == "likelihood":
             return self._likelihood(leaf, evidence)
         if leaf.kind == "rows":
             others = leaf.scope[:-1]
             found = self._on_grid(leaf.node, others, evidence.values).movedim(-1, len(others))
             return found, None
-        table = self.table(leaf.node)
-        if leaf.kind == "table":
-            return table.unsqueeze(-1), None
-        return self._slice(leaf, table, evidence), None
+        return (self.table(leaf.node).unsqueeze(-1) if leaf.kind == "table" else self._slice(leaf, evidence)), None
 
     def table(self, name: str) -> Tensor:
         """p(node | parents), `(*states of the parents, states)`; kept where nothing in it is learned."""
@@ -140,19 +151,31 @@ class Factors:
 
     def constant(self, name: str) -> bool:
         """Whether nothing is learned in p(node | parents), nor in the deterministic nodes that it reads."""
-        above = [parent for parent in self.net[name].all_parents if self.net[parent].is_deterministic]
-        return next(self.conditionals[name].parameters(), None) is None and all(map(self.constant, above))
+        variable = self.net[name]
+        above = [parent for parent in variable.all_parents if self.net[parent].is_deterministic]
+        own = variable.fn is None and variable.net is None              # a function may have closed over what is learned
+        return own and next(self.conditionals[name].parameters(), None) is None and all(map(self.constant, above))
 
-    def _slice(self, leaf: Leaf, table: Tensor, evidence: Evidence) -> Tensor:
+    def _slice(self, leaf: Leaf, evidence: Evidence) -> Tensor:
         """The entries of a table that the rows select."""
-        axes = (*self.net[leaf.node].all_parents, leaf.node)
-        seen = [name for name in axes if name not in leaf.scope]
-        order = [axes.index(name) for name in (*leaf.scope, *seen)]
-        flat = table.permute(order).reshape(-1, torch.Size(table.shape[axes.index(name)] for name in seen).numel())
+        flat, seen = self.flat(leaf)
         code = 0
-        for name in seen:
-            code = code * self.net[name].space.cardinality + evidence.values[name].long()
+        for name, stride in seen:
+            code = code + evidence.values[name].reshape(-1).long() * stride
         return flat.index_select(1, code).reshape(*(self.net[name].space.cardinality for name in leaf.scope), -1)
+
+    def flat(self, leaf: Leaf) -> tuple[Tensor, list[tuple[str, int]]]:
+        """A table `(states of the hidden nodes, states of the observed ones)`, and the stride of each observed node."""
+        axes = (*self.net[leaf.node].all_parents, leaf.node)
+        seen, table = [name for name in axes if name not in leaf.scope], self.table(leaf.node)
+        strides = [1] * len(seen)
+        for place in reversed(range(len(seen) - 1)):
+            strides[place] = strides[place + 1] * self.net[seen[place + 1]].space.cardinality
+        return table.permute([axes.index(name) for name in (*leaf.scope, *seen)]).reshape(-1, self.count(seen)), list(zip(seen, strides))
+
+    def count(self, names: Collection[str]) -> int:
+        """The number of states of some nodes together."""
+        return torch.Size(self.net[name].space.cardinality for name in names).numel()
 
     def _likelihood(self, leaf: Leaf, evidence: Evidence) -> tuple[Tensor, Tensor]:
         """The densities of observed nodes for each configuration of the hidden ones, over the largest of the row."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..data import columns
 from ..graph import GraphError
 from .factors import Compiled, Evidence
+from .soft import take_soft
 
 __all__ = ["Seen", "see"]
 
@@ -30,7 +31,7 @@ class Costed(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """Encoded evidence: the columns that are complete, and those with holes, where any legal value stands.
+    """Encoded evidence: the columns that are complete, those with holes, where any legal value stands, and likelihoods `(*worlds, states)`.
 
     `partial` are single values `(rows)` with `holes` `(rows)`. `leaves` are the columns of real, vector-valued or repeated nodes that
     nothing depends on, with `gaps` of their shape: a missing cell there integrates to one, so that its term is left out. `empty` are columns of missing cells alone.
@@ -43,15 +44,23 @@ class Seen:
     leaves: Mapping[str, Tensor] = field(default_factory=dict)
     gaps: Mapping[str, Tensor] = field(default_factory=dict)
     empty: tuple[str, ...] = ()
+    soft: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def columns(self) -> dict[str, Tensor]:
-        """Every column, in the user's layout."""
+        """Every column of values, in the user's layout."""
         return {**self.complete, **self.partial, **self.leaves}
 
     @cached_property
     def worlds(self) -> tuple[int, ...]:
-        return self.model.layout.worlds(self.columns)
+        found = self.model.layout.worlds(self.columns)
+        if self.columns.keys() <= {*self.model.net.inputs}:                # these may lack rows
+            found = found or next((tuple(value.shape[:-1]) for value in self.soft.values() if value.ndim > 1), ())
+        for name, value in self.soft.items():
+            worlds = tuple(value.shape[:-1])
+            if worlds and worlds != found:
+                raise GraphError(f"data: the likelihood of {name!r} has the worlds {worlds}, other evidence has {found}; expected the same rows, or one likelihood for all of them")
+        return found
 
     @cached_property
     def rows(self) -> int:
@@ -66,6 +75,7 @@ class Seen:
         everything, gaps = self._aligned(self.columns), self._gaps()
         split = tuple(self.holes) if self._is_split(engine) else self._critical(engine)
         soft = {name: self._likelihood(name, everything[name]) for name in self.holes if name not in split}
+        soft |= {name: value.expand(*self.worlds, value.shape[-1]).reshape(self.rows, -1) for name, value in self.soft.items()}
         for rows, gone in self._split(split):
             left_out = {name: gap[rows] for name, gap in gaps.items()}
             gone |= {name for name, gap in left_out.items() if bool(gap.all())}
@@ -97,10 +107,10 @@ class Seen:
     def _critical(self, engine: Costed) -> tuple[str, ...]:
         """The columns which, when seen, make the sum of states smallest, one after the other."""
         chosen = tuple(name for name in self.holes if self.model.net[name].space.cardinality is None)         # of a real value there is no likelihood of states
-        left = [name for name in self.holes if name not in chosen]
-        cost = engine.cost([*self.complete, *self.leaves, *chosen], left)
+        left, whole, soft = [name for name in self.holes if name not in chosen], [*self.complete, *self.leaves], list(self.soft)
+        cost = engine.cost([*whole, *chosen], [*left, *soft])
         while left and cost > CHEAP and 2 ** (len(chosen) + 1) <= self.rows // ROWS:
-            costs = {name: engine.cost([*self.complete, *self.leaves, *chosen, name], [other for other in left if other != name]) for name in left}
+            costs = {name: engine.cost([*whole, *chosen, name], [*(other for other in left if other != name), *soft]) for name in left}
             name = min(costs, key=costs.__getitem__)
             if costs[name] > 0.9 * cost:
                 break
@@ -138,7 +148,7 @@ def see(model: Compiled, data: Any) -> Seen:
     Raises:
         GraphError: what `encode` of the model raises; missing cells of inputs, or within a value whose elements hang together.
     """
-    data = data if isinstance(data, Mapping) else columns(data)
+    data, soft = take_soft(model, data if isinstance(data, Mapping) else columns(data))
     holes = {name: found for name, value in data.items() if name in model.net and (found := _holes(value)) is not None}
     kept = {name: value for name, value in data.items() if name not in holes or not holes[name].all()}
     leaves = [name for name in holes if name in kept and _is_leaf(model, name)]
@@ -149,7 +159,7 @@ def see(model: Compiled, data: Any) -> Seen:
     return Seen(
         model, {name: value for name, value in encoded.items() if name not in masks}, {name: encoded[name] for name in scalar},
         {name: masks[name] for name in scalar}, {name: encoded[name] for name in leaves}, {name: masks[name] for name in leaves},
-        tuple(name for name in data if name not in kept),
+        tuple(name for name in data if name not in kept), soft,
     )
 
 

@@ -12,7 +12,8 @@ __all__ = ["obstacle", "single"]
 
 def obstacle(model: Compiled, seen: Seen) -> str | None:
     """Why the evidence cannot be had by elimination: a hidden node above it that is not a single finite value."""
-    above = set(model.net.dag.ancestors(*seen.columns)) if seen.columns else set()
+    known = (*seen.columns, *seen.soft)
+    above = set(model.net.dag.ancestors(*known)) if known else set()
     for name in _random(model):
         observed = name in seen.complete or name in seen.leaves
         if observed and model.conditionals[name].density != "exact":

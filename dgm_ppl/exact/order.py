@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -27,10 +27,11 @@ class Order:
         return max((len(around) for _, around in self.steps), default=0)
 
 
-def best_order(scopes: Iterable[Sequence[str]], cards: Mapping[str, int], runs: int = 10, seed: int = 0) -> Order:
+def best_order(scopes: Iterable[Sequence[str]], cards: Mapping[str, int], runs: int = 10, seed: int = 0, last: Collection[str] = ()) -> Order:
     """The order with the lowest sum of states out of min-fill, weighted min-fill, min-weight, and random ties among them.
 
-    `scopes` are the sets of nodes that share a factor, `cards` the number of states of each node. Min-fill and its weighted form
+    `scopes` are the sets of nodes that share a factor, `cards` the number of states of each node; nodes in `last` go after all
+    others. Min-fill and its weighted form
     are Kjaerulff's (1990); no rule is best on every net.
 
     >>> best_order([("a", "b"), ("b", "c"), ("c", "d")], dict(a=2, b=2, c=2, d=2)).states
@@ -43,8 +44,9 @@ def best_order(scopes: Iterable[Sequence[str]], cards: Mapping[str, int], runs: 
     dice = random.Random(seed)
     tries += [((_fill, _weighted_fill, _weight)[turn % 3], dice) for turn in range(runs)]
     best, known = None, None
+    late = {place for place, name in enumerate(names) if name in last}
     for rule, ties in tries:
-        found = _eliminate(neighbours, sizes, rule, ties, known)
+        found = _eliminate(neighbours, sizes, rule, ties, known, late)
         if found is not None:
             best, known = found, found[1]
     steps, states, largest = best
@@ -78,14 +80,15 @@ def _weight(node: int, neighbours: list[int], sizes: Sequence[int]) -> float:
     return prod(sizes[one] for one in _bits(neighbours[node]))
 
 
-def _eliminate(start: Sequence[int], sizes: Sequence[int], rule: Rule, dice: random.Random | None, limit: int | None) -> tuple | None:
+def _eliminate(start: Sequence[int], sizes: Sequence[int], rule: Rule, dice: random.Random | None, limit: int | None, late: Collection[int]) -> tuple | None:
     """Steps, sum of states and largest cluster; None as soon as the sum reaches `limit`."""
     neighbours = list(start)
     scores = {node: rule(node, neighbours, sizes) for node in range(len(sizes))}
     steps, states, largest = [], 0, 0
     while scores:
-        least = min(scores.values())
-        tied = [node for node, score in scores.items() if score == least]
+        turn = scores if not late else {node: score for node, score in scores.items() if node not in late} or scores
+        least = min(turn.values())
+        tied = [node for node, score in turn.items() if score == least]
         node = tied[0] if dice is None else dice.choice(tied)
         around = neighbours[node]
         cluster = sizes[node] * prod(sizes[one] for one in _bits(around))

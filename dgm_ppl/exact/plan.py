@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from .order import Order, best_order
-from .tape import Slot, Step, Tape
+from .tape import MAX, SUM, Slot, Step, Tape
 from .tree import Clique, clique_tree
 
 __all__ = ["Leaf", "Plan"]
@@ -45,14 +45,14 @@ class Plan:
         joint: sets of nodes that must be found together in one clique.
         depth: how many factors may be multiplied before rows are rescaled; fewer in single precision.
         runs: how many orders with random ties are tried.
-        maxima: whether messages are maxima, of which those of parts without evidence are not one.
+        maximized: nodes of which the largest entry is kept in place of the sum, when all others were summed out.
     """
 
-    def __init__(self, leaves: Sequence[Leaf], cards: Mapping[str, int], joint: Iterable[Collection[str]] = (), depth: int = 8, runs: int = 10, maxima: bool = False):
-        self.leaves, self.cards, self.maxima = tuple(leaves), dict(cards), maxima
+    def __init__(self, leaves: Sequence[Leaf], cards: Mapping[str, int], joint: Iterable[Collection[str]] = (), depth: int = 8, runs: int = 10, maximized: Collection[str] = ()):
+        self.leaves, self.cards, self.maximized = tuple(leaves), dict(cards), frozenset(maximized)
         scopes = [leaf.scope for leaf in leaves]
-        self.order: Order = best_order([*scopes, *map(tuple, joint)], cards, runs)
-        self.cliques, self.home = clique_tree(self.order, scopes)
+        self.order: Order = best_order([*scopes, *map(tuple, joint)], cards, runs, last=self.maximized)
+        self.cliques, self.home = clique_tree(self.order, scopes, self.maximized)
         self.tape = Tape(self.cards, depth)
         self.inputs = [self.tape.leaf(leaf.scope, leaf.batched) for leaf in leaves]
         self._up: dict[Clique, Slot | None] = {}
@@ -61,16 +61,22 @@ class Plan:
             self._up[clique] = self._message_up(clique)
         self.roots = [slot for clique in self.cliques if clique.above is None if (slot := self._up[clique]) is not None]
         self.roots += [slot for slot in self.inputs if not slot.scope]
-        self.upward, self.tape.recording = len(self.tape.steps), False
+        self.upward, self.tape.recording, self.tape.ring = len(self.tape.steps), False, SUM
 
     # ---- messages
 
     def _message_up(self, clique: Clique) -> Slot | None:
         """None where it is one everywhere."""
         received = [self._up[below] for below in clique.below if self._up[below] is not None]
-        if not self.maxima and not received and self._sums_to_one(clique):
+        maximal = self.maximal(clique)
+        if not maximal and not received and self._sums_to_one(clique):
             return None
+        self.tape.ring = MAX if maximal else SUM
         return self.tape.contract([*self._own(clique), *received], clique.separator)
+
+    def maximal(self, clique: Clique) -> bool:
+        """Whether the clique's own nodes are maximized."""
+        return clique.residual[0] in self.maximized
 
     def _sums_to_one(self, clique: Clique) -> bool:
         """Whether the clique holds just p(node | parents) of each node that it sums out."""
@@ -129,19 +135,19 @@ class Plan:
         return [step for step in steps if not step.out.batched], [step for step in steps if step.out.batched]
 
     def spent(self, steps: Sequence[Step], kept: Collection[Slot]) -> dict[int, list[int]]:
-        """After which step each value is read for the last time; those in `kept` and constants stay."""
-        staying = {slot.index for slot in kept}
-        last = {slot.index: position for position, step in enumerate(steps) for slot in step.reads if slot.batched and slot.index not in staying}
+        """After which step each value is read for the last time; those in `kept`, and constants while rows are run, stay."""
+        staying, rows = {slot.index for slot in kept}, bool(steps) and steps[0].out.batched
+        last = {slot.index: position for position, step in enumerate(steps) for slot in step.reads if slot.batched is rows and slot.index not in staying}
         found: dict[int, list[int]] = {}
         for index, position in last.items():
             found.setdefault(position, []).append(index)
         return found
 
-    def cells(self, steps: Sequence[Step], spent: Mapping[int, Sequence[int]]) -> int:
-        """The most numbers that one row holds at any time."""
-        held = peak = sum(self.tape.size(slot.scope) for slot in self.inputs if slot.batched)
+    def cells(self, steps: Sequence[Step], spent: Mapping[int, Sequence[int]], *, batched: bool) -> int:
+        """The most numbers that one row, or the constants, hold at any time."""
+        held = peak = sum(self.tape.size(slot.scope) for slot in self.inputs if slot.batched is batched)
         for position, step in enumerate(steps):
-            held += self.tape.size(step.out.scope)
+            held += step.cells(self.tape)
             peak = max(peak, held)
             held -= sum(self.tape.size(self.tape.slots[index].scope) for index in spent.get(position, ()))
         return peak

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-__all__ = ["Contract", "Multiply", "Rescale", "Slot", "Step", "Sum", "Tape", "run"]
+__all__ = ["MAX", "SUM", "Arrange", "Contract", "Multiply", "Rescale", "Semiring", "Slot", "Step", "Sum", "Tape", "run"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +28,10 @@ class Slot:
 
 
 class Semiring:
-    """Sums and products; `add` reduces axes."""
+    """How states are brought together: sums of products."""
 
     def add(self, value: Tensor, axes: Sequence[int]) -> Tensor:
+        """The sum over some axes."""
         return value.sum(tuple(axes))
 
     def product(self, static: Tensor, batched: Tensor) -> Tensor:
@@ -48,6 +49,9 @@ class MaxProduct(Semiring):
         return (static.unsqueeze(-1) * batched.unsqueeze(1)).amax(2)
 
 
+SUM, MAX = Semiring(), MaxProduct()
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """One operation: it reads slots and returns the value of `out`."""
@@ -56,8 +60,12 @@ class Step:
     reads: tuple[Slot, ...]
     recorded: ClassVar[bool] = False
 
-    def run(self, values: list, ring: Semiring) -> Tensor:
+    def run(self, values: list) -> Tensor:
         raise NotImplementedError
+
+    def cells(self, tape: Tape) -> int:
+        """The numbers of what it returns."""
+        return tape.size(self.out.scope)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,19 +74,20 @@ class Multiply(Step):
 
     views: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
 
-    def run(self, values: list, ring: Semiring) -> Tensor:
+    def run(self, values: list) -> Tensor:
         first, second = (values[slot.index].permute(order).reshape(shape) for slot, (order, shape) in zip(self.reads, self.views))
         return first * second
 
 
 @dataclass(frozen=True, eq=False)
 class Sum(Step):
-    """The sum over some axes."""
+    """The sum over some axes, or the maximum."""
 
     axes: tuple[int, ...]
+    ring: Semiring
 
-    def run(self, values: list, ring: Semiring) -> Tensor:
-        return ring.add(values[self.reads[0].index], self.axes)
+    def run(self, values: list) -> Tensor:
+        return self.ring.add(values[self.reads[0].index], self.axes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,8 +97,11 @@ class Arrange(Step):
     order: tuple[int, ...]
     shape: tuple[int, ...]
 
-    def run(self, values: list, ring: Semiring) -> Tensor:
+    def run(self, values: list) -> Tensor:
         return values[self.reads[0].index].permute(self.order).reshape(self.shape)
+
+    def cells(self, tape: Tape) -> int:
+        return prod(self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,11 +112,12 @@ class Contract(Step):
     shape: tuple[int, ...]                              # of the batched value, (a, r, kept and rows)
     result: tuple[int, ...]
     outer: bool                                         # nothing is summed
+    ring: Semiring
 
-    def run(self, values: list, ring: Semiring) -> Tensor:
+    def run(self, values: list) -> Tensor:
         static = values[self.reads[0].index]
         batched = values[self.reads[1].index].permute(self.order).reshape(self.shape)
-        return (static * batched if self.outer else ring.product(static, batched)).reshape(self.result)
+        return (static * batched if self.outer else self.ring.product(static, batched)).reshape(self.result)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +126,7 @@ class Rescale(Step):
 
     recorded: bool = True
 
-    def run(self, values: list, ring: Semiring) -> tuple[Tensor, Tensor]:
+    def run(self, values: list) -> tuple[Tensor, Tensor]:
         value = values[self.reads[0].index]
         largest = value.detach().reshape(-1, value.shape[-1]).amax(0)
         scale = torch.where(largest > 0, largest, 1.0)                      # a constant: it cancels against its logarithm
@@ -123,11 +136,12 @@ class Rescale(Step):
 class Tape:
     """Writes steps; the same product or sum asked twice is one step.
 
-    No more than `limit` factors are multiplied before rows are rescaled, whose scales count while `recording`.
+    No more than `limit` factors are multiplied before rows are rescaled, whose scales count while `recording`. Axes are brought
+    together by the `ring` of the moment.
     """
 
     def __init__(self, cards: Mapping[str, int], limit: int):
-        self.cards, self.limit, self.recording, self.steps, self.slots = cards, limit, True, [], []
+        self.cards, self.limit, self.recording, self.ring, self.steps, self.slots = cards, limit, True, SUM, [], []
         self._written: dict[tuple, Slot] = {}
 
     def leaf(self, scope: Sequence[str], batched: bool) -> Slot:
@@ -165,7 +179,8 @@ class Tape:
         if not axes:
             return slot
         scope = tuple(name for name in slot.scope if name in target)
-        return self._write((Sum, slot, axes), scope, slot.batched, slot.depth, lambda out: Sum(out, (slot,), axes))
+        ring = self.ring
+        return self._write((Sum, slot, axes, ring), scope, slot.batched, slot.depth, lambda out: Sum(out, (slot,), axes, ring))
 
     def _rescaled(self, slot: Slot) -> Slot:
         """The value with each row's largest entry one."""
@@ -196,10 +211,11 @@ class Tape:
         kept = [name for name in batched.scope if name not in static.scope]
         arranged = self._arranged(static, shared, own, summed)
         order = tuple(batched.scope.index(name) for name in (*shared, *summed, *kept))
-        scope = (*shared, *own, *kept)
+        scope, ring = (*shared, *own, *kept), self.ring
+        shape, result = (self.size(shared), self.size(summed), -1), (*map(self.cards.get, scope), -1)
         return self._write(
-            (Contract, static, batched, tuple(scope)), scope, True, static.depth + batched.depth,
-            lambda out: Contract(out, (arranged, batched), (*order, len(order)), (self.size(shared), self.size(summed), -1), (*map(self.cards.get, scope), -1), not summed),
+            (Contract, static, batched, tuple(scope), ring), scope, True, static.depth + batched.depth,
+            lambda out: Contract(out, (arranged, batched), (*order, len(order)), shape, result, not summed, ring),
         )
 
     def _arranged(self, static: Slot, *groups: Sequence[str]) -> Slot:
@@ -218,11 +234,11 @@ class Tape:
         return self.slots[-1]
 
 
-def run(steps: Sequence[Step], values: list, ring: Semiring, spent: Mapping[int, Sequence[int]]) -> list[Tensor]:
+def run(steps: Sequence[Step], values: list, spent: Mapping[int, Sequence[int]]) -> list[Tensor]:
     """Fills the slots of `values`, letting go of those that `spent` says are not read again; returns the recorded scales."""
     scales = []
     for position, step in enumerate(steps):
-        result = step.run(values, ring)
+        result = step.run(values)
         if isinstance(step, Rescale):
             result, scale = result
             if step.recorded:

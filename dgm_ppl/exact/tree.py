@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from .order import Order
@@ -26,11 +26,11 @@ class Clique:
         return self.separator | set(self.residual)
 
 
-def clique_tree(order: Order, scopes: Sequence[Sequence[str]]) -> tuple[list[Clique], dict[str, Clique]]:
+def clique_tree(order: Order, scopes: Sequence[Sequence[str]], apart: Collection[str] = ()) -> tuple[list[Clique], dict[str, Clique]]:
     """The cliques, those below first, and for each node the clique in which it is summed out; one root for each separated part.
 
     A cluster that is contained in one eliminated earlier is merged into it (Lauritzen and Spiegelhalter, 1988). Every factor goes
-    to the first clique that sums out one of its nodes.
+    to the first clique that sums out one of its nodes. Nodes in `apart` are in no clique with others' turns.
     """
     place = {name: position for position, (name, _) in enumerate(order.steps)}
     around = dict(order.steps)
@@ -45,7 +45,8 @@ def clique_tree(order: Order, scopes: Sequence[Sequence[str]]) -> tuple[list[Cli
             clique.residual.append(name)
             clique.separator = separator
         following = min(separator, key=place.__getitem__, default=None)
-        if following is not None and following not in home and len(around[following]) == len(separator) - 1:
+        alike = (name in apart) == (following in apart)
+        if alike and following is not None and following not in home and len(around[following]) == len(separator) - 1:
             home[following] = clique
     for clique in cliques:
         if clique.separator:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..compile import Model
-from ..data import columns
-from ..exact import obstacle, see
+from ..data import columns, row_labels
+from ..exact import obstacle, refuse_soft, see
 from ..graph import GraphError
 from .exact import Exact, ExactPosterior
 from .methods import NUTS, Amortized, Importance, Method
@@ -20,11 +20,11 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
     """The posterior of every node that the evidence lacks, for each row of evidence.
 
     Without a method the answer is exact, which needs every unobserved node above the evidence to be finite; cells may then be
-    missing (NaN or None).
+    missing (NaN or None), and evidence soft.
 
     Args:
         model: a compiled net.
-        evidence: a dict of tensors, arrays, numbers or labels (a DataFrame is taken too), one row or many.
+        evidence: a dict of tensors, arrays, numbers, labels or likelihoods (`Likelihood`; a DataFrame is taken too), one row or many.
         method: `Exact()`, `Amortized(guide)`, `Importance(guide, samples)` or `NUTS(...)`.
 
     Raises:
@@ -32,6 +32,7 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
     """
     if method is None or isinstance(method, Exact):
         return _exact(model, evidence, method)
+    refuse_soft(evidence, "posterior", method)
     values = model.encode(evidence if isinstance(evidence, Mapping) else columns(evidence))
     _check_open(model, values)
     if isinstance(method, (Amortized, Importance)):
@@ -47,7 +48,7 @@ def _exact(model: Model, evidence: Any, method: Exact | None) -> ExactPosterior:
     reason = obstacle(model, seen)
     if reason is not None:
         raise GraphError(f"posterior: expected a method; got {method!r}, and {reason}, so that it cannot be summed out; {_mend(seen.complete)}")
-    return ExactPosterior(model, seen, method or Exact())
+    return ExactPosterior(model, seen, method or Exact(), row_labels(evidence))
 
 
 def _check_open(model: Model, values: Mapping[str, Any]) -> None:

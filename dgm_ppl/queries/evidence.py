@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..compile import Model
 from ..data import columns
-from ..exact import obstacle, see
+from ..exact import obstacle, refuse_soft, see
 from ..graph import GraphError
 from .exact import Exact, exact_log_prob
 from .methods import Bound, Importance, Method
@@ -54,7 +54,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
     """log p(data) of each world, summed or integrated over the nodes that the data lack.
 
     Nodes that nothing observed depends on integrate to one and are dropped. Where no other latent is left, or all that are left are
-    finite, the answer is exact and needs no method; cells may then be missing (NaN or None).
+    finite, the answer is exact and needs no method; cells may then be missing (NaN or None), evidence soft (`Likelihood`).
 
     Args:
         model: a compiled net.
@@ -72,8 +72,13 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
     """
     if method is None or isinstance(method, Exact):
         seen = see(model, data)
-        if (seen.holes or seen.gaps or relevant(model, seen.columns)) and obstacle(model, seen) is None:
+        reason = obstacle(model, seen)
+        if (seen.holes or seen.gaps or seen.soft or relevant(model, seen.columns)) and reason is None:
             return Score(exact_log_prob(model, seen, method or Exact()), "exact")
+        if seen.soft:
+            raise GraphError(f"log_prob: the evidence on {next(iter(seen.soft))!r} is soft, which needs exact elimination, and {reason}; observe that node, or give states")
+    else:
+        refuse_soft(data, "log_prob", method)
     values = model.encode(data if isinstance(data, Mapping) else columns(data))
     latents = relevant(model, values)
     if not latents:

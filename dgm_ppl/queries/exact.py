@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -12,58 +12,53 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..exact import Engine, Seen, single
+from ..exact import Engine, Seen, certain, single
 from ..graph import GraphError, did_you_mean
+from .answers import Explanation, Joint, labelled, labels_of, state_code
 from .methods import Method
 from .posterior import Posterior
+from .sensitivity import sensitivities
 
-__all__ = ["Exact", "ExactPosterior", "Explanation", "exact_log_prob"]
+__all__ = ["Exact", "ExactPosterior", "exact_log_prob"]
 
 
 @dataclass(frozen=True, eq=False)
 class Exact(Method):
-    """Sums over every unobserved finite node along a tree of cliques; hold on to one object, and plans are made once.
+    """Sums over every unobserved finite node along a tree of cliques. Plans are kept with the model, one for each pattern of evidence.
 
     Args:
         memory: the bytes that one row of evidence may take at most.
+        cases: how many states of a cutset may be gone through one by one where the cliques do not fit.
         orders: how many random elimination orders are tried beside the three rules.
         keep_impossible: answer though some rows of evidence have probability zero; theirs are probabilities of zero.
+        differentiable: answers have gradients with respect to the model's parameters where torch records them.
     """
 
     memory: int = 2**31
+    cases: int = 1024
     orders: int = 10
     keep_impossible: bool = False
-    _engines: dict = field(default_factory=dict, repr=False)
+    differentiable: bool = False
 
     def engine(self, model: Model) -> Engine:
         """The engine of a model, with its plans."""
-        if id(model) not in self._engines:
-            self._engines[id(model)] = model, Engine(model, runs=self.orders, memory=self.memory)
-        return self._engines[id(model)][1]
+        key = ("exact", self.orders, self.memory, self.cases)
+        if key not in model.memo:
+            model.memo[key] = Engine(model, runs=self.orders, memory=self.memory, cases=self.cases)
+        return model.memo[key]
+
+    def recording(self) -> Any:
+        """The context in which answers are computed."""
+        return torch.set_grad_enabled(self.differentiable and torch.is_grad_enabled())
 
 
 def exact_log_prob(model: Model, seen: Seen, method: Exact) -> Tensor:
     """log p(evidence) of each world, by elimination."""
-    with torch.no_grad():
-        engine, found = method.engine(model), torch.empty(seen.rows, dtype=torch.float64, device=model.device)
+    with method.recording():
+        engine, found = method.engine(model), torch.zeros(seen.rows, dtype=torch.float64, device=model.device)
         for rows, evidence in seen.groups(engine):
             found[rows] = engine.log_evidence(evidence)
     return found.reshape(seen.worlds)
-
-
-@dataclass(frozen=True, eq=False)
-class Explanation:
-    """The most probable joint state of the nodes that were not observed: codes and labels `(*worlds)`, and log p(it, evidence)."""
-
-    codes: Mapping[str, Tensor]
-    states: Mapping[str, Any]
-    log_prob: Tensor
-
-    def __getitem__(self, name: str) -> Any:
-        return self.states[name]
-
-    def __repr__(self) -> str:
-        return "\n".join([*(f"{name} = {state}" for name, state in self.states.items()), f"log p = {self.log_prob.tolist()}"])
 
 
 class ExactPosterior(Posterior):
@@ -81,9 +76,9 @@ class ExactPosterior(Posterior):
         'grey'
     """
 
-    def __init__(self, model: Model, seen: Seen, method: Exact):
+    def __init__(self, model: Model, seen: Seen, method: Exact, index: Any = None):
         super().__init__(model, seen.complete)
-        self.method, self.seen, self.worlds = method, seen, seen.worlds
+        self.method, self.seen, self.worlds, self.index = method, seen, seen.worlds, index
         self._engine = method.engine(model)
         self._groups = list(seen.groups(self._engine))
         self._joints: dict[tuple[str, ...], Tensor] = {}
@@ -119,14 +114,26 @@ class ExactPosterior(Posterior):
         return self.log_evidence > -torch.inf
 
     def probabilities(self, *names: str) -> Tensor:
-        """The probability of each state of a node, or of each joint state of several, `(*worlds, *states)`."""
-        for name in names:
-            if name not in self.names:
-                raise GraphError(f"marginals: {name!r} was not inferred{did_you_mean(name, self.names)}")
+        """The probability of each state of a node, or of each joint state of several, `(*worlds, *states)`.
+
+        Only what the nodes depend on is used where that is less work: nodes and evidence that are separated from them are left out.
+        """
+        self._check_names(names, "marginals")
         if names not in self._joints:
-            self._joints.update(self._solve([names] if len(names) > 1 else [(name,) for name in self.names]))
+            everything = len(names) == 1 and all(self._engine.fits(evidence, self._singles(evidence)) for _, evidence in self._groups)
+            self._joints.update(self._solve([(name,) for name in self.names]) if everything else {names: self._alone(names)})
         self._check_possible()
         return self._joints[names]
+
+    def mean(self) -> dict[str, Tensor]:
+        """The probability of each state of every node, `(*worlds, *states)`: codes have no mean."""
+        if any((name,) not in self._joints for name in self.names):
+            self._joints.update(self._solve([(name,) for name in self.names]))
+        return super().mean()
+
+    def joint(self, *names: str) -> Joint:
+        """The joint distribution of some nodes as a table."""
+        return Joint(names, {name: labels_of(self.model, name) for name in names}, self.probabilities(*names), self.index)
 
     def marginal(self, name: str) -> dist.TorchDistribution:
         """The distribution of one node."""
@@ -138,18 +145,20 @@ class ExactPosterior(Posterior):
 
     def table(self, name: str) -> dict[str, Tensor]:
         """The probability of each state by its label, `(*worlds)`."""
-        return dict(zip(_labels(self.model, name), self.probabilities(name).unbind(-1)))
+        return dict(zip(labels_of(self.model, name), self.probabilities(name).unbind(-1)))
 
     def frame(self) -> Any:
         """The marginals as a DataFrame: one row a world, columns by node and state."""
         import pandas
 
-        columns = {(name, label): value.reshape(-1).cpu().numpy() for name in self.names for label, value in self.table(name).items()}
-        return pandas.DataFrame(columns)
+        self.mean()
+        columns = {(name, label): value.detach().reshape(-1).cpu().numpy() for name in self.names for label, value in self.table(name).items()}
+        return pandas.DataFrame(columns, index=self.index)
 
     def sample(self, samples: int) -> dict[str, Tensor]:
         """Independent draws of every node that is not observed, `(samples, *worlds, *plates, *event)`."""
-        self._check_possible()
+        if not self._all_possible:
+            raise self._impossible("sample: impossible rows have no draws")
         found = {name: torch.empty(samples, self.seen.rows, dtype=torch.long, device=self.model.device) for name in self.names}
         for rows, evidence in self._groups:
             drawn = self._engine.sample(evidence, self._open(evidence), samples)
@@ -159,15 +168,49 @@ class ExactPosterior(Posterior):
 
     def mpe(self) -> Explanation:
         """The most probable explanation: the joint state of all unobserved nodes with the highest probability."""
+        return self._most_probable(self.names)
+
+    def map(self, *names: str) -> Explanation:
+        """Marginal MAP: the most probable joint state of some nodes, all others summed out, argmax_m sum_x p(m, x | evidence).
+
+        Summing comes before maximizing, so cliques may be larger than those of `mpe`, which is the same for all nodes.
+        """
+        self._check_names(names, "map")
+        if not names:
+            raise GraphError(f"map: expected the names of nodes; got none; try post.map({', '.join(map(repr, self.names[:2]))}), or all of them: post.mpe()")
+        return self._most_probable(names)
+
+    def sensitivity(self, states: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+        """The derivative of p(states | evidence), or of log p(evidence) where none are named, with respect to every table entry.
+
+        An entry moves, the others of its row make room in proportion (Laskey, 1995). By node, `(*worlds, *states of the parents, states)`;
+        nodes that are computed by networks or real have no table: `dgm.Exact(differentiable=True)` gives gradients in their parameters.
+
+        Example:
+            >>> import dgm_ppl as dgm
+            >>> net = dgm.BayesNet(sky=dgm.Bernoulli(probs=0.5), wet=dgm.Bernoulli(probs=[0.2, 0.8]).given("sky"))
+            >>> dgm.posterior(dgm.compile(net), {}).sensitivity({"wet": 1})["sky"]
+            tensor([-0.6000,  0.6000])
+        """
         self._check_possible()
-        codes = {name: torch.empty(self.seen.rows, dtype=torch.long, device=self.model.device) for name in self.names}
-        logs = torch.empty(self.seen.rows, dtype=torch.float64, device=self.model.device)
+        codes = None
+        if states is not None:
+            self._check_names(tuple(states), "sensitivity")
+            codes = {name: state_code(name, labels_of(self.model, name), state) for name, state in states.items()}
+        found: dict[str, Tensor] = {}
         for rows, evidence in self._groups:
-            found, logs[rows] = self._engine.most_probable(evidence, self._open(evidence))
-            for name in self.names:
-                codes[name][rows] = found[name] if name in found else evidence.values[name].reshape(-1).long()
-        shaped = {name: value.reshape(self.worlds) for name, value in codes.items()}
-        return Explanation(shaped, {name: _labelled(_labels(self.model, name), value.tolist()) for name, value in shaped.items()}, logs.reshape(self.worlds))
+            for name, part in sensitivities(self._engine, evidence, codes).items():
+                found.setdefault(name, part.new_zeros(self.seen.rows, *part.shape[1:]))[rows] = part
+        return {name: value.reshape(*self.worlds, *value.shape[1:]) for name, value in found.items()}
+
+    def plan(self, *names: str) -> Plans:
+        """What the marginals of all nodes will take, or one joint marginal of some: width, memory and products; nothing is computed."""
+        self._check_names(names, "plan")
+        found = []
+        for _, evidence in self._groups:
+            left = tuple(name for name in names if name not in evidence.values)
+            found.append(self._engine.report(self._engine.requisite(evidence, left), [left] if left else []) if names else self._engine.report(evidence, self._singles(evidence)))
+        return Plans(found)
 
     def std(self) -> dict[str, Tensor]:
         """Of finite nodes there is none: see `mean`, which gives the probabilities of their states."""
@@ -186,9 +229,19 @@ class ExactPosterior(Posterior):
     def _mean(self, name: str) -> Tensor:
         return self.probabilities(name)
 
+    def _check_names(self, names: Sequence[str], what: str) -> None:
+        for name in names:
+            if name not in self.names:
+                raise GraphError(f"{what}: {name!r} was not inferred{did_you_mean(name, self.names)}")
+        if len(set(names)) < len(names):
+            raise GraphError(f"{what}: expected different nodes; got {list(names)}")
+
+    def _singles(self, evidence: Any) -> tuple[tuple[str, ...], ...]:
+        return tuple((name,) for name in self._open(evidence))
+
     def _solve(self, queries: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], Tensor]:
-        """The joint marginal of each set of nodes, `(*worlds, *states)`."""
-        with torch.no_grad():
+        """The joint marginal of each set of nodes, `(*worlds, *states)`, and the log-probability of the evidence."""
+        with self.method.recording():
             found, logs = self._together(queries) if self._one_pattern else self._by_pattern(queries)
         self.log_evidence = logs.reshape(self.worlds)
         return {query: value.reshape(*self.worlds, *value.shape[1:]) for query, value in found.items()}
@@ -202,25 +255,47 @@ class ExactPosterior(Posterior):
         return answer.marginals, answer.log_evidence
 
     def _by_pattern(self, queries: Sequence[tuple[str, ...]]) -> tuple[Mapping[tuple[str, ...], Tensor], Tensor]:
-        states = {query: [self.model.net[name].space.cardinality for name in query] for query in queries}
-        found = {query: torch.zeros(self.seen.rows, *states[query], dtype=self.model.anchor.dtype, device=self.model.device) for query in queries}
-        logs = torch.empty(self.seen.rows, dtype=torch.float64, device=self.model.device)
+        found = {query: self._blank(query) for query in queries}
+        logs = torch.zeros(self.seen.rows, dtype=torch.float64, device=self.model.device)
         for rows, evidence in self._groups:
             asked = {query: tuple(name for name in query if name not in evidence.values) for query in queries}
             answer = self._engine.answer(evidence, tuple(dict.fromkeys(left for left in asked.values() if left)))
             logs[rows] = answer.log_evidence
             for query, left in asked.items():
                 part = answer.marginals[left] if left else answer.log_evidence.isfinite().to(self.model.anchor.dtype)
-                found[query][rows] = self._with_observed(query, left, part, evidence.values)
+                found[query][rows] = self._with_observed(query, left, part, evidence)
         return found, logs
 
-    def _with_observed(self, query: tuple[str, ...], left: tuple[str, ...], part: Tensor, values: Mapping[str, Tensor]) -> Tensor:
-        """A joint of the nodes that are open, with certain states for those that the rows observe."""
-        for axis, name in enumerate(query, start=1):
-            if name not in left:
-                certain = torch.nn.functional.one_hot(values[name].reshape(-1).long(), self.model.net[name].space.cardinality).to(part.dtype)
-                part = part.unsqueeze(axis) * certain.reshape(len(part), *(1,) * (axis - 1), -1, *(1,) * (part.ndim - axis))
-        return part
+    def _alone(self, query: tuple[str, ...]) -> Tensor:
+        """One joint marginal, from what it depends on."""
+        found = self._blank(query)
+        with self.method.recording():
+            for rows, evidence in self._groups:
+                left = tuple(name for name in query if name not in evidence.values)
+                part = self._engine.marginal(evidence, left) if left else torch.ones(evidence.rows, dtype=found.dtype, device=found.device)
+                found[rows] = self._with_observed(query, left, part, evidence)
+        found = found.reshape(*self.worlds, *found.shape[1:])
+        return found if self._all_possible else found * self.possible.reshape(*self.worlds, *(1,) * len(query)).to(found.dtype)
+
+    def _blank(self, query: tuple[str, ...]) -> Tensor:
+        states = [self.model.net[name].space.cardinality for name in query]
+        return torch.zeros(self.seen.rows, *states, dtype=self.model.anchor.dtype, device=self.model.device)
+
+    def _with_observed(self, query: tuple[str, ...], left: tuple[str, ...], part: Tensor, evidence: Any) -> Tensor:
+        return certain(query, left, part, evidence.values, {name: self.model.net[name].space.cardinality for name in query})
+
+    def _most_probable(self, names: Sequence[str]) -> Explanation:
+        self._check_possible()
+        codes = {name: torch.empty(self.seen.rows, dtype=torch.long, device=self.model.device) for name in names}
+        logs = torch.empty(self.seen.rows, dtype=torch.float64, device=self.model.device)
+        for rows, evidence in self._groups:
+            left = [name for name in names if name not in evidence.values]
+            found, logs[rows] = self._engine.most_probable(evidence, left) if left else ({}, self._engine.log_evidence(evidence).detach())
+            for name in names:
+                codes[name][rows] = torch.where(logs[rows] > -torch.inf, found[name] if name in found else evidence.values[name].reshape(-1).long(), -1)
+        shaped = {name: value.reshape(self.worlds) for name, value in codes.items()}
+        states = {name: labelled(labels_of(self.model, name), value.tolist()) for name, value in shaped.items()}
+        return Explanation(shaped, states, logs.reshape(self.worlds), self.index)
 
     def _open(self, evidence: Any) -> list[str]:
         return [name for name in self.names if name not in evidence.values]
@@ -244,27 +319,29 @@ class ExactPosterior(Posterior):
         return bool(self.possible.all())
 
     def _check_possible(self) -> None:
-        if self.method.keep_impossible or self._all_possible:
-            return
+        if not (self.method.keep_impossible or self._all_possible):
+            raise self._impossible("posterior: the evidence of impossible rows has no posterior")
+
+    def _impossible(self, what: str) -> GraphError:
         rows = (~self.possible).reshape(-1).nonzero().squeeze(1).tolist()
         if not self.worlds:
-            raise GraphError("posterior: the evidence has probability zero under the model; leave out what contradicts it")
+            return GraphError("posterior: the evidence has probability zero under the model; leave out what contradicts it")
         shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
-        raise GraphError(
-            f"posterior: the evidence of {len(rows)} of {self.seen.rows} rows has probability zero: row{'s' if len(rows) > 1 else ''} {shown}; keep the rows where "
+        return GraphError(
+            f"{what.partition(':')[0]}: the evidence of {len(rows)} of {self.seen.rows} rows has probability zero: row{'s' if len(rows) > 1 else ''} {shown}; keep the rows where "
             f"post.possible, or ask for zeros there: method=dgm.Exact(keep_impossible=True)"
         )
+
+
+class Plans(tuple):
+    """A `PlanReport` for each pattern of evidence; printed one a line."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "\n".join(map(str, self))
 
 
 def _inner(model: Model, name: str, value: Tensor) -> tuple[int, ...]:
     released = model.layout.release(name, value)
     return tuple(released.shape[released.ndim - len(model.layout.members[name]) - len(model.layout.events[name]):])
-
-
-def _labels(model: Model, name: str) -> tuple[str, ...]:
-    variable = model.net[name]
-    return variable.labels or tuple(map(str, range(variable.space.cardinality)))
-
-
-def _labelled(labels: Sequence[str], codes: Any) -> Any:
-    return [_labelled(labels, code) for code in codes] if isinstance(codes, list) else labels[codes]
