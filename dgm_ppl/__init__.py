@@ -8,8 +8,8 @@ from .conditionals import Autoregressive
 from .families import *  # noqa: F403
 from .graph import DAG, GraphError, Independence
 from .graph.lazy import later
-from .guides import amortize
-from .nets import FVSBN, MADE, MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
+from .guides import Apart, Faithful, Forward, Full, InTurn, Jointly, LowRank, MeanField, amortize
+from .nets import FVSBN, MADE, MLP, ConvNet, ConvTransposeNet, DeepSet, Flat, ResNet, SetTransformer, Shaped
 from .network import BayesNet, Plate
 from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
@@ -38,6 +38,7 @@ LATER = {                                                                   # wh
 __all__ = [
     *families.__all__, *(name for names in LATER.values() for name in names),
     "Autoregressive", "FVSBN", "MADE",
+    "Apart", "DeepSet", "Faithful", "Forward", "Full", "InTurn", "Jointly", "LowRank", "MeanField", "SetTransformer",
     "BayesNet", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
     "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "compile",
 ]

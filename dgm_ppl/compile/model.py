@@ -181,28 +181,37 @@ class Model(Displayed, nn.Module):
 
     # ---- what users ask
 
-    def sample(self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+    def sample(self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None) -> dict[str, Tensor]:
         """Draws every node, parents first: `(*worlds, *plates, *event)` each, no gradient.
 
         `given` holds Given inputs, and may hold other nodes all of whose ancestors are given; for evidence on a descendant
         ask `dgm.posterior`. Where it has rows, `worlds` are those rows or dimensions in front of them: `sample(8, given=...)` with
         eight rows is one draw a row, `sample((100, 8), given=...)` a hundred, and so is `sample(100, given=...)`.
+        `sizes` gives the members of plates that neither the declaration nor a given value sizes.
 
         Raises:
-            GraphError: an unknown name, a Given input without a value, evidence below a node that is not given.
+            GraphError: an unknown name, a plate of another size, a Given input without a value, evidence below a node that is not given.
         """
         with torch.no_grad():
-            return {name: value.detach() for name, value in self.rsample(worlds, given=given).items()}
+            return {name: value.detach() for name, value in self.rsample(worlds, given=given, sizes=sizes).items()}
 
-    def rsample(self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
+    def rsample(self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None) -> dict[str, Tensor]:
         """`sample` with gradients through the reparameterized nodes."""
         values = self.encode(given or {})
         self._check_upstream(values)
         asked = (worlds,) if isinstance(worlds, int) else tuple(worlds)
         inherited = self.layout.worlds(values)
         rows = asked if not inherited or asked[len(asked) - len(inherited):] == inherited else (*asked, *inherited)
-        found = self.run(self.layout.align_all(values), rows, self.layout.sizes(values))
+        found = self.run(self.layout.align_all(values), rows, self._sized(self.layout.sizes(values), sizes or {}))
         return {name: self._released(name, found[name], rows) for name in self.net}
+
+    def _sized(self, known: dict[str, int], asked: Mapping[str, int]) -> dict[str, int]:
+        for plate, size in asked.items():
+            if plate not in self.net.plates:
+                raise GraphError(f"sample: sizes: no plate {plate!r}{did_you_mean(plate, self.net.plates)}")
+            if known.setdefault(plate, size) != size:
+                raise GraphError(f"sample: sizes: plate {plate!r} has {known[plate]} members by the declaration or what is given; got {size}; leave it out")
+        return known
 
     def _released(self, name: str, value: Tensor, worlds: Sequence[int]) -> Tensor:
         value = self.layout.release(name, value)

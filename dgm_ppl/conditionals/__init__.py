@@ -2,7 +2,8 @@
 
 from .autoregressive import Autoregression, Autoregressive
 from .base import Conditional
+from .copies import JointCopies, OneByOne
 from .parametric import Parametric
 from .ports import Port
 
-__all__ = ["Autoregression", "Autoregressive", "Conditional", "Parametric", "Port"]
+__all__ = ["Autoregression", "Autoregressive", "Conditional", "JointCopies", "OneByOne", "Parametric", "Port"]

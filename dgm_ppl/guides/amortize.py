@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from copy import copy
 from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
-from ..families import Family, Variable
-from ..graph import GraphError, Inversion, did_you_mean, invert
-from ..nets import MLP
-from ..network import BayesNet, RecognitionNet
-from .recognition import recognition_variable
+from ..families import Variable
+from ..graph import Faithful, GraphError, Inversion, Structure, did_you_mean
+from ..nets import MLP, SetNet
+from ..network import BayesNet, Plate, RecognitionNet, inverted
+from .coupling import Coupling, usual
+from .plates import reader, told_apart, wholes
+from .recognition import Recognition, Usual, recognition_variable
 
 __all__ = ["amortize"]
 
@@ -24,9 +26,13 @@ def amortize(
     model: BayesNet,
     observed: str | Iterable[str],
     *,
+    structure: Structure = Faithful(),
     net: Any = MLP(128),
     nets: Mapping[str, Any] = NOTHING,
-    families: Mapping[str, Family | Variable] = NOTHING,
+    pool: SetNet | None = None,
+    family: Recognition = Usual(),
+    families: Mapping[str, Any] = NOTHING,
+    coupling: Coupling | Mapping[str, Coupling] | None = None,
     order: Any = "auto",
 ) -> RecognitionNet:
     """The recognition net q(latents | observed): the model's graph turned round, faithfully and without needless arrows.
@@ -35,18 +41,26 @@ def amortize(
     (Webb et al., 2018, https://arxiv.org/abs/1712.00287). Latents without an observed descendant take the model's own
     conditional. The result is a net like any other: print it, draw it, `replace` its nodes, read its `certificate()`.
 
+    A net with plates is inverted plate by plate: a latent that needs all members of a plate reads them as a set, of any size,
+    and copies of a latent that depend on each other given what is observed are drawn together.
+
     Args:
-        model: a net without plates.
+        model: a net.
         observed: the nodes that the guide is given; Given inputs always are.
+        structure: `Faithful()`, or a cheaper one: `MeanField()`, `Forward()`; or `Full()`, everything from everything.
         net: the builder for every latent's recognition network; each latent gets one of its own.
         nets: builders or modules by latent; the same object twice shares its weights.
-        families: families (or declarations such as `MultivariateNormal(20, rank=2)`) by latent; by default one that fits the
-            latent's support.
-        order: `"auto"` for the fewest arrows, an elimination rule, or the latents in the order in which to sample them.
+        pool: the builder for latents that read a plate whole, such as `DeepSet(64)` or `SetTransformer(64)`; by default a `DeepSet` of
+            the widths of `net`.
+        family: how families follow from supports: `Usual()`, `LowRank(rank)`, `PriorAnchored()`.
+        families: families, declarations such as `MultivariateNormal(20, rank=2)`, or the above, by latent.
+        coupling: how copies that depend on each other are drawn: `Jointly(rank)`, `InTurn()`, or `Apart()`, which drops their dependence,
+            warns, and is written into the certificate; for all latents or by latent.
+        order: short for `structure=Faithful(order=...)`.
 
     Raises:
-        GraphError: an unknown name, nothing observed, a deterministic node observed, nothing latent, a net with plates, a family that
-            does not fit its latent's support.
+        GraphError: an unknown name, nothing observed, a deterministic node observed, nothing latent, a family that does not fit its
+            latent's support, a plate that must be read in order and has no size.
 
     Example:
         >>> import dgm_ppl as dgm
@@ -54,26 +68,54 @@ def amortize(
         >>> dgm.amortize(net, observed="x", net=dgm.MLP(32))
         x ~ Given(5)
         z | x ~ Normal(2), MLP(32)
+        >>> schools = dgm.BayesNet(mu=dgm.Normal(), theta=dgm.Normal(loc="mu"), y=dgm.Normal(loc="theta"), plates={"school": ["theta", "y"]})
+        >>> dgm.amortize(schools, observed="y", net=dgm.MLP(32))
+        y ~ Given()
+        mu | y ~ Normal(), DeepSet(32)
+        theta | y, mu ~ Normal(), MLP(32)
+        plate school: y, theta
     """
     if not isinstance(model, BayesNet):
         raise GraphError(f"amortize: expected a BayesNet; got {type(model).__name__}; pass the declaration, not the compiled model")
-    if model.plates:
-        raise GraphError(f"amortize: the net has plates ({', '.join(model.plates)}); guides over plates are not there yet: write the guide as a BayesNet, or ask dgm.posterior(model, data, method=dgm.NUTS())")
-    inversion = _inverted(model, _names(model, observed), order)
+    inversion = inverted(model, _names(model, observed), _structure(structure, order))
     learned = [latent for latent in inversion.order if latent not in inversion.barren]
-    for option, given in (("nets", nets), ("families", families)):
+    by_latent = coupling if isinstance(coupling, Mapping) else NOTHING
+    for option, given in (("nets", nets), ("families", families), ("coupling", by_latent)):
         for name in given:
             if name not in learned:
-                raise GraphError(f"amortize: {option} names {name!r}, which is no latent that needs a recognition network{did_you_mean(name, learned)}")
+                why = f"; nothing observed depends on {name!r}, which takes the model's own conditional" if name in inversion.barren else did_you_mean(name, learned)
+                raise GraphError(f"amortize: {option} names {name!r}, which is no latent that needs a recognition network{why}")
     if isinstance(net, nn.Module) and len([latent for latent in learned if latent not in nets]) > 1:
         raise GraphError(f"amortize: one module cannot serve the latents {learned}; give a builder such as net=dgm.MLP(128), or one module each: nets={{...}}")
-    variables = {name: _given(model[name]) for name in inversion.observed}
+    variables, apart = {name: _given(model[name]) for name in inversion.observed}, told_apart(model)
     for latent in learned:
-        variable = recognition_variable(latent, model[latent], families.get(latent))
+        factor = inversion.factors[latent]
+        variable = recognition_variable(latent, model[latent], families.get(latent), family)
+        if factor.coupled:
+            chosen = by_latent.get(latent, usual(variable)) if coupling is by_latent or coupling is None else coupling
+            variable = chosen.declare(latent, variable, factor.coupled)
         parents = inversion.parents[latent]
-        chosen = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
-        variables[latent] = variable.given(*parents, net=chosen) if parents else variable
-    return RecognitionNet({**variables, **_own(model, inversion)}, model=model, inversion=inversion)
+        network = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
+        network = reader(latent, factor, apart, model, network, pool)
+        variables[latent] = variable.given(*parents, net=network, whole=wholes(factor)) if parents else variable
+    variables |= _own(model, inversion)
+    return RecognitionNet(variables, model=model, inversion=inversion, plates=_plates(model, variables))
+
+
+def _structure(structure: Structure, order: Any) -> Structure:
+    if not isinstance(structure, Structure):
+        raise GraphError(f"amortize: structure: expected dgm.Faithful(), dgm.MeanField(), dgm.Forward() or dgm.Full(); got {structure!r}")
+    if order == "auto":
+        return structure
+    if structure != Faithful():
+        raise GraphError(f"amortize: order says how a faithful structure is found; got structure={structure!r} as well; leave one out")
+    return Faithful(order)
+
+
+def _plates(model: BayesNet, variables: Mapping[str, Variable]) -> dict[str, Plate]:
+    """The model's plates, in their order, over what the guide has."""
+    inside = {name: [node for node in variables if node in plate.nodes] for name, plate in model.plates.items()}
+    return {name: Plate(nodes, model.plates[name].size) for name, nodes in inside.items() if nodes}
 
 
 def _names(model: BayesNet, observed: str | Iterable[str]) -> tuple[str, ...]:
@@ -84,10 +126,6 @@ def _names(model: BayesNet, observed: str | Iterable[str]) -> tuple[str, ...]:
     if not [name for name in asked if not model[name].is_given]:
         raise GraphError(f"amortize: nothing is observed; name the nodes that data will have: observed={model.dag.leaves[0]!r}")
     return tuple(dict.fromkeys((*model.inputs, *asked)))
-
-
-def _inverted(model: BayesNet, observed: Sequence[str], order: Any) -> Inversion:
-    return invert(model.dag, observed, order=order, deterministic=model.deterministic)
 
 
 def _given(variable: Variable) -> Variable:

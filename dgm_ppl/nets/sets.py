@@ -62,17 +62,16 @@ class SetNet(Net):
 
 
 class Skip(nn.Module):
-    """A perceptron beside a linear map: what is linear in the inputs need not be learned, and stays right outside the data."""
+    """A perceptron whose last layer reads its inputs as well: what is linear in them need not be bent, and stays right outside the data."""
 
     def __init__(self, features: int, hidden: Sequence[int], outputs: int, activation: type[nn.Module]) -> None:
         super().__init__()
-        self.linear = nn.Linear(features, outputs)
         sizes = (features, *hidden)
-        layers = [layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), activation())]
-        self.deep = nn.Sequential(*layers, nn.Linear(sizes[-1], outputs, bias=False)) if hidden else None
+        self.deep = nn.Sequential(*(layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), activation()))) if hidden else None
+        self.last = nn.Linear(features + (sizes[-1] if hidden else 0), outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x) if self.deep is None else self.linear(x) + self.deep(x)
+        return self.last(x if self.deep is None else torch.cat([x, self.deep(x)], -1))
 
 
 class Sets(nn.Module):

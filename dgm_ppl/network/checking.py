@@ -15,7 +15,7 @@ from ..graph import GraphError
 from ..nets import Net, SetNet
 from .plates import Plate
 
-__all__ = ["check_variable", "sized"]
+__all__ = ["check_variable", "members_of", "sized"]
 
 Constraint = constraints.Constraint
 
@@ -121,7 +121,7 @@ def sized(plates: Mapping[str, Plate], variables: Mapping[str, Variable]) -> dic
     """The plates, sized by fixed parameters that hold one value a member."""
     known: dict[str, tuple[int, str]] = {}
     for name in variables:
-        for plate, size, parameter in _members(name, variables, plates):
+        for plate, size, parameter in members_of(name, variables, plates):
             place = f"{parameter!r} of {name!r}"
             other, source = known.setdefault(plate, (size, place))
             if other != size:
@@ -129,7 +129,8 @@ def sized(plates: Mapping[str, Plate], variables: Mapping[str, Variable]) -> dic
     return {name: Plate(plate.nodes, known[name][0], name) if name in known else plate for name, plate in plates.items()}
 
 
-def _members(name: str, variables: Mapping[str, Variable], plates: Mapping[str, Plate]) -> Iterable[tuple[str, int, str]]:
+def members_of(name: str, variables: Mapping[str, Variable], plates: Mapping[str, Plate]) -> Iterable[tuple[str, int, str]]:
+    """The plates for which fixed parameters hold one value a member: the plate, how many, and the parameter."""
     variable, own = variables[name], _own(name, plates)
     configurations = _configurations(name, variable, variables, plates)
     for parameter, value in variable.parameters:

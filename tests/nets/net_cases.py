@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
+from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, DeepSet, Flat, ResNet, SetTransformer, Shaped
 
 __all__ = ["CASES", "DATA"]
 
@@ -29,6 +29,9 @@ DATA = {  # builders that are data: they can be saved
     "resnet image to image with a scalar": (ResNet(4, blocks=1), ((2, 7, 5), ()), IMAGES),
     "resnet vector to vector": (ResNet(8, 6, activation=nn.SiLU), ((3,), (2,)), TWO),
     "resnet of a scalar": (ResNet(8, blocks=1), ((), (2,)), TWO),
+    "deep set": (DeepSet(16, features=4), ((4,), (2,)), TWO),
+    "deep set that is linear": (DeepSet(), ((4,),), TWO),
+    "set transformer": (SetTransformer(16, features=8, heads=2, inducing=4, ordered=("k",)), ((4,), ()), TWO),
     "resnet to one pixel": (ResNet(4, 4, blocks=1), ((1, 3, 3),), ((1,),)),
 }
 
