@@ -22,7 +22,7 @@ def columns(data: Any, *, ragged: bool = False) -> dict[str, Column]:
 
     Takes a dict of tensors, arrays or lists, a pandas DataFrame (or Series in a dict), a map-style `Dataset` whose items
     are dicts, or a `DataLoader` of dicts; the last two are read once, from beginning to end. Dtypes stay as they are, a
-    missing number is NaN, a missing label is None.
+    missing number is NaN, a missing label is None. Sequences of several lengths, where `ragged` allows them, are the objects of an array.
 
     Raises `TypeError` for data of another kind and `ValueError` for no rows, no columns or columns of several lengths
     (`ragged` allows these: a single world has plates of several sizes).
@@ -127,12 +127,26 @@ def _unique(names: Iterable[Any]) -> list[Any]:
 
 
 def _column(name: str, values: Any, ragged: bool) -> Column:
+    if ragged and _are_sequences(values):
+        return _boxed(values)
     try:
         column = _convert(values)
     except (TypeError, ValueError) as error:
         raise type(error)(f"column {name!r}: {error}") from None
     if column.ndim == 0 and not ragged:
         raise ValueError(f"column {name!r}: expected one value a row; got the single value {values!r}; try [{values!r}]")
+    return column
+
+
+def _are_sequences(values: Any) -> bool:
+    """Whether values are tensors or arrays of several shapes."""
+    return isinstance(values, (list, tuple)) and bool(values) and all(isinstance(one, (Tensor, np.ndarray)) for one in values) and len({one.shape for one in values}) > 1
+
+
+def _boxed(values: list) -> np.ndarray:
+    """Sequences as the objects of an array, one a row."""
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
     return column
 
 

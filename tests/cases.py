@@ -168,4 +168,25 @@ CONDITIONALS = {
         "x", z=STANDARD, t=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Autoregressive(dgm.Categorical(3, 2, 2), net=dgm.MADE(8)).given("z", "t"),
         plates={"p": dgm.Plate(["t", "x"], size=4)},
     ),
+    "autoregressive, shared units": conditioned("x", **STATES, x=dgm.Autoregressive(dgm.Bernoulli(4), net=dgm.NADE(5)).given("a", "b")),
+    "autoregressive, recurrent": conditioned("x", z=STANDARD, x=dgm.Autoregressive(dgm.Normal(4), net=dgm.Recurrent(6)).given("z")),
+    "autoregressive, translated": conditioned(
+        "x", z=STANDARD, s=dgm.Categorical(3, 4, probs=[0.2, 0.3, 0.5]),
+        x=dgm.Autoregressive(dgm.Categorical(5, 3), net=dgm.Transformer(8, layers=1, heads=2, encoder=1)).given("s", "z"),
+    ),
+    "autoregressive, dilated": conditioned("x", a=STATES["a"], x=dgm.Autoregressive(dgm.Categorical(4, 6), net=dgm.WaveNet(6, layers=2, cycles=1)).given("a")),
+    "autoregressive image": conditioned("x", i=IMAGE, z=STANDARD, x=dgm.Autoregressive(dgm.Bernoulli(1, 4, 4), net=dgm.PixelCNN(6, layers=2, first=3)).given("i", "z")),
+    "autoregressive image, given a net": conditioned(
+        "x", z=STANDARD, x=dgm.Autoregressive(dgm.Bernoulli(1, 4, 4), net=dgm.PixelCNN(4, layers=2, first=3, gated=False)).given("z", net=dgm.ConvTransposeNet(3)),
+    ),
+    "autoregressive image with attention": conditioned("x", z=STANDARD, x=dgm.Autoregressive(dgm.Categorical(3, 2, 3, 2), net=dgm.PixelSNAIL(4, layers=2, heads=2, first=3)).given("z")),
+    "flow": conditioned("x", x=dgm.Flow(2, dgm.MAF(transforms=2, hidden=(8,)))),
+    "flow, given states": conditioned("x", **STATES, x=dgm.Flow(2, dgm.MAF(transforms=2, hidden=(8,))).given("a", "b")),
+    "flow, given a net": conditioned("x", i=IMAGE, z=STANDARD, x=dgm.Flow(3, dgm.NSF(transforms=2, bins=4, hidden=(8,)), context=5).given("i", "z", net=dgm.ConvNet(3))),
+    "flow of positive images": conditioned("x", z=STANDARD, x=dgm.Flow(1, 2, 2, dgm.RealNVP(transforms=2, hidden=(8,)), space=dgm.Positive()).given("z")),
+    "flow, inverse": conditioned("x", z=STANDARD, x=dgm.Flow(2, dgm.IAF(transforms=2, hidden=(8,))).given("z")),
+    "flow of one number in a plate": conditioned(
+        "x", z=STANDARD, t=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Flow(dgm.NSF(transforms=1, hidden=(8,))).given("z", "t"), plates={"p": dgm.Plate(["t", "x"], size=4)},
+    ),
+    "flow above a plate": conditioned("x", z=STANDARD, x=dgm.Flow(2, dgm.NICE(transforms=2, hidden=(8,), additive=True)).given("z"), plates={"p": dgm.Plate(["z"], size=4)}),
 }

@@ -30,3 +30,16 @@ def test_ci_runs_the_readmes_command():
     command = readme.split("<!-- tests -->")[1].split("<!-- end -->")[0]
     assert "python3 -m venv" in command and "pytest" in command
     assert "<!-- tests -->" in script and "pytest" not in script            # taken from the README, not written again
+
+
+def test_a_built_page_has_outputs_and_pictures_and_may_not_claim_what_is_not_printed(tmp_path):
+    script, page = ROOT / "docs" / "build.py", tmp_path / "page.md"
+    block = "# A page\n\n```python\nimport dgm_ppl as dgm\ndgm.draw(dgm.DAG('a -> b')).save('ab.svg')\nprint(1 + 1)\n```\n\n```text\n{}\n```\n\nEnd.\n"
+    page.write_text(block.format("2"))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, script, page, "--out", tmp_path / "built"], check=True, capture_output=True, env=environment)
+    built = (tmp_path / "built" / "page.md").read_text()
+    assert built.endswith("```\n\n```text\n2\n```\n\n![ab](ab.svg)\n\nEnd.\n") and (tmp_path / "built" / "ab.svg").is_file()
+    page.write_text(block.format("3"))
+    done = subprocess.run([sys.executable, script, page, "--out", tmp_path / "built"], capture_output=True, text=True, env=environment)
+    assert done.returncode != 0 and "page.md, line 3: the page shows\n3\n\nbut the block prints\n2" in done.stderr

@@ -21,23 +21,35 @@ FILES = sorted(ROOT.rglob("*.py"))
 ROWS = [                                            # upper rows come later; those on one row do not import each other
     {"graph"},
     {"families"},
-    {"nets", "data"},
+    {"nets", "data", "distances"},
     {"conditionals"},
     {"network"},
-    {"compile", "guides", "exact", "drawing", "formats", "structure"},
+    {"exact"},
+    {"compile", "guides", "drawing", "formats", "structure"},
     {"queries", "objectives", "diagnostics", "saving", "estimation"},
     {"training"},
     {"cli", "showing"},
 ]
 
 DOORS = {                                           # where an outside library may be imported: files, or folders of this package
-    "arviz": {"queries/export.py"}, "arviz_base": {"queries/export.py"}, "causallearn": {"structure/causal_learn.py"}, "click": {"cli"}, "graphviz": {"drawing/dot.py"}, "lark": {"formats"},
-    "lightning_fabric": {"training/distributed.py"}, "matplotlib": {"drawing/pdf.py", "structure/verdicts.py", "training"}, "networkx": {"formats/networkx_graph.py", "graph"},
-    "causallearn": {"structure/causal_learn.py"}, "pandas": {"data.py", "queries/answers.py", "queries/exact.py", "structure/verdicts.py", "training"}, "pgmpy": {"formats/pgmpy_model.py"}, "rich": {"training/progress.py"},
-    "safetensors": {"saving.py", "training/checkpoint.py"}, "zuko": set(),
+    "arviz": {"queries/export.py"},
+    "arviz_base": {"queries/export.py"},
+    "causallearn": {"structure/causal_learn.py"},
+    "click": {"cli"},
+    "graphviz": {"drawing/dot.py"},
+    "lark": {"formats"},
+    "lightning_fabric": {"training/distributed.py"},
+    "matplotlib": {"drawing/pdf.py", "structure/verdicts.py", "training"},
+    "networkx": {"formats/networkx_graph.py", "graph"},
+    "ot": {"distances.py"},
+    "pandas": {"data.py", "queries/answers.py", "queries/exact.py", "structure/verdicts.py", "training"},
+    "pgmpy": {"formats/pgmpy_model.py"},
+    "rich": {"training/progress.py"},
+    "safetensors": {"saving.py", "training/checkpoint.py"},
+    "zuko": {"conditionals/flow/door.py"},
 }
 OPEN = {"numpy", "torch", "pyro"}                   # what the library is made of
-HEAVY = {"IPython", "arviz", "arviz_base", "causallearn", "lightning_fabric", "matplotlib", "networkx", "pandas", "pgmpy", "rich"}     # loaded when asked for
+HEAVY = {"IPython", "arviz", "arviz_base", "causallearn", "lightning_fabric", "matplotlib", "networkx", "ot", "pandas", "pgmpy", "rich", "zuko"}     # loaded when asked for
 LEADING = {("drawing/picture.py", "drawing.pdf"), ("training/fitting.py", "training.distributed")}  # modules of ours that load a heavy one
 LOADED_LATER = {"drawing/pdf.py", "formats/networkx_graph.py", "structure/causal_learn.py"}
 STATEMENTS = {"sample", "plate", "param", "deterministic", "module", "factor", "barrier"}

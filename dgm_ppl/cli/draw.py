@@ -8,9 +8,9 @@ from typing import IO, Any
 
 import click
 
-from ..drawing import draw, draw_difference
-from ..graph import cpdag
-from ..queries import posterior
+from ..drawing import draw, draw_difference, draw_steps
+from ..graph import cpdag, invert
+from ..queries import Posterior, posterior
 from .command import command
 from .targets import dag_of, declared, find, model_of
 from .values import assignments, labelled, names_or_values
@@ -32,28 +32,31 @@ FORMATS = "where to write it; the suffix says how: .svg .png .pdf .html .dot .te
 @click.option("--size", "sizes", multiple=True, metavar="PLATE=N", help="the size of a plate that the net leaves open")
 @click.option("--collapse", type=click.IntRange(2), help="draw communities as one node each, about so many in all")
 @click.option("--compare", metavar="TARGET", help="another graph instead: what it adds, removes and turns")
+@click.option("--steps", is_flag=True, help="an elimination step by step instead; with --observed the graph turned round for these")
 @click.option("--class", "whole_class", is_flag=True, help="the class of equivalent graphs instead, with lines where they differ")
 def draw_command(
     target: str, output: str, guide: str | None, observed: tuple[str, ...], evidence: tuple[str, ...], actions: tuple[str, ...],
-    marginals: bool, color_by: IO[str] | None, sizes: tuple[str, ...], collapse: int | None, compare: str | None, whole_class: bool,
+    marginals: bool, color_by: IO[str] | None, sizes: tuple[str, ...], collapse: int | None, compare: str | None, steps: bool, whole_class: bool,
 ) -> None:
     """Draw a net or graph in plate notation."""
     found = find(target)
     seen = names_or_values(evidence, "--evidence")
     if compare is not None:
         picture = draw_difference(dag_of(found), dag_of(find(compare)))
+    elif steps:
+        picture = draw_steps(invert(dag_of(found), observed) if observed else dag_of(found))
     else:
         picture = draw(
             cpdag(dag_of(found)) if whole_class else declared(found), guide=None if guide is None else declared(find(guide)),
             observed=observed, evidence=seen, do=names_or_values(actions, "--do"),
-            posterior=_marginals(found, seen) if marginals else None,
+            posterior=_answer(found, seen) if marginals else None,
             color_by=None if color_by is None else json.load(color_by), sizes=assignments(sizes, "--size"), collapse=collapse,
         )
     click.echo(f"wrote {picture.save(output)}")
 
 
-def _marginals(found: Any, evidence: tuple[str, ...] | Mapping[str, Any]) -> dict[str, Any]:
-    """The exact marginals of what is not observed."""
+def _answer(found: Any, evidence: tuple[str, ...] | Mapping[str, Any]) -> Posterior:
+    """The exact posterior of what is not observed."""
     if not isinstance(evidence, Mapping) and evidence:
         raise click.ClickException(f"--posterior: expected values of the evidence; got names alone; try --evidence {evidence[0]}=VALUE")
-    return dict(posterior(model_of(found, "draw marginals of"), labelled(declared(found), dict(evidence))).marginals)
+    return posterior(model_of(found, "draw marginals of"), labelled(declared(found), dict(evidence)))

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..conditionals import Conditional
+from ..conditionals import Chained, Conditional
+from ..exact import LatentPlan, plan_latents
 from ..families import Noise, noise
+from ..families.lags import node_of
 from ..families.shapes import broadcast
 from ..graph import Displayed, GraphError, did_you_mean
 from ..network import BayesNet, Layout, build_conditionals
+from ..network.chains import segments
+from ..network.unrolling import unrolled
 from .program import run_program
 from .reduction import PerWorld, Reduction
+from .stepping import Strand, determined, run_chains, strand_of
 from .verification import StructureReport, verify_structure
 
 __all__ = ["Model", "Node", "assemble"]
@@ -39,16 +44,20 @@ class Node:
     inside: tuple[int, ...]
     joint: int
 
+    strand: Strand | None = None
+
     def receive(self, values: Mapping[str, Tensor]) -> list[Tensor]:
         """The parents' values as the conditional sees them."""
         if not self.pooled:
             return [values[parent] for parent in self.parents]
-        return [port.receive(values[port.name]) for port in self.conditional.ports]
+        return [port.receive(values[parent]) for port, parent in zip(self.conditional.ports, self.parents)]
 
     def prepare(self, values: Mapping[str, Tensor]) -> Prepared:
         """What the parents determine."""
         parents = self.receive(values) if self.pooled else [values[parent] for parent in self.parents]
-        return self.conditional.prepare(*parents)
+        if self.strand is None:
+            return self.conditional.prepare(*parents)
+        return self.conditional.prepare(*parents, real=self.strand.real(values), steps=self.strand.steps(values))
 
 
 class Conditionals(nn.Module):
@@ -98,14 +107,26 @@ class Model(Displayed, nn.Module):
     def _schedule(self) -> None:
         self.schedule = tuple(self._node(name) for name in self.net.order if name in self.conditionals)
 
+        self.nodes = {node.name: node for node in self.schedule}
+        self._segments: dict[frozenset[str], tuple] = {}
+
+    def segments(self, known: Mapping[str, Tensor]) -> tuple[tuple[tuple[str, ...], bool], ...]:
+        """The nodes that are not known, in the order in which they can be had, and whether each group goes step by step along its chain."""
+        key = frozenset(known)
+        if key not in self._segments:
+            self._segments[key] = segments(self.net, known)
+        return self._segments[key]
+
     def _node(self, name: str) -> Node:
         conditional, variable = self.conditionals[name], self.net[name]
         pooled = any(port.pooled for port in conditional.ports)
         inside, rank = tuple(range(-self.layout.rank - conditional.elements, 0)), len(variable.shape)
-        return Node(name, conditional, variable.all_parents, rank, variable.is_deterministic, pooled, inside, rank - conditional.elements)
+        strand = strand_of(self.net, name)
+        parents = variable.all_parents if strand is None else tuple(node_of(port.name) for port in conditional.ports)
+        return Node(name, conditional, parents, rank, variable.is_deterministic, pooled, inside, rank - conditional.elements, strand)
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "shared", "memo")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "nodes", "_segments", "shared", "memo")}
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
@@ -139,6 +160,8 @@ class Model(Displayed, nn.Module):
         self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int] = {}, noise: Noise = noise,
     ) -> dict[str, Tensor]:
         """Samples what `values` lacks, parents first; everything aligned, differentiable where reparameterized."""
+        if self.net.chains:
+            return run_chains(self, values, worlds, sizes, noise)
         found = dict(values)
         for node in self.schedule:
             if node.deterministic:
@@ -149,7 +172,10 @@ class Model(Displayed, nn.Module):
 
     def compute(self, node: Node, values: Mapping[str, Tensor], sizes: Mapping[str, int]) -> Tensor:
         """A deterministic node's aligned value, one for each member of its plates."""
-        value = node.conditional.value(node.prepare(values))
+        return self.spread(node, node.conditional.value(node.prepare(values)), sizes)
+
+    def spread(self, node: Node, value: Tensor, sizes: Mapping[str, int]) -> Tensor:
+        """A deterministic node's value, one for each member of its plates."""
         if not self.layout.rank:
             return value
         members = (*self.layout.batch(node.name, (), sizes), *self.layout.events[node.name])
@@ -165,14 +191,18 @@ class Model(Displayed, nn.Module):
 
     def surprisals(self, values: Mapping[str, Tensor], sizes: Mapping[str, int], reduce: Reduction) -> dict[str, Tensor]:
         """-log p of every random node given its parents, added up as asked, from aligned values of all of them."""
-        found, terms = dict(values), {}
+        found, terms = self.determined(values, sizes) if self.net.chains else dict(values), {}
         for node in self.schedule:
-            if node.deterministic:
+            if node.deterministic and node.name not in found:
                 found[node.name] = self.compute(node, found, sizes)
-            else:
+            elif not node.deterministic:
                 value = found[node.name]
                 terms[node.name] = reduce(node, node.conditional.surprisals(value, node.prepare(found)), value)
         return terms
+
+    def determined(self, values: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+        """The aligned values with the deterministic nodes, over the steps of chains too."""
+        return determined(self, values, sizes)
 
     def per_world(self, term: Tensor) -> Tensor:
         """Sums an aligned batch `(*worlds, *plates)` over the plates."""
@@ -181,13 +211,15 @@ class Model(Displayed, nn.Module):
 
     # ---- what users ask
 
-    def sample(self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None) -> dict[str, Tensor]:
+    def sample(
+        self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None,
+    ) -> dict[str, Tensor]:
         """Draws every node, parents first: `(*worlds, *plates, *event)` each, no gradient.
 
         `given` holds Given inputs, and may hold other nodes all of whose ancestors are given; for evidence on a descendant
         ask `dgm.posterior`. Where it has rows, `worlds` are those rows or dimensions in front of them: `sample(8, given=...)` with
-        eight rows is one draw a row, `sample((100, 8), given=...)` a hundred, and so is `sample(100, given=...)`.
-        `sizes` gives the members of plates that neither the declaration nor a given value sizes.
+        eight rows is one draw a row, `sample((100, 8), given=...)` a hundred, and so is `sample(100, given=...)`. `sizes` says how many members
+        a plate has, or steps a chain, where neither the declaration nor a value does: `sample(8, sizes={"time": 100})`.
 
         Raises:
             GraphError: an unknown name, a plate of another size, a Given input without a value, evidence below a node that is not given.
@@ -195,32 +227,27 @@ class Model(Displayed, nn.Module):
         with torch.no_grad():
             return {name: value.detach() for name, value in self.rsample(worlds, given=given, sizes=sizes).items()}
 
-    def rsample(self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None) -> dict[str, Tensor]:
+    def rsample(
+        self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None,
+    ) -> dict[str, Tensor]:
         """`sample` with gradients through the reparameterized nodes."""
         values = self.encode(given or {})
         self._check_upstream(values)
         asked = (worlds,) if isinstance(worlds, int) else tuple(worlds)
         inherited = self.layout.worlds(values)
         rows = asked if not inherited or asked[len(asked) - len(inherited):] == inherited else (*asked, *inherited)
-        found = self.run(self.layout.align_all(values), rows, self._sized(self.layout.sizes(values), sizes or {}))
-        return {name: self._released(name, found[name], rows) for name in self.net}
+        found = self.run(self.layout.align_all(values), rows, self.layout.sized(values, sizes or {}))
+        return {name: self.released(name, found[name], rows) for name in self.net}
 
-    def _sized(self, known: dict[str, int], asked: Mapping[str, int]) -> dict[str, int]:
-        for plate, size in asked.items():
-            if plate not in self.net.plates:
-                raise GraphError(f"sample: sizes: no plate {plate!r}{did_you_mean(plate, self.net.plates)}")
-            if known.setdefault(plate, size) != size:
-                raise GraphError(f"sample: sizes: plate {plate!r} has {known[plate]} members by the declaration or what is given; got {size}; leave it out")
-        return known
-
-    def _released(self, name: str, value: Tensor, worlds: Sequence[int]) -> Tensor:
+    def released(self, name: str, value: Tensor, worlds: Sequence[int]) -> Tensor:
+        """An aligned value in the user's layout, with all worlds."""
         value = self.layout.release(name, value)
         own = value.shape[value.ndim - len(self.layout.members[name]) - len(self.layout.events[name]):]
         return value.expand((*worlds, *own))
 
     def _check_upstream(self, values: Mapping[str, Tensor]) -> None:
         for name in values:
-            above = [parent for parent in self.net.dag.ancestors(name) if parent not in values and parent in self.random]
+            above = [parent for parent in self.net.ancestors(name) if parent not in values and parent in self.random]
             if above:
                 raise GraphError(
                     f"sample: {name!r} is given but its ancestor {above[0]!r} is not, so this would not be a sample from the posterior; ask "
@@ -257,14 +284,37 @@ class Model(Displayed, nn.Module):
         kept = {name: self.conditionals[name] for name in self.conditionals if name not in codes}
         return assemble(self.net.do(codes), kept, self.shared).to(self.anchor)
 
+    def unroll(self, steps: int) -> Model:
+        """The model with its chains written out for so many steps, `z[0]`, `z[1]`, ...; its parameters are this model's own.
+
+        Raises:
+            GraphError: what `BayesNet.unroll` raises.
+        """
+        return unrolled_model(self, steps)
+
     def conditional(self, name: str) -> Conditional:
         """The compiled conditional of a node."""
         if name not in self.conditionals:
             raise GraphError(f"no random node {name!r}{did_you_mean(name, self.conditionals)}")
         return self.conditionals[name]
 
-    def plan(self) -> str:
-        """Which path each node takes in a training step: formulas of its own, or its distribution's methods."""
+    def plan(self, observed: str | Collection[str] | None = None, *, sizes: Mapping[str, int] = {}) -> str | LatentPlan:
+        """Which path each node takes in a training step: formulas of its own, or its distribution's methods; with `observed`, what happens to each latent.
+
+        Args:
+            observed: the nodes that data will have; each latent is then enumerated, integrated, amortized or dropped, with the reason and the cost.
+            sizes: of plates that declare none, for the cost.
+
+        Example:
+            >>> import dgm_ppl as dgm
+            >>> net = dgm.BayesNet(k=dgm.Categorical(3), z=dgm.Normal(2).given("k"), x=dgm.Normal(5).given("z", net=dgm.MLP(8)))
+            >>> dgm.compile(net).plan(observed="x")
+            latent  treatment   reason                                          cost a row
+            k       enumerated  3 states, summed out of z                       3 evaluations of z
+            z       amortized   'x' depends on it, and MLP(8)(z) is not linear  a draw from the guide
+        """
+        if observed is not None:
+            return plan_latents(self.net, observed, sizes=sizes)
         lines = []
         for node in self.schedule:
             path = "deterministic" if node.deterministic else "formulas" if node.conditional.functional else "distribution methods"
@@ -277,6 +327,30 @@ class Model(Displayed, nn.Module):
 
     def extra_repr(self) -> str:
         return repr(self.net)
+
+
+def unrolled_model(model: Model, steps: int) -> Model:
+    """A model of the net written out, whose modules hold the parameters of the one that it came from."""
+    net, (_, _, origin) = model.net.unroll(steps), unrolled(model.net, steps)
+    found = assemble(net, {name: model.conditionals[name] for name in net if name in model.conditionals}, model.shared).to(model.anchor)
+    for name, (node, step) in origin.items():
+        if name in found.conditionals:
+            _tie(found.conditionals[name], model.conditionals[node].at_step(step))
+    for node in model.conditionals:
+        conditional = model.conditionals[node]
+        if isinstance(conditional, Chained):
+            for position, port in enumerate(conditional.ports):
+                before = [name for name in net if name not in origin and name in found.conditionals and name.startswith(f"{node_of(port.name)}[-")]
+                for name in before if conditional.learned(position) is not None else ():
+                    found.conditionals[name].unconstrained["v"] = conditional.learned(position)
+    return found
+
+
+def _tie(module: nn.Module, other: nn.Module) -> None:
+    """Gives a module the parameters and buffers of another one that is built alike."""
+    for (_, one), (_, source) in zip(module.named_modules(), other.named_modules()):
+        one._parameters.update(source._parameters)
+        one._buffers.update({key: value for key, value in source._buffers.items() if key in one._buffers and value is not None and value.shape == one._buffers[key].shape})
 
 
 def assemble(net: BayesNet, kept: Mapping[str, Conditional], shared: Mapping[int, tuple]) -> Model:

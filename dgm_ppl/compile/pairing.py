@@ -9,13 +9,16 @@ from typing import Any
 from torch import Tensor
 
 from ..conditionals import Conditional
+from ..exact import Collapse, Given, Obstacle, hinges
 from ..families import Counts, Noise, Simplex, Space
 from ..graph import GraphError, did_you_mean
 from ..network import RecognitionNet
 from .model import Model, Node
 from .reduction import PerWorld, Reduction, added
 
-__all__ = ["Pairing", "check_guide", "own_latents"]
+__all__ = ["COLLAPSED", "Pairing", "check_guide", "own_latents"]
+
+COLLAPSED = ""                                      # no node is named so
 
 
 def check_guide(model: Model, guide: Model) -> None:
@@ -74,22 +77,28 @@ def _same(q: Conditional, p: Conditional) -> bool:
 class Pairing:
     """The order of evaluation: the guide's latents, then the model's terms.
 
+    Latents that the guide leaves out are eliminated exactly, given what is observed and drawn: `collapse` holds the terms of the model that read
+    them. `partial` names observed nodes with missing cells, which are eliminated where they are missing.
+
     `latents` are those that contribute to a bound: one that has the model's own conditional in the guide is drawn and contributes nothing.
     `score` are those that are not reparameterized, each with the names of the terms that its draw influences. `steps` of the model
     are nodes with what they are here: "latent", "observed", "deterministic" or "own" (drawn from the model).
     """
 
-    def __init__(self, model: Model, guide: Model, observed: Collection[str]):
-        self.model, self.guide = model, guide
+    def __init__(self, model: Model, guide: Model, observed: Collection[str], partial: Collection[str] = ()):
+        self.model, self.guide, self.partial = model, guide, tuple(partial)
         self.observed = tuple(name for name in model.random if name in observed)
         self._check(observed)
+        self.collapse = self._collapse(observed)
+        touched = frozenset() if self.collapse is None else frozenset(self.collapse.touched)
+        self.touched = touched
         self.drawing = tuple(node for node in guide.schedule if node.name not in observed)
         drawn = [self._latent(node) for node in self.drawing if not node.deterministic]
         self.latents = tuple(latent for latent in drawn if not _same(latent.q.conditional, latent.p.conditional))
         kinds = {**dict.fromkeys(self.observed, "observed"), **{latent.name: "latent" for latent in drawn}}
         self.steps = tuple((node, "deterministic" if node.deterministic else kinds.get(node.name, "own")) for node in model.schedule)
-        self.seen = tuple(node for node, kind in self.steps if kind == "observed")
-        self.completing = tuple(node for node, kind in self.steps if kind in ("deterministic", "own"))
+        self.seen = tuple(node for node, kind in self.steps if kind == "observed" and node.name not in touched)
+        self.completing = tuple(node for node, kind in self.steps if kind in ("deterministic", "own") and not self._hangs(node.name))
         self.score = tuple((latent, *self.downstream(latent)) for latent in drawn if not latent.q.conditional.reparameterized)
         self._without: set[str] = set()                                     # latents found to have no closed form
         first = self.observed[0]
@@ -97,23 +106,46 @@ class Pairing:
 
     def _check(self, observed: Collection[str]) -> None:
         model, guide = self.model, self.guide
-        own = own_latents(guide)
         for name in guide.net.inputs:
             if name not in observed:
                 raise GraphError(f"guide: it is given {name!r}, which the data lack; add {name!r} to the data, or derive the guide without it")
-        below = set(model.net.dag.ancestors(*self.observed)) if self.observed else set()
-        for name in model.random:
-            if name not in observed and name not in guide.random and (name in below or name not in own):
-                raise GraphError(
-                    f"guide: the latent {name!r} has neither data nor a distribution in the guide{did_you_mean(name, guide.random)}; give data for it, or derive "
-                    f"the guide: dgm.amortize(net, observed={[n for n in self.observed]})"
-                )
         if not self.observed:
             raise GraphError(f"data: no random node of the model is observed; give data for at least one of {list(model.random)}")
 
+    def _unguided(self, name: str, reason: str) -> GraphError:
+        return GraphError(
+            f"guide: the latent {name!r} has neither data nor a distribution in the guide{did_you_mean(name, self.guide.random)}, and it cannot be eliminated: {reason}; give data for it, or derive "
+            f"the guide: dgm.amortize(net, observed={[n for n in self.observed]})"
+        )
+
+    def _collapse(self, observed: Collection[str]) -> Collapse | None:
+        """The elimination of what the guide leaves out; None where it leaves out nothing that matters."""
+        model, drawn = self.model, self.guide.random
+        below = set(model.net.ancestors(*self.observed))
+        missing = [name for name in model.random if name in below and name not in observed and name not in drawn]
+        if not missing and not self.partial:
+            return None
+        for name in self.partial:
+            if name in self.guide.net.inputs:
+                raise GraphError(
+                    f"guide: it reads {name!r}, which has missing cells; derive it without: dgm.amortize(net, observed={[n for n in self.observed if n not in self.partial]}, collapse=True)"
+                )
+        holed = [name for name in self.partial if hinges(model, name, {*observed, *drawn})]
+        given = [name for name in (*model.net.inputs, *model.random) if name not in missing and name not in holed and (name in observed or name in drawn)]
+        try:
+            return Collapse(model, [*missing, *holed], given, holes=self.partial)
+        except Obstacle as obstacle:
+            if obstacle.name in missing:
+                raise self._unguided(obstacle.name, obstacle.reason) from obstacle
+            raise GraphError(f"data: node {obstacle.name!r} has missing cells, and it cannot be eliminated where it is missing: {obstacle.reason}; drop the rows or fill them in") from obstacle
+
+    def _hangs(self, name: str) -> bool:
+        """Whether a node's value depends on one that is eliminated, so that it has none."""
+        return self.collapse is not None and bool({name, *self.model.net.ancestors(name)} & set(self.collapse.structure.hidden))
+
     def _latent(self, node: Node) -> Latent:
-        later = {node.name, *self.guide.net.dag.descendants(node.name)}
-        above = set(self.model.net.dag.ancestors(node.name))                # through deterministic nodes as well
+        later = {node.name, *self.guide.net.descendants(node.name)}
+        above = set(self.model.net.ancestors(node.name))                # through deterministic nodes as well
         p = next(step for step in self.model.schedule if step.name == node.name)
         reached = set(p.parents) | {name for name in above if self._deterministic_path(name, p)}
         return Latent(node.name, node, p, closed=not (reached & later))
@@ -132,16 +164,22 @@ class Pairing:
     # ---- which terms a draw influences
 
     def downstream(self, latent: Latent) -> tuple[frozenset[str], frozenset[str]]:
-        """The latents whose log q, and the nodes whose log p, depend on a latent's draw."""
-        reached = {latent.name, *self.guide.net.dag.descendants(latent.name)}
+        """The latents whose log q, and the nodes whose log p, depend on a latent's draw; the elimination counts as one, `COLLAPSED`."""
+        reached = {latent.name, *self.guide.net.descendants(latent.name)}
         for node, kind in self.steps:                                       # what is computed or drawn from them depends on them too
             if kind in ("deterministic", "own") and reached & set(node.parents):
                 reached.add(node.name)
         guide = frozenset(other.name for other in self.latents if other.name in reached)
         model = frozenset(node.name for node, kind in self.steps if kind in ("latent", "observed") and reached & {node.name, *node.parents})
+        if any(reached & {node.name, *node.parents} for node, _ in self.steps if node.name in self.touched):
+            model |= {COLLAPSED}
         return guide, model
 
     # ---- evaluation
+
+    def collapsed(self, found: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], holes: Mapping[str, Tensor]) -> Tensor:
+        """-log of the sum and integral over what is eliminated, given the other nodes' values, `(*worlds)`."""
+        return -self.collapse.log_evidence(Given(found, tuple(worlds), sizes, holes)).to(self.model.anchor.dtype)
 
     def worlds(self, batch: Mapping[str, Tensor]) -> tuple[int, ...]:
         """The leading dimensions of checked data."""
@@ -164,10 +202,16 @@ class Pairing:
                 found[node.name] = self.model.draw(node, node.prepare(found), worlds, sizes, noise)
         return found, prepared
 
-    def log_weights(self, found: Mapping[str, Tensor], prepared: Mapping[str, Any], worlds: Sequence[int]) -> Tensor:
+    def log_weights(
+        self, found: Mapping[str, Tensor], prepared: Mapping[str, Any], worlds: Sequence[int], sizes: Mapping[str, int] = {}, holes: Mapping[str, Tensor] = {},
+    ) -> Tensor:
         """log p(x, z) - log q(z | x) of each of the worlds of a draw."""
         per_world = PerWorld()
-        total = -added([self.model_term(node, found, per_world) for node in (*self.seen, *(latent.p for latent in self.latents))])
+        nodes = (*self.seen, *(latent.p for latent in self.latents if latent.name not in self.touched))
+        terms = [self.model_term(node, found, per_world) for node in nodes]
+        if self.collapse is not None:
+            terms.append(self.collapsed(found, worlds, sizes, holes))
+        total = -added(terms)
         for latent in self.latents:
             total = total + self.guide_term(latent, found, prepared, per_world)
         return total.expand(tuple(worlds))                                  # without latents the terms lack the particles
@@ -185,7 +229,12 @@ class Pairing:
     def divergence(
         self, latent: Latent, found: Mapping[str, Tensor], prepared: Mapping[str, Any], reduce: Reduction, closed_form: bool = True,
     ) -> tuple[list[Tensor], bool]:
-        """Terms that add up to KL(q || p) of a latent given what was drawn before it, and whether it is in closed form; else log q - log p of the draw."""
+        """Terms that add up to KL(q || p) of a latent given what was drawn before it, and whether it is in closed form; else log q - log p of the draw.
+
+        Of a latent that reads what is eliminated, -log p is part of the elimination and left out here.
+        """
+        if latent.name in self.touched:
+            return [-self.guide_term(latent, found, prepared, reduce)], False
         if latent.closed and closed_form and latent.name not in self._without:
             term = latent.q.conditional.divergences(prepared[latent.name], latent.p.conditional, latent.p.prepare(found))
             if term is not None:

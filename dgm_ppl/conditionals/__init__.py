@@ -1,9 +1,20 @@
 """Compiled variables: modules from parents to distributions, one file a kind."""
 
-from .autoregressive import Autoregression, Autoregressive
+from ..graph.lazy import later
 from .base import Conditional
-from .copies import JointCopies, OneByOne
+from .chained import Chained
 from .parametric import Parametric
 from .ports import Port
 
-__all__ = ["Autoregression", "Autoregressive", "Conditional", "JointCopies", "OneByOne", "Parametric", "Port"]
+LATER = {                                                                   # the kinds that most nets do without are loaded when first asked for
+    "autoregressive": ["Autoregression", "Autoregressive"],
+    "copies": ["JointCopies", "OneByOne"],
+    "flow": [
+        "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "IAF", "Inverse", "Logit", "MAF", "NAF", "NCSF", "NICE", "NSF", "NormalizingFlow", "RealNVP", "SOSPF",
+        "UNAF",
+    ],
+    "implicit": ["Generator", "Implicit"],
+}
+
+__all__ = ["Chained", "Conditional", "Parametric", "Port", *(name for names in LATER.values() for name in names)]
+__getattr__ = later(__name__, LATER)

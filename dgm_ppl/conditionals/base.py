@@ -9,6 +9,7 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from ..families import Noise, Variable
+from ..graph import GraphError
 from .ports import Port
 
 __all__ = ["Conditional"]
@@ -73,6 +74,13 @@ class Conditional(nn.Module):
     def surprisals(self, value: Tensor, prepared: Any) -> Tensor:
         """-log p(value | parents) of each independent element, `(*batch, *elements)`."""
         raise NotImplementedError
+
+    def without_density(self, asked: str) -> GraphError:
+        """The error where a density is asked of a node that only samples; `asked` says what for."""
+        return GraphError(
+            f"node {self.name!r} ~ {self.variable.summary} only samples and has no density, which {asked} needs; objectives that fit it: "
+            f"dgm.Adversarial(model, {{{self.name!r}: dgm.MLP(128)}}), dgm.Matching(model, dgm.EnergyDistance()); queries: model.sample, dgm.metrics"
+        )
 
     def divergences(self, prepared: Any, other: Conditional, other_prepared: Any) -> Tensor | None:
         """KL(self || other) of each independent element, in closed form; it broadcasts to `(*batch, *elements)`. None where there is none."""

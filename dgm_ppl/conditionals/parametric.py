@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints, transform_to
 
 from ..families import Constant, Expression, Free, Noise, Variable
+from ..families.affine import Affine, Coefficients, affine_evaluator, location_of
 from ..families.evaluation import evaluator, pad_event
 from ..families.shapes import broadcast
 from ..graph import GraphError
@@ -66,7 +68,7 @@ class Parametric(Conditional):
         self._fixed = None if None in numbers else (*numbers, *[logarithm((), numbers) for logarithm in self._logarithms])
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_sources", "_logarithms", "_predict", "_as_computed", "_fixed")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_sources", "_logarithms", "_predict", "_as_computed", "_fixed", "_affine")}
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
@@ -78,7 +80,7 @@ class Parametric(Conditional):
         variable, opened = self.variable, self.variable.open_parameters
         finite = [i for i, port in enumerate(self._predicted) if port.is_configuration]
         classical = variable.net is None and variable.fn is None
-        self._configurations = Configurations(self._predicted, finite) if finite and classical else None
+        self.configurations = Configurations(self._predicted, finite) if finite and classical else None
         free = [parameter for parameter, value in variable.parameters if isinstance(value, Free)]
         if computed_outside:
             self.computed = opened
@@ -100,15 +102,15 @@ class Parametric(Conditional):
         located = [parameter for parameter in opened if parameter in self.variable.family.linear]
         linear = located or list(opened)
         rest = [parameter for parameter in opened if parameter not in linear]
-        predictor = Linear(self.name, self._predicted, self._configurations, self._shapes(linear))
-        if self._configurations is None or not rest:
+        predictor = Linear(self.name, self._predicted, self.configurations, self._shapes(linear))
+        if self.configurations is None or not rest:
             self.computed, self.predictor = tuple(linear), predictor
             return rest
         self.computed, self.predictor = (*linear, *rest), LinearAndTable(predictor, self._table(rest))
         return []
 
     def _table(self, parameters: Sequence[str]) -> Table:
-        return Table(self.name, self._configurations, parameters, self._shapes(parameters))
+        return Table(self.name, self.configurations, parameters, self._shapes(parameters))
 
     def _shapes(self, parameters: Sequence[str]) -> list[tuple[int, ...]]:
         return [self.variable.parameter_shape(parameter) for parameter in parameters]
@@ -160,7 +162,7 @@ class Parametric(Conditional):
         shape, array, number = self.variable.parameter_shape(parameter), given.array, self._number(parameter)
         if number is not None:
             return lambda computed, parents: number
-        rows = self._configurations
+        rows = self.configurations
         if rows is not None and array.shape == (*rows.sizes, *shape):
             key = self._hold(parameter, array.reshape(rows.count, *shape))
             return lambda computed, parents: self._buffers[key][rows(*(parents[i] for i in self._predicted_at))]
@@ -200,16 +202,8 @@ class Parametric(Conditional):
 
     def _expression(self, parameter: str, given: Expression) -> Callable:
         inputs = [(i, port.name, port.rank) for i, port in enumerate(self.ports) if port.name in self.variable.expression_parents]
-        rank, held = len(self.variable.parameter_shape(parameter)), itertools.count()
-
-        def place(constant: Constant) -> Callable[[], Any]:
-            if constant.array.ndim == 0:
-                number = constant.array.item()
-                return lambda: number
-            key = self._hold(f"{parameter}_{next(held)}", constant.array)
-            return lambda: self._buffers[key]
-
-        evaluate = evaluator(given, place)
+        rank = len(self.variable.parameter_shape(parameter))
+        evaluate = evaluator(given, self._places(parameter))
 
         def source(computed: Sequence, parents: Sequence[Tensor]) -> Any:
             value, found = evaluate({name: (parents[i], event_rank) for i, name, event_rank in inputs})
@@ -220,6 +214,18 @@ class Parametric(Conditional):
                 )
             return pad_event(value, found, rank)
         return source
+
+    def _places(self, parameter: str) -> Callable[[Constant], Callable[[], Any]]:
+        """Where the constants of an expression are read from, numbered as they appear."""
+        held = itertools.count()
+
+        def place(constant: Constant) -> Callable[[], Any]:
+            if constant.array.ndim == 0:
+                number = constant.array.item()
+                return lambda: number
+            key = self._hold(f"{parameter}_{next(held)}", constant.array)
+            return lambda: self._buffers[key]
+        return place
 
     # ---- the direct path
 
@@ -284,6 +290,29 @@ class Parametric(Conditional):
         if not isinstance(other, Parametric) or other.event != self.event or other.elements != self.elements:
             return None
         return self.forms.kl(prepared, other.forms, other_prepared, self._buffers["anchor"])
+
+    # ---- as a linear Gaussian
+
+    def location(self, prepared: tuple) -> Tensor:
+        """The location of a Gaussian, or the value of a deterministic node, `(*batch, *event)`."""
+        return self._tensor(prepared[self.variable.signature.index(location_of(self.variable))])
+
+    def coefficients(self, parents: Sequence[Tensor], parts: Sequence[Coefficients]) -> dict[str, Tensor]:
+        """How the location, or a deterministic value, moves with hidden nodes: `(coordinates, *batch, *event)` each, from how the parents do."""
+        given = self.variable.fixed.get(location_of(self.variable))
+        if isinstance(given, Expression):
+            values = {port.name: Affine(value, port.rank, part) for port, value, part in zip(self.ports, parents, parts)}
+            _, rank, found = self._affine(values)
+            return {name: pad_event(part, rank, len(self.event)) for name, part in found.items()}
+        linear = self.predictor.linear if isinstance(self.predictor, LinearAndTable) else self.predictor
+        if not isinstance(linear, Linear):
+            return {}                                                       # a table, or what reads no hidden node
+        return linear.coefficients([parents[i] for i in self._predicted_at], [parts[i] for i in self._predicted_at])
+
+    @cached_property
+    def _affine(self) -> Callable[[Mapping[str, Affine]], Affine]:
+        location = location_of(self.variable)
+        return affine_evaluator(self.variable.fixed[location], self._places(location))
 
     # ---- the Pyro program
 

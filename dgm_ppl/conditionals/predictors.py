@@ -91,6 +91,20 @@ class Linear(nn.Module):
         product = (self.weight[row] @ features.unsqueeze(-1)).squeeze(-1)
         return split(product + self.bias[row], self.sizes, self.shapes)
 
+    def coefficients(self, parents: Sequence[Tensor], parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """The coefficients of the first parameter, `(coordinates, *batch, *shape)`, from those of the parents."""
+        weight = self.predictor.weight if self.configurations is None else self.weight[self.configurations(*parents)]
+        weight, found, start = weight[..., : self.sizes[0], :], {}, 0
+        for i in self.inputs:
+            rank, width = self.ports[i].encoded_rank, self.ports[i].features
+            for name, part in parts[i].items():
+                flat = part.flatten(-rank) if rank else part.unsqueeze(-1)
+                piece = (weight[..., start: start + width] @ flat.unsqueeze(-1)).squeeze(-1)
+                piece = _shaped(piece, self.shapes[0])
+                found[name] = found[name] + piece if name in found else piece
+            start += width
+        return found
+
 
 class LinearAndTable(nn.Module):
     """Some parameters from a linear predictor, then the others from a table."""

@@ -14,7 +14,7 @@ import graphviz
 from .chart_html import chart_rows
 from .columns import LABEL, place
 from .figure import Arrow, Box, Figure, Key, Mark, Placement, Shape
-from .looks import ARROWS, BOX, COLORS, EDGE, FAINT, GRAPH, LINES, NODE, PAPER, mark_looks
+from .looks import ARROWS, BOX, COLORS, EDGE, FAINT, GRAPH, INK, LINES, NODE, PAPER, mark_looks
 from .measure import CAPTION_SIZE, LABEL_SIZE, text_width
 from .plates import Nest, crossing, drawable, nested
 
@@ -110,7 +110,8 @@ def _write_mark(graph: graphviz.Digraph, mark: Mark, figure: Figure, **place: st
 
 def _mark_label(mark: Mark) -> str:
     title = _html(mark.title) if mark.shape is Shape.NETWORK else f"<B>{_html(mark.title)}</B>"
-    captions = [f'<FONT POINT-SIZE="{CAPTION_SIZE:.0f}" COLOR="{FAINT}">{_html(text)}</FONT>' for text in mark.captions]
+    ink = INK if mark.color else FAINT
+    captions = [f'<FONT POINT-SIZE="{CAPTION_SIZE:.0f}" COLOR="{ink}">{_html(text)}</FONT>' for text in mark.captions]
     if mark.chart is None:
         return f"<{'<BR/>'.join([title, *captions])}>"
     rows = "".join(f'<TR><TD COLSPAN="3">{line}</TD></TR>' for line in [title, *captions])

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from .figure import Mark, Role, Shape
 from .measure import CAPTION_SIZE, LABEL_SIZE, TITLE_SIZE
 
-__all__ = ["ARROWS", "BOX", "COLORS", "EDGE", "FAINT", "GRAPH", "LINES", "NODE", "PAPER", "SHADE", "mark_looks"]
+__all__ = ["ARROWS", "BOX", "COLORS", "EDGE", "FAINT", "GRAPH", "INK", "LINES", "NODE", "PAPER", "SHADE", "mark_looks"]
 
 Looks = Mapping[str, str]
 

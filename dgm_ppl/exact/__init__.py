@@ -1,11 +1,21 @@
-"""Exact elimination: finite hidden nodes summed out along a tree of cliques."""
+"""Exact elimination: finite hidden nodes summed out along a tree of cliques, Gaussian ones integrated, chains forwards and backwards, and what can be eliminated at all."""
 
+from .cells import HOLES, Cells, cells, packed, unpacked
+from .collapse import Collapse, Given, Mixture
 from .conditioning import certain
 from .engine import Answer, Engine
 from .factors import Compiled, Evidence
+from .finite_chain import FiniteChain, Observed
 from .holes import Seen, see
 from .obstacle import obstacle, single
 from .report import PlanReport
+from .sequences import chain_engine
 from .soft import Likelihood, refuse_soft
+from .structure import Obstacle, hinges
+from .treatment import LatentPlan, Treatment, plan_latents
+from .watching import Watched, watch
 
-__all__ = ["Answer", "Compiled", "Engine", "Evidence", "Likelihood", "PlanReport", "Seen", "certain", "obstacle", "refuse_soft", "see", "single"]
+__all__ = [
+    "HOLES", "Answer", "Cells", "Collapse", "Compiled", "Engine", "Evidence", "FiniteChain", "Given", "LatentPlan", "Likelihood", "Mixture", "Observed", "Obstacle", "PlanReport", "Seen",
+    "Treatment", "Watched", "cells", "certain", "chain_engine", "hinges", "obstacle", "packed", "plan_latents", "refuse_soft", "see", "single", "unpacked", "watch",
+]

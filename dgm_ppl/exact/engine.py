@@ -173,7 +173,7 @@ class Engine:
     def _hidden(self, question: Question) -> list[str]:
         """The random nodes that matter for what is asked and are not observed."""
         asked = {*question.observed, *question.soft, *question.wanted, *question.maximized, *(name for query in question.queries for name in query)}
-        relevant = {*asked, *self.model.net.dag.ancestors(*asked)} if asked else set()
+        relevant = {*asked, *self.model.net.ancestors(*asked)} if asked else set()
         return [name for name in self._random if name in relevant and name not in question.observed]
 
     @property

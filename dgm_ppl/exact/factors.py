@@ -29,6 +29,8 @@ class Compiled(Protocol):
     conditionals: Mapping[str, Conditional]
     anchor: Tensor
 
+    def determined(self, values: Mapping[str, Tensor], sizes: Mapping[str, int]) -> Mapping[str, Tensor]: ...
+
     def encode(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
         """Data checked against the declaration, in the user's layout."""
 

@@ -13,7 +13,7 @@ __all__ = ["obstacle", "single"]
 def obstacle(model: Compiled, seen: Seen) -> str | None:
     """Why the evidence cannot be had by elimination: a hidden node above it that is not a single finite value."""
     known = (*seen.columns, *seen.soft)
-    above = set(model.net.dag.ancestors(*known)) if known else set()
+    above = set(model.net.ancestors(*known)) if known else set()
     for name in _random(model):
         observed = name in seen.complete or name in seen.leaves
         if observed and model.conditionals[name].density != "exact":
@@ -34,7 +34,7 @@ def single(model: Compiled, name: str) -> bool:
 
 def _matters_where_missing(model: Compiled, seen: Seen, name: str) -> bool:
     """Whether a row that lacks the node has a value for one of its descendants."""
-    for below in model.net.dag.descendants(name):
+    for below in model.net.descendants(name):
         if below in seen.complete:
             return True
         if below in seen.leaves and bool((seen.holes[name] & ~seen.gaps[below].reshape(seen.rows, -1).all(-1)).any()):

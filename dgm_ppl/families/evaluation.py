@@ -13,7 +13,7 @@ from torch import Tensor
 from .expressions import Constant, Expression, Ref
 from .shapes import broadcast
 
-__all__ = ["evaluator", "pad_event"]
+__all__ = ["ELEMENTWISE", "UNARY", "elementwise", "evaluator", "index_by", "matrix_product", "pad_event"]
 
 
 def evaluator(expression: Expression, constants: Callable[[Constant], Callable[[], Any]]) -> Callable:
@@ -26,14 +26,14 @@ def evaluator(expression: Expression, constants: Callable[[Constant], Callable[[
         return lambda values: (read(), rank)
     parts = tuple(evaluator(operand, constants) for operand in expression.operands)
     if expression.operator == "[]":
-        return lambda values: _index(*(part(values) for part in parts))
+        return lambda values: index_by(*(part(values) for part in parts))
     if expression.operator == "@":
-        return lambda values: _matmul(*(part(values) for part in parts))
+        return lambda values: matrix_product(*(part(values) for part in parts))
     if expression.operator in UNARY:
         functions = UNARY[expression.operator]
         return lambda values: _unary(functions, *parts[0](values))
     function, (left, right) = ELEMENTWISE[expression.operator], parts
-    return lambda values: _elementwise(function, left(values), right(values))
+    return lambda values: elementwise(function, left(values), right(values))
 
 
 UNARY: Mapping[str, tuple[Callable, Callable]] = {                          # on tensors, on plain numbers
@@ -53,7 +53,8 @@ def _unary(functions: tuple[Callable, Callable], value: Any, rank: int) -> tuple
     return (on_tensors if isinstance(value, Tensor) else on_numbers)(value), rank
 
 
-def _elementwise(function: Callable, left: tuple, right: tuple) -> tuple:
+def elementwise(function: Callable, left: tuple, right: tuple) -> tuple:
+    """An operator on two values with their event dimensions, padded to as many."""
     (a, rank_a), (b, rank_b) = left, right
     rank = max(rank_a, rank_b)
     return function(pad_event(a, rank_a, rank), pad_event(b, rank_b, rank)), rank
@@ -67,7 +68,8 @@ def pad_event(value: Any, rank: int, wanted: int) -> Any:
     return value.reshape(*value.shape[:batch], *(1,) * (wanted - rank), *value.shape[batch:])
 
 
-def _matmul(left: tuple, right: tuple) -> tuple:
+def matrix_product(left: tuple, right: tuple) -> tuple:
+    """The matrix product over the event dimensions."""
     (a, rank_a), (b, rank_b) = left, right
     if not (rank_a and rank_b):
         raise ValueError(f"matmul needs operands with at least one event dimension; got {rank_a} and {rank_b}")
@@ -76,16 +78,17 @@ def _matmul(left: tuple, right: tuple) -> tuple:
             raise ValueError(f"matmul of vectors of {a.shape[-1]} and {b.shape[-1]} numbers")
         return (a * b).sum(-1), 0
     if rank_b == 1:
-        product, rank = _matmul(left, (b.unsqueeze(-1), 2))
+        product, rank = matrix_product(left, (b.unsqueeze(-1), 2))
         return product.squeeze(-1), rank - 1
     if rank_a == 1:
-        product, rank = _matmul((a.unsqueeze(-2), 2), right)
+        product, rank = matrix_product((a.unsqueeze(-2), 2), right)
         return product.squeeze(-2), rank - 1
     rank = max(rank_a, rank_b)
     return pad_event(a, rank_a, rank) @ pad_event(b, rank_b, rank), rank
 
 
-def _index(base: tuple, *indices: tuple) -> tuple:
+def index_by(base: tuple, *indices: tuple) -> tuple:
+    """The value at some indices, from the first event dimension on."""
     value, rank = base
     for index, index_rank in indices:
         if rank == 0:

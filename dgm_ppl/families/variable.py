@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ..graph import GraphError
 from .expressions import Constant, Expression, Free, Ref, references
 from .kind import Architecture
+from .lags import Lag, Lagged, joined_initials, lags_in
+from .shapes import whole
 from .spaces import Finite, Interval, Real, Space
 
 if TYPE_CHECKING:
@@ -40,9 +41,11 @@ class Variable:
     size: int | None = None
     labels: tuple[str, ...] | None = None
     declared_space: Space | None = field(default=None)
+    before: tuple[tuple[str, Constant | Free], ...] = ()
+    starts: tuple[Variable, ...] = ()
     whole: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
-    def given(self, *parents: str, net: Any = None, fn: Callable | None = None, whole: Mapping[str, Any] = MappingProxyType({})) -> Variable:
+    def given(self, *parents: str | Lag, net: Any = None, fn: Callable | None = None, whole: Mapping[str, Any] = MappingProxyType({})) -> Variable:
         """The same variable, its open parameters computed from parents: by a table or linear predictor, by `net`, or by `fn`.
 
         `net` is a builder such as `MLP(400)` or any `nn.Module`; `fn(*parents)` is a function of the parents' values.
@@ -57,10 +60,14 @@ class Variable:
         parameters of its own: for a Normal the conditional linear Gaussian, with a residual scale a configuration. To share
         that scale, say so: `Normal(scale=free()).given("state", "z")`.
 
+        A parent some steps back in a chain is `lag("z")`.
+
         >>> from dgm_ppl import Normal
         >>> Normal(2, scale=0.1).given("z")
         Normal(2, scale=0.1) | z
         """
+        initials = joined_initials(parent for parent in parents if isinstance(parent, Lag))
+        parents = tuple(parent.name if isinstance(parent, Lag) else parent for parent in parents)
         for parent in parents:
             if not isinstance(parent, str):
                 raise GraphError(f"given: parents are named by string; got {parent!r}; try .given('z')")
@@ -74,11 +81,30 @@ class Variable:
             raise GraphError(f"given: fn is a function of the parents; got {fn!r}")
         if self.is_given:
             raise GraphError("given: a Given node is an input and has no parents")
-        return replace(self, parents=parents, net=net, fn=fn, whole=_wholes(parents, whole))
+        return replace(self, parents=parents, net=net, fn=fn, before=tuple(initials.items()), whole=_wholes(parents, whole))
 
     def shared_plates(self, parent: str) -> tuple[tuple[str, ...], ...]:
         """The ways in which a parent is read: for each, the plates of the node over which it reads all members nevertheless."""
         return tuple(plates for name, plates in self.whole if name == parent) or ((),)
+
+    def starting(self, *steps: Variable) -> Variable:
+        """The same variable with a distribution of its own for the first steps of a chain: one for each, the last for all that remain.
+
+        These are the steps for which a lagged parent does not exist yet. Without this, they take the same family, and what
+        the missing parents would have computed is learned; fixed parameters stay as they are.
+
+        >>> from dgm_ppl import Categorical, lag
+        >>> Categorical(2, probs=[[0.9, 0.1], [0.2, 0.8]]).given(lag("z")).starting(Categorical(2, probs=[0.5, 0.5]))
+        Categorical(2, probs=[[0.9, 0.1], [0.2, 0.8]]) | z[-1], starting Categorical(2, probs=[0.5, 0.5])
+        """
+        for step in steps:
+            if not isinstance(step, Variable) or step.is_given:
+                raise GraphError(f"starting: expected a distribution for each of the first steps; got {step!r}; try .starting(dgm.Normal(2, loc=0.0, scale=1.0))")
+            if step.shape != self.shape or step.space != self.space:
+                raise GraphError(f"starting: expected the shape {self.shape} and values in {self.space}, as at later steps; got {step!r}, with {step.shape} and {step.space}")
+            if step.starts:
+                raise GraphError(f"starting: expected distributions without a start of their own; got {step!r}; list them: .starting(first, second)")
+        return replace(self, starts=steps)
 
     @property
     def is_given(self) -> bool:
@@ -120,6 +146,19 @@ class Variable:
     def all_parents(self) -> tuple[str, ...]:
         """Every parent: those of `given`, then those of expressions."""
         return tuple(dict.fromkeys((*self.parents, *self.expression_parents)))
+
+    @property
+    def lags(self) -> tuple[Lagged, ...]:
+        """The parents some steps back."""
+        return tuple(parent for parent in self.all_parents if isinstance(parent, Lagged))
+
+    @cached_property
+    def initials(self) -> Mapping[str, Constant | Free]:
+        """What stands for lagged parents before the first step, where something does."""
+        found = [Lag(name, value) for name, value in self.before]
+        found += [one for _, value in self.parameters for one in lags_in(value)]
+        found += [Lag(name, value) for variable in self.inner for name, value in variable.initials.items()]
+        return joined_initials(found)
 
     @cached_property
     def parameter_edges(self) -> Mapping[str, tuple[str, ...]]:
@@ -187,7 +226,13 @@ class Variable:
     def __repr__(self) -> str:
         given = f" | {', '.join(self.parents)}" if self.parents else ""
         net = f", {self.net_label}" if self.net is not None or self.fn is not None else ""
-        return f"{self.summary}{given}{net}"
+        return f"{self.summary}{given}{net}{self.start_label}"
+
+    @property
+    def start_label(self) -> str:
+        """How a chain starts, where that was said: `, x[-1] = 0.0 at first`, `, starting Normal(loc=0.0, scale=1.0)`."""
+        before = "".join(f", {name} = {value} at first" for name, value in self.initials.items())
+        return before + (f", starting {', then '.join(map(repr, self.starts))}" if self.starts else "")
 
     @property
     def numel(self) -> int:
@@ -256,12 +301,3 @@ def _shape_mend(length: Any, place: str) -> str:
         return f"try {place}({', '.join(map(str, length))})"
     return f"parameters go by name: {place}(3, loc=0.0)"
 
-
-def whole(value: Any) -> int | None:
-    """A whole number of any kind as an int, else None."""
-    if isinstance(value, bool):
-        return None
-    try:
-        return operator.index(value)
-    except TypeError:
-        return None

@@ -13,10 +13,11 @@ from torch import nn
 from .. import conditionals
 from ..families import CATALOGUE, Architecture, Constant, Expression, Family, Free, Given, Operation, Ref, Setting, Variable, spaces
 from ..families.expressions import as_expression, operation
+from ..families.lags import Lag, Lagged, lag
 from ..families.variable import checked_shape, states_of
 from ..graph import DAG, GraphError, did_you_mean
 from ..nets import Net
-from ..network import BayesNet, Plate, RecognitionNet
+from ..network import BayesNet, Chain, Plate, RecognitionNet
 
 __all__ = ["describe", "restore"]
 
@@ -32,7 +33,7 @@ def describe(net: BayesNet) -> dict[str, Any]:
     nodes = {name: _variable(variable, nets) for name, variable in net.variables.items()}
     written = {
         "format": FORMAT, "version": VERSION, "nodes": nodes, "nets": [_net(value) for value in nets],
-        "plates": {name: {"nodes": list(plate.nodes), "size": plate.size} for name, plate in net.plates.items()},
+        "plates": {name: _plate(plate) for name, plate in net.plates.items()},
     }
     if isinstance(net, RecognitionNet):
         written["guide_of"] = describe(net.model)
@@ -47,7 +48,11 @@ def _variable(variable: Variable, nets: list[Any]) -> dict[str, Any]:
     if variable.parameters:
         written["parameters"] = {name: _value(value) for name, value in variable.parameters}
     if variable.parents:
-        written["parents"] = list(variable.parents)
+        written["parents"] = [_lag(parent) if isinstance(parent, Lagged) else parent for parent in variable.parents]
+    if variable.before:
+        written["before"] = {name: _value(value) for name, value in variable.before}
+    if variable.starts:
+        written["starts"] = [_variable(start, nets) for start in variable.starts]
     if variable.net is not None:
         written["net"] = _position(variable.net, nets)
     if variable.whole:
@@ -61,6 +66,14 @@ def _variable(variable: Variable, nets: list[Any]) -> dict[str, Any]:
     if variable.declared_space is not None:
         written["space"] = _space(variable.declared_space)
     return written
+
+
+def _plate(plate: Plate) -> dict[str, Any]:
+    return {"nodes": list(plate.nodes), "size": plate.size, **({"chain": True} if isinstance(plate, Chain) else {})}
+
+
+def _lag(name: Lagged, initial: Any = None) -> dict[str, Any]:
+    return {"lag": name.node, "steps": name.steps, **({} if initial is None else {"initial": _value(initial)})}
 
 
 def _position(net: Any, nets: list[Any]) -> int:
@@ -104,6 +117,8 @@ def _net(value: Any) -> dict[str, Any]:
 def _value(value: Any) -> Any:
     if isinstance(value, Free):
         return {"free": None if value.initial is None else _value(value.initial)}
+    if isinstance(value, Lag):
+        return _lag(value.name, value.initial)
     if isinstance(value, Ref):
         return {"ref": value.name}
     if isinstance(value, Operation):
@@ -142,7 +157,7 @@ def restore(
             raise GraphError(f"expected a {FORMAT}, version {VERSION}; got format {written.get('format')!r}, version {written.get('version')!r}")
         reader = Reader(written["nets"], nets or {}, functions or {}, {**CATALOGUE, **(families or {})})
         variables = {name: reader.variable(name, value) for name, value in written["nodes"].items()}
-        plates = {name: Plate(value["nodes"], value["size"]) for name, value in written["plates"].items()}
+        plates = {name: (Chain if value.get("chain") is True else Plate)(value["nodes"], value["size"]) for name, value in written["plates"].items()}
         if "guide_of" not in written:
             return BayesNet(variables, plates=plates)
         model = restore(written["guide_of"], nets=nets, functions=functions, families=families)
@@ -172,11 +187,13 @@ class Reader:
         with reading(f"node {name!r}"):
             space = _read_space(written["space"]) if "space" in written else None
             declared = replace(self._distribution(name, written), declared_space=space)
-            parents, net, fn = _strings(written.get("parents", [])), self._net(name, written), self._function(name, written)
+            before = {key: _read(value) for key, value in written.get("before", {}).items()}
+            parents, net, fn = [_parent(one, before) for one in written.get("parents", [])], self._net(name, written), self._function(name, written)
             whole: dict[str, list] = {}
             for parent, plates in written.get("whole", []):
                 whole.setdefault(parent, []).append(_strings(plates))
-            return declared if not parents and net is None and fn is None else declared.given(*parents, net=net, fn=fn, whole=whole)
+            declared = declared if not parents and net is None and fn is None else declared.given(*parents, net=net, fn=fn, whole=whole)
+            return declared.starting(*(self.variable(name, start) for start in written["starts"])) if "starts" in written else declared
 
     def _distribution(self, name: str, written: Mapping[str, Any]) -> Variable:
         labels, size = _read_states(name, written)
@@ -256,11 +273,20 @@ def _strings(written: Any) -> tuple[str, ...]:
 def _read(written: Mapping[str, Any]) -> Constant | Expression | Free:
     if "free" in written:
         return Free(None if written["free"] is None else _constant(written["free"]))
+    if "lag" in written:
+        return _parent(written, {})
     if "ref" in written:
         return Ref(*_strings([written["ref"]]))
     if "operator" in written:
         return operation(written["operator"], [_operand(operand) for operand in written["operands"]])
     return _constant(written)
+
+
+def _parent(written: Any, before: Mapping[str, Any]) -> str | Lag:
+    if not isinstance(written, Mapping):
+        return _strings([written])[0]
+    found = lag(*_strings([written["lag"]]), written["steps"], initial=_read(written["initial"]) if "initial" in written else None)
+    return replace(found, initial=before[found.name]) if found.name in before else found
 
 
 def _operand(written: Mapping[str, Any]) -> Expression:

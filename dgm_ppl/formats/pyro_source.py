@@ -75,6 +75,9 @@ def to_pyro_state(model: Compiled) -> dict[str, Tensor]:
 
 
 def _class(subject: BayesNet | Compiled, *, as_guide: bool = False) -> ClassSource:
+    net = subject if isinstance(subject, BayesNet) else getattr(subject, "net", None)
+    if isinstance(net, BayesNet) and net.chains:
+        raise GraphError(f"to_pyro: the net has the chain {net.chains[0]!r}, for which no source is written; write it out for so many steps first: net.unroll(10)")
     if not isinstance(subject, BayesNet):
         if not isinstance(getattr(subject, "net", None), BayesNet):
             raise GraphError(f"to_pyro: expected a BayesNet or a compiled one; got {type(subject).__name__}; try dgm.to_pyro(net)")

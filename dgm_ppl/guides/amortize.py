@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
+from ..exact import plan_latents
 from ..families import Variable
 from ..graph import Faithful, GraphError, Inversion, Structure, did_you_mean
 from ..nets import MLP, SetNet
@@ -34,6 +35,7 @@ def amortize(
     families: Mapping[str, Any] = NOTHING,
     coupling: Coupling | Mapping[str, Coupling] | None = None,
     order: Any = "auto",
+    collapse: bool | Iterable[str] = False,
 ) -> RecognitionNet:
     """The recognition net q(latents | observed): the model's graph turned round, faithfully and without needless arrows.
 
@@ -57,6 +59,7 @@ def amortize(
         coupling: how copies that depend on each other are drawn: `Jointly(rank)`, `InTurn()`, or `Apart()`, which drops their dependence,
             warns, and is written into the certificate; for all latents or by latent.
         order: short for `structure=Faithful(order=...)`.
+        collapse: latents to leave to exact elimination: True for all that the plan can eliminate (`model.plan(observed=...)`), or some of them by name.
 
     Raises:
         GraphError: an unknown name, nothing observed, a deterministic node observed, nothing latent, a family that does not fit its
@@ -77,8 +80,20 @@ def amortize(
     """
     if not isinstance(model, BayesNet):
         raise GraphError(f"amortize: expected a BayesNet; got {type(model).__name__}; pass the declaration, not the compiled model")
-    inversion = inverted(model, _names(model, observed), _structure(structure, order))
-    learned = [latent for latent in inversion.order if latent not in inversion.barren]
+    if model.chains:
+        raise GraphError(
+            f"amortize: the net has the chain {model.chains[0]!r}; guides over chains are not derived yet: write the guide as a BayesNet over the same chain, or, where "
+            f"hidden nodes are finite or linear-Gaussian, ask for exact answers: dgm.posterior(model, data)"
+        )
+    names = _names(model, observed)
+    left_out = _left_out(model, names, collapse)
+    inversion = inverted(model, names, _structure(structure, order))
+    if left_out:                                                            # sampled last, so that no other latent reads them
+        if order == "auto" and structure != Faithful():
+            raise GraphError(f"amortize: collapse goes with a faithful structure; got structure={structure!r}; leave one of them out")
+        later = [name for name in inversion.order if name in left_out]
+        inversion = inverted(model, names, Faithful([*(name for name in inversion.order if name not in left_out), *later]))
+    learned = [latent for latent in inversion.order if latent not in inversion.barren and latent not in left_out]
     by_latent = coupling if isinstance(coupling, Mapping) else NOTHING
     for option, given in (("nets", nets), ("families", families), ("coupling", by_latent)):
         for name in given:
@@ -98,7 +113,7 @@ def amortize(
         network = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
         network = reader(latent, factor, apart, model, network, pool)
         variables[latent] = variable.given(*parents, net=network, whole=wholes(factor)) if parents else variable
-    variables |= _own(model, inversion)
+    variables |= _own(model, inversion, left_out)
     return RecognitionNet(variables, model=model, inversion=inversion, plates=_plates(model, variables))
 
 
@@ -118,6 +133,25 @@ def _plates(model: BayesNet, variables: Mapping[str, Variable]) -> dict[str, Pla
     return {name: Plate(nodes, model.plates[name].size) for name, nodes in inside.items() if nodes}
 
 
+def _left_out(model: BayesNet, observed: Sequence[str], collapse: bool | Iterable[str]) -> tuple[str, ...]:
+    """The latents that exact elimination takes care of."""
+    if collapse is False:
+        return ()
+    plan = plan_latents(model, observed)
+    asked = plan.collapsed if collapse is True else (collapse,) if isinstance(collapse, str) else tuple(collapse)
+    for name in asked:
+        model[name]
+        if name not in plan.collapsed:
+            reason = f": {plan[name].reason}" if name in [treatment.name for treatment in plan.latents] else ", it is no latent"
+            raise GraphError(f"amortize: collapse names {name!r}, which cannot be eliminated{reason}; leave it out of collapse")
+    if asked and not [name for name in plan.amortized if name not in asked] and set(asked) >= set(plan.collapsed):
+        raise GraphError(
+            f"amortize: every latent can be eliminated exactly ({', '.join(asked)}), so no guide is needed: dgm.fit(dgm.MaximumLikelihood(model), data); for a guide "
+            f"all the same, leave collapse out"
+        )
+    return asked
+
+
 def _names(model: BayesNet, observed: str | Iterable[str]) -> tuple[str, ...]:
     asked = (observed,) if isinstance(observed, str) else tuple(observed)
     for name in asked:
@@ -132,8 +166,9 @@ def _given(variable: Variable) -> Variable:
     return Variable(None, variable.shape, size=variable.size, labels=variable.labels, declared_space=variable.space)
 
 
-def _own(model: BayesNet, inversion: Inversion) -> dict[str, Variable]:
-    """The barren latents with the model's own declaration, and the deterministic nodes that they read."""
-    above = {name for barren in inversion.barren for name in model.dag.ancestors(barren)}
+def _own(model: BayesNet, inversion: Inversion, left_out: Sequence[str]) -> dict[str, Variable]:
+    """The barren latents with the model's own declaration, and the deterministic nodes that they read; without those that hang on latents left out."""
+    barren = [name for name in inversion.barren if not set(model.dag.ancestors(name)) & set(left_out)]
+    above = {name for each in barren for name in model.dag.ancestors(each)}
     needed = {name for name in inversion.deterministic if name in above}
-    return {name: model[name] for name in model.order if name in needed or name in inversion.barren}
+    return {name: model[name] for name in model.order if name in needed or name in barren}

@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -45,7 +46,7 @@ class Net(ABC):
        `(n, *shape)` each, under exactly one.
     2. Check the arguments in the constructor. Each constructor argument is a field of the same name (a `*widths`
        argument is a tuple), from which `repr`, `label`, `to_dict` and `from_dict` follow. Fields are numbers, tuples of
-       numbers, or `torch.nn` classes annotated `type[nn.Module]`, which are saved by name.
+       numbers, other builders, or `torch.nn` classes annotated `type[nn.Module]`, which are saved by name.
     3. Write `build`, all mathematics; where the shapes do not fit, raise a `ValueError` that says the mend.
 
     Example:
@@ -140,6 +141,8 @@ class Net(ABC):
             return list(value)
         if isinstance(value, type):
             return self._encode_class(name, value)
+        if isinstance(value, Net):
+            return value.to_dict()
         if isinstance(value, nn.Module):
             raise ValueError(
                 f"net {self!r}: expected data; got a module, which is code and cannot be saved as data; "
@@ -173,6 +176,9 @@ def _builders(base: type[Net]) -> list[type[Net]]:
 
 
 def _find_builder(name: Any) -> type[Net]:
+    package = sys.modules[__package__]
+    if name in package.__all__:
+        getattr(package, name)  # a builder that is loaded when first asked for
     found = [builder for builder in _builders(Net) if builder.__name__ == name]
     homes = {builder.__module__ for builder in found}
     if not found:
@@ -196,6 +202,8 @@ def _construct(builder: type[Net], fields: dict[str, Any]) -> Net:
 def _decode(argument: inspect.Parameter, value: Any) -> Any:
     if isinstance(value, list):
         return tuple(value)
+    if isinstance(value, dict):
+        return Net.from_dict(value)
     return _find_class(value) if argument.annotation == type[nn.Module] else value
 
 

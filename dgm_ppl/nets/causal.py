@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dgm_ppl.nets.base import Net, Shape, Shapes
 
-__all__ = ["Causal", "CausalNet", "Event", "Naive", "Stepper", "flat_context"]
+__all__ = ["Causal", "CausalNet", "Event", "Naive", "Stepper", "flat_context", "natural_order", "one_order"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,20 @@ class Event:
     def features(self) -> int:
         """The numbers that stand for an element where codes are one-hot."""
         return self.states or self.width
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The elements from first to last: as asked for, else each after its parents, else as they come."""
+        if self.orders:
+            return self.orders[0]
+        return tuple(range(self.size)) if self.parents is None else _topological(self.parents)
+
+    def reads(self) -> Tensor:
+        """`(size, size)`, true where the graph lets the row's element depend on the column's."""
+        found = torch.zeros(self.size, self.size, dtype=torch.bool)
+        for element, above in enumerate(self.parents):
+            found[element, list(above)] = True
+        return found
 
     def one_hot(self, values: Tensor, like: Tensor) -> Tensor:
         """Values as numbers `(*batch, features)`, codes one-hot."""
@@ -164,6 +178,31 @@ class Naive(Stepper):
     def take(self, rows: Tensor) -> None:
         self.known = {element: value[rows] for element, value in self.known.items()}
         self.held, self.empty = tuple(part[rows] for part in self.held), self.empty[rows]
+
+
+def _topological(parents: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    """The elements, each after its parents, otherwise as they come."""
+    order: list[int] = []
+    known: set[int] = set()
+    while len(order) < len(parents):
+        ready = [element for element, above in enumerate(parents) if element not in known and known.issuperset(above)]
+        order += ready
+        known |= set(ready)
+    return tuple(order)
+
+
+def one_order(net: CausalNet, event: Event, *, graph: bool = True) -> None:
+    """Raises where several orders, or a graph that the net cannot honour, were asked for."""
+    if len(event.orders) > 1:
+        raise ValueError(f"{net.label()}: expected one order; got {len(event.orders)}; try MADE(500), which mixes them")
+    if event.parents is not None and not graph:
+        raise ValueError(f"{net.label()}: honours an order, not any graph over the elements; try MADE(64), NADE(64) or FVSBN(), or order= for adjacency=")
+
+
+def natural_order(net: CausalNet, event: Event) -> None:
+    """Raises where an order or a graph was asked of a net that has one of its own."""
+    if event.orders or event.parents is not None:
+        raise ValueError(f"{net.label()}: has an order of its own; got order= or adjacency=; try Transformer(64) or MADE(500) for another order, MADE(500) for a graph")
 
 
 def flat_context(parents: Sequence[Tensor]) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dgm_ppl.nets.base import Shape, Shapes, numbers
-from dgm_ppl.nets.causal import Causal, CausalNet, Event, Stepper, flat_context
+from dgm_ppl.nets.causal import Causal, CausalNet, Event, Stepper, flat_context, one_order
 from dgm_ppl.nets.checks import activation_class, positive, widths
 
 __all__ = ["FVSBN", "MADE"]
@@ -29,8 +29,12 @@ class FVSBN(CausalNet):
         torch.Size([2, 4, 1])
     """
 
+    def check(self, event: Event) -> None:
+        one_order(self, event)
+
     def causal(self, event: Event, parents: Shapes) -> Masked:
-        return Masked(event, parents, (), nn.ReLU, _orders(event, 1, 0), agnostic=False)
+        self.check(event)
+        return Masked(event, parents, (), nn.ReLU, (event.order,), agnostic=False)
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -89,25 +93,12 @@ class MADE(CausalNet):
 
 def _orders(event: Event, count: int, seed: int) -> tuple[tuple[int, ...], ...]:
     """The orders asked for, or so many drawn at random; a single one is that of the elements."""
-    if event.parents is not None:
-        return (_topological(event.parents),)
-    if event.orders:
+    if len(event.orders) > 1:
         return event.orders
-    if count == 1:
-        return (tuple(range(event.size)),)
+    if count == 1 or event.orders or event.parents is not None:
+        return (event.order,)
     generator = torch.Generator().manual_seed(seed)
     return tuple(tuple(torch.randperm(event.size, generator=generator).tolist()) for _ in range(count))
-
-
-def _topological(parents: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """The elements, each after its parents, otherwise as they come."""
-    order: list[int] = []
-    known: set[int] = set()
-    while len(order) < len(parents):
-        ready = [element for element, above in enumerate(parents) if element not in known and known.issuperset(above)]
-        order += ready
-        known |= set(ready)
-    return tuple(order)
 
 
 class Masked(Causal):
@@ -141,9 +132,7 @@ class Masked(Causal):
                 degrees = 1 + torch.arange(width) * max(event.size - 1, 1) // width
                 self.register_buffer(f"degrees_{layer}", degrees, persistent=False)
             return
-        rows = torch.zeros(event.size, event.size, dtype=torch.bool)
-        for element, above in enumerate(event.parents):
-            rows[element, list(above)] = True
+        rows = event.reads()
         last = (rows * (self.places[0] + 1)).amax(1)
         sets = {tuple(rows[element].tolist()): int(last[element]) for element in last.argsort(stable=True).tolist() if rows[element].any()}
         sets = sets or {(False,) * event.size: 0}

@@ -4,7 +4,7 @@ from .bayes_net import BayesNet
 from .building import build_conditionals
 from .dry_run import probe, unlike
 from .layout import Layout
-from .plates import Plate
+from .plates import Chain, Plate
 from .recognition import RecognitionNet, inverted
 
-__all__ = ["BayesNet", "Layout", "Plate", "RecognitionNet", "build_conditionals", "inverted", "probe", "unlike"]
+__all__ = ["BayesNet", "Chain", "Layout", "Plate", "RecognitionNet", "build_conditionals", "inverted", "probe", "unlike"]

@@ -11,12 +11,16 @@ from typing import Any
 from torch import Tensor
 
 from ..families import Constant, Delta, Variable
+from ..families.lags import Lagged, node_of
+from ..families.shapes import whole
 from ..graph import DAG, Displayed, GraphError, Templates, did_you_mean, templates
+from .chains import chain_of, check_chains, check_loops, first_steps, slice_dag, through_time, with_lags
 from .checking import check_variable, sized
 from .counting import ParameterCount, count_parameters
 from .dry_run import dry_run
 from .layout import Layout
-from .plates import Plate, plates_of
+from .plates import Chain, Plate, plates_of
+from .unrolling import unrolled
 
 __all__ = ["BayesNet"]
 
@@ -41,10 +45,10 @@ class BayesNet(Displayed):
     """The declarations by node, in the order in which they were written."""
 
     dag: DAG
-    """The structure alone."""
+    """The structure alone; of a net with a chain, the arrows within one step (`unroll` has those between steps)."""
 
     plates: Mapping[str, Plate]
-    """The plates by name, in the order of a value's dimensions."""
+    """The plates by name, in the order of a value's dimensions; chains are among them."""
 
     def __init__(self, *structure: DAG | Mapping[str, Variable], plates: Mapping[str, Any] | None = None, **variables: Variable):
         dag, variables = _gathered(structure, variables)
@@ -59,11 +63,15 @@ class BayesNet(Displayed):
             variables = {name: _on_dag(name, variable, dag) for name, variable in _in_dag_order(dag, variables).items()}
         for name, variable in variables.items():
             for parent in variable.all_parents:
-                if parent not in variables:
+                if parent not in variables and not isinstance(parent, Lagged):
                     raise GraphError(f"node {name!r}: no parent {parent!r}{did_you_mean(parent, variables)}")
-        dag, placed = DAG({name: variable.all_parents for name, variable in variables.items()}), plates_of(plates, variables)
+        placed = plates_of(plates, variables)
+        check_chains(variables, placed)
+        dag, (seen, around) = slice_dag(variables, placed), with_lags(variables, placed)
+        check_loops(variables, placed)
         for name, variable in variables.items():
-            check_variable(name, variable, variables, placed)
+            for declared in (variable, *(first_steps(name, variable, variables))):
+                check_variable(name, declared, seen, around)
         vars(self).update(variables=MappingProxyType(dict(variables)), dag=dag, plates=MappingProxyType(sized(placed, variables)))
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -102,6 +110,8 @@ class BayesNet(Displayed):
 
     def plates_of(self, name: str) -> tuple[str, ...]:
         """The plates that a node is in, in the net's order."""
+        if isinstance(name, Lagged):
+            name = name.node
         self[name]
         return tuple(plate for plate in self.plates if name in self.plates[plate].nodes)
 
@@ -110,6 +120,27 @@ class BayesNet(Displayed):
         """The structure with its plates: which copies of a parent a copy of a child reads."""
         whole = {(parent, name): variable.shared_plates(parent) for name, variable in self.variables.items() for parent, _ in variable.whole}
         return templates(self.dag, {name: plate.nodes for name, plate in self.plates.items()}, whole)
+
+    @cached_property
+    def chains(self) -> tuple[str, ...]:
+        """The plates whose members are steps in order."""
+        return tuple(name for name, plate in self.plates.items() if isinstance(plate, Chain))
+
+    def chain_of(self, name: str) -> Chain | None:
+        """The chain that a node is in."""
+        return chain_of(name, self.plates)
+
+    def ancestors(self, *names: str) -> tuple[str, ...]:
+        """Every node from which one of `names` can be reached, within a step or over the steps of a chain."""
+        for name in names:
+            self[name]
+        return through_time(self, names) if self.chains else self.dag.ancestors(*names)
+
+    def descendants(self, *names: str) -> tuple[str, ...]:
+        """Every node that can be reached from one of `names`, within a step or over the steps of a chain."""
+        for name in names:
+            self[name]
+        return through_time(self, names, below=True) if self.chains else self.dag.descendants(*names)
 
     # ---- other nets
 
@@ -130,22 +161,22 @@ class BayesNet(Displayed):
                 raise GraphError(f"add: the net has a node {name!r} already; try net.replace({name}=...)")
         joined = dict(self.plates)
         for name, value in (plates or {}).items():
-            new = value if isinstance(value, Plate) else Plate(value, name=name)
             old = joined.get(name, Plate(()))
+            new = value if isinstance(value, Plate) else type(old)(value, name=name)
             if None not in (old.size, new.size) and old.size != new.size:
                 raise GraphError(f"add: plate {name!r} has {old.size} members; got size={new.size}; leave the size out")
-            joined[name] = Plate(dict.fromkeys((*old.nodes, *new.nodes)), new.size or old.size)
+            joined[name] = (old if isinstance(old, Chain) else new).like(dict.fromkeys((*old.nodes, *new.nodes)), new.size or old.size)
         return self._with({**self.variables, **variables}, joined)
 
     def remove(self, *names: str) -> BayesNet:
         """The net without some nodes, none of which may be a parent of one that stays."""
         for name in names:
             self[name]
-            staying = [child for child in self.dag.children(name) if child not in names]
+            staying = [child for child, variable in self.variables.items() if child not in names and name in map(node_of, variable.all_parents)]
             if staying:
                 raise GraphError(f"remove: {name!r} is a parent of {staying[0]!r}, which stays; remove both, or declare {staying[0]!r} anew first: net.replace(...)")
         kept = {name: variable for name, variable in self.variables.items() if name not in names}
-        plates = {name: Plate([n for n in plate.nodes if n in kept], plate.size) for name, plate in self.plates.items()}
+        plates = {name: plate.like([n for n in plate.nodes if n in kept], plate.size) for name, plate in self.plates.items()}
         return self._with(kept, {name: plate for name, plate in plates.items() if plate.nodes})
 
     def do(self, values: Mapping[str, Any] = MappingProxyType({}), /, **interventions: Any) -> BayesNet:
@@ -158,6 +189,42 @@ class BayesNet(Displayed):
         """
         asked, layout = _joined("do", values, interventions), Layout(self)
         return self._with({**self.variables, **{name: _set(self[name], layout.encode_one(name, value)) for name, value in asked.items()}})
+
+    def unroll(self, steps: int) -> BayesNet:
+        """The net with its chains written out for so many steps: `z[0]`, `z[1]`, ..., nodes as any others, whose `dag` has the arrows between steps.
+
+        A value that stands before the start becomes a node too, `z[-1]`. Steps are declared alike but do not share what they learn, other than
+        networks; a compiled model's `unroll` does.
+
+        >>> from dgm_ppl import BayesNet, Categorical, Chain, Normal, lag
+        >>> net = BayesNet(z=Categorical(3).given(lag("z")), x=Normal().given("z"), plates={"time": Chain(["z", "x"])})
+        >>> net.unroll(3).dag
+        DAG('z[0] -> x[0]; z[0] -> z[1]; z[1] -> x[1]; z[1] -> z[2]; z[2] -> x[2]')
+        >>> net.unroll(3).dag.independent("x[0]", "x[2]", given="z[1]")
+        True
+
+        Raises:
+            GraphError: a net without a chain, steps that are not a positive whole number, a node outside that depends on all steps.
+        """
+        if not self.chains:
+            raise GraphError("unroll: the net has no chain; declare one: plates={'time': dgm.Chain([...])}")
+        if (whole(steps) or 0) < 1:
+            raise GraphError(f"unroll: expected a positive whole number of steps; got {steps!r}; try net.unroll(3)")
+        variables, plates, _ = unrolled(self, steps)
+        return BayesNet(variables, plates=plates)
+
+    def opened(self, *names: str) -> BayesNet:
+        """The net with fixed parameters left out, so that they are learned: those of the named nodes, or of every table without names.
+
+        Parameters that cannot be learned, such as a `total_count`, stay.
+
+        >>> from dgm_ppl import BayesNet, Bernoulli
+        >>> BayesNet(rain=Bernoulli(probs=0.2), wet=Bernoulli(probs=[0.1, 0.9]).given("rain")).opened()
+        rain ~ Bernoulli()
+        wet | rain ~ Bernoulli()
+        """
+        finite = [name for name, variable in self.variables.items() if variable.family_name in ("Bernoulli", "Categorical") and variable.net is None and variable.fn is None]
+        return self._with({**self.variables, **{name: _opened(self[name]) for name in names or finite}})
 
     def check(self, data: Any = None) -> str:
         """A dry run on the first rows of `data`, or on made-up ones: worlds, plates, event, parameters and device of every node, or the first error.
@@ -198,7 +265,7 @@ class BayesNet(Displayed):
 
     def __repr__(self) -> str:
         lines = [self._line(name) for name in self.variables]
-        lines += [f"plate {name}{'' if plate.size is None else f' ({plate.size})'}: {', '.join(plate.nodes)}" for name, plate in self.plates.items()]
+        lines += [f"{plate.word} {name}{'' if plate.size is None else f' ({plate.size})'}: {', '.join(plate.nodes)}" for name, plate in self.plates.items()]
         return "\n".join(lines)
 
     def _line(self, name: str) -> str:
@@ -207,7 +274,7 @@ class BayesNet(Displayed):
         net = f", {variable.net_label}" if variable.net is not None or variable.fn is not None else ""
         twins = [other for other, twin in self.variables.items() if other != name and variable.net is not None and twin.net is variable.net]
         shared = f" shared with {', '.join(twins)}" if twins else ""
-        return f"{name}{given} ~ {variable.summary}{net}{shared}"
+        return f"{name}{given} ~ {variable.summary}{net}{shared}{variable.start_label}"
 
 
 def _joined(place: str, declared: Any, keywords: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,6 +287,11 @@ def _set(variable: Variable, value: Tensor) -> Variable:
     return replace(
         Delta(), shape=variable.shape, parameters=(("v", Constant(value)),), size=variable.size, labels=variable.labels, declared_space=variable.space,
     )
+
+
+def _opened(variable: Variable) -> Variable:
+    kept = [(name, value) for name, value in variable.parameters if not isinstance(value, Constant) or not variable.family.parameters[name].learnable]
+    return replace(variable, parameters=tuple(kept))
 
 
 def _rebuilt(variables: dict, plates: dict) -> BayesNet:
@@ -255,11 +327,11 @@ def _on_dag(name: str, variable: Variable, dag: DAG) -> Variable:
     arrows = dag.parents(name)
     if variable.is_given and arrows:
         raise GraphError(f"node {name!r}: a Given node is an input and has no parents; the DAG has the arrows {list(arrows)} -> {name!r}; leave them out, or declare a distribution")
-    stray = [parent for parent in variable.all_parents if parent not in arrows]
+    stray = [parent for parent in variable.all_parents if parent not in arrows and not isinstance(parent, Lagged)]
     if stray:
         raise GraphError(f"node {name!r}: {stray[0]!r} is a parent here but not in the DAG; add the arrow {stray[0]!r} -> {name!r} to the DAG or drop the parent")
     left = tuple(parent for parent in arrows if parent not in variable.all_parents)
-    if variable.parents and left:
+    if left and any(not isinstance(parent, Lagged) for parent in variable.parents):
         raise GraphError(f"node {name!r}: the DAG has the parents {list(arrows)}, .given names {list(variable.parents)}; leave the names out: .given(net=...)")
     return replace(variable, parents=(*variable.parents, *left))
 

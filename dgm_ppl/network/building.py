@@ -6,10 +6,12 @@ from collections.abc import Collection
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from ..conditionals import Conditional, Parametric, Port
-from ..families import Architecture
+from ..conditionals import Chained, Conditional, Parametric, Port
+from ..families import Architecture, Variable
+from ..families.lags import node_of
 from ..graph import GraphError
 from ..nets import SetNet
+from .chains import first_steps
 
 if TYPE_CHECKING:
     from .bayes_net import BayesNet
@@ -17,19 +19,19 @@ if TYPE_CHECKING:
 __all__ = ["build_conditionals", "ports_of"]
 
 
-def ports_of(net: BayesNet, name: str) -> tuple[Port, ...]:
+def ports_of(net: BayesNet, name: str, variable: Variable) -> tuple[Port, ...]:
     """How a node sees each of its parents."""
-    return tuple(_port(net, parent, name) for parent in net[name].all_parents)
+    return tuple(_port(net, parent, name) for parent in variable.all_parents)
 
 
 def _port(net: BayesNet, parent: str, child: str) -> Port:
-    plates, inside = list(net.plates), net.plates_of(child)
+    plates, inside, origin = list(net.plates), net.plates_of(child), net[node_of(parent)]
     if isinstance(net[child].net, SetNet) and parent in net[child].parents:
         frame = tuple((name, plate.size) for name, plate in net.plates.items())
-        return Port(parent, net[parent].space, net[parent].shape, plates=len(plates), frame=frame, readings=_readings(net, parent, child))
+        return Port(parent, origin.space, origin.shape, plates=len(plates), frame=frame, readings=_readings(net, parent, child))
     pooled = [plate for plate in net.plates_of(parent) if plate not in inside]
     return Port(
-        parent, net[parent].space, net[parent].shape, plates=len(plates), pooled=tuple(plates.index(plate) for plate in pooled),
+        parent, origin.space, origin.shape, plates=len(plates), pooled=tuple(plates.index(plate) for plate in pooled),
         sizes=tuple(net.plates[plate].size for plate in pooled),
     )
 
@@ -55,14 +57,27 @@ def build_conditionals(net: BayesNet, shared: dict, skip: Collection[str] = ()) 
 
 
 def _conditional(net: BayesNet, name: str, shared: dict) -> Conditional:
-    ports, plates = ports_of(net, name), list(net.plates)
+    chain, variable = net.chain_of(name), net[name]
+    main = _built(net, name, variable, shared)
+    if chain is None:
+        return main
+    steps, built = first_steps(name, variable, net.variables), {}
+    for start in steps:
+        if id(start) not in built:
+            built[id(start)] = _built(net, name, start, shared)
+    axis = list(net.plates).index(chain.name) - len(net.plates)
+    return Chained(name, variable, main, [built[id(start)] for start in steps], axis=axis, inside=chain.nodes)
+
+
+def _built(net: BayesNet, name: str, variable: Variable, shared: dict) -> Conditional:
+    ports, plates = ports_of(net, name, variable), list(net.plates)
     for port in ports:
-        if None in port.sizes and net[name].net is None and net[name].fn is None and port.name in net[name].parents:
+        if None in port.sizes and variable.net is None and variable.fn is None and port.name in variable.parents:
             pooled = [plates[position] for position in port.pooled]
             raise GraphError(
                 f"node {name!r}: its parent {port.name!r} is in the plate {pooled[0]!r} and {name!r} is not, so {name!r} depends on all members; say how: "
                 f".given({port.name!r}, fn=lambda v: v.mean(-1)), or declare the plate's size"
             )
-    positions, kind = tuple(plates.index(plate) for plate in net.plates_of(name)), net[name].family
+    positions, kind = tuple(plates.index(plate) for plate in net.plates_of(name)), variable.family
     build = kind.build if isinstance(kind, Architecture) else Parametric
-    return build(name, net[name], ports, plates=positions, all_plates=len(plates), shared=shared)
+    return build(name, variable, ports, plates=positions, all_plates=len(plates), shared=shared)

@@ -13,6 +13,7 @@ from ..families import Architecture, Constant, Expression, Free, Ref, Simplex, V
 from ..families.expressions import indices
 from ..graph import GraphError
 from ..nets import Net, SetNet
+from .chains import with_lags
 from .plates import Plate
 
 __all__ = ["check_variable", "members_of", "sized"]
@@ -120,13 +121,14 @@ def _per_member(found: tuple[int, ...], shape: tuple[int, ...], configurations: 
 def sized(plates: Mapping[str, Plate], variables: Mapping[str, Variable]) -> dict[str, Plate]:
     """The plates, sized by fixed parameters that hold one value a member."""
     known: dict[str, tuple[int, str]] = {}
+    seen, around = with_lags(variables, plates)
     for name in variables:
-        for plate, size, parameter in members_of(name, variables, plates):
+        for plate, size, parameter in members_of(name, seen, around):
             place = f"{parameter!r} of {name!r}"
             other, source = known.setdefault(plate, (size, place))
             if other != size:
                 raise GraphError(f"plate {plate!r}: expected one size; got {other} members by {source}, {size} by {place}")
-    return {name: Plate(plate.nodes, known[name][0], name) if name in known else plate for name, plate in plates.items()}
+    return {name: plate.like(plate.nodes, known[name][0]) if name in known else plate for name, plate in plates.items()}
 
 
 def members_of(name: str, variables: Mapping[str, Variable], plates: Mapping[str, Plate]) -> Iterable[tuple[str, int, str]]:

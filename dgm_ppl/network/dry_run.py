@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..conditionals import Conditional
+from ..conditionals import Chained, Conditional
 from ..data import columns
+from ..families.lags import node_of
 from ..graph import GraphError
 from .building import build_conditionals
 from .layout import Layout
@@ -41,6 +42,7 @@ def unlike(net: BayesNet, sizes: Mapping[str, int]) -> tuple[tuple[int], dict[st
     variables = [variable for variable in net.variables.values() if not variable.is_given]
     lengths = {length for variable in variables for name in variable.signature for length in variable.parameter_shape(name)}
     lengths |= {length for variable in net.variables.values() for length in variable.shape} | set(sizes.values())
+    lengths |= set(range(2, 2 + max((lagged.steps for variable in net.variables.values() for lagged in variable.lags), default=0)))   # steps beyond the first ones
     unused = (number for number in itertools.count(2) if number not in lengths)
     return (next(unused),), {plate: sizes[plate] if plate in sizes else next(unused) for plate in net.plates}
 
@@ -53,8 +55,9 @@ def probe(
     Raises:
         GraphError: the node whose parameters do not fit its declaration.
     """
-    net, found = layout.net, dict(values)
-    anchor = torch.empty(0)
+    net, found, anchor = layout.net, dict(values), torch.empty(0)
+    if net.chains:                                                          # a parent some steps back may come later in the order
+        found = {name: net[name].space.example((*layout.batch(name, worlds, sizes), *net[name].shape), anchor) for name in net} | found
     with torch.no_grad(), _evaluating(conditionals.values()):
         for name in net.order:
             batch = layout.batch(name, worlds, sizes)
@@ -77,7 +80,17 @@ def _evaluating(conditionals: Iterable[Conditional]) -> Iterator[None]:
 
 
 def _check(name: str, conditional: Conditional, found: Mapping[str, Tensor], batch: tuple[int, ...]) -> None:
-    parents = {port.name: port.receive(found[port.name]) for port in conditional.ports}
+    values = [port.receive(found[node_of(port.name)]) for port in conditional.ports]
+    if not isinstance(conditional, Chained):
+        return _check_one(name, conditional, values, batch)
+    for each, seen, start, stop in conditional.spans(values, batch[len(batch) + conditional.axis]):
+        shape = list(batch)
+        shape[len(batch) + conditional.axis] = stop - start
+        _check_one(name, each, seen, tuple(shape))
+
+
+def _check_one(name: str, conditional: Conditional, values: Sequence[Tensor], batch: tuple[int, ...]) -> None:
+    parents = {port.name: value for port, value in zip(conditional.ports, values)}
     shapes = ", ".join(f"{parent} {tuple(value.shape)}" for parent, value in parents.items()) or "none"
     with _computing(name, shapes):
         parameters = conditional.parameters_of(*parents.values())

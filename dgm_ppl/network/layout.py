@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from ..families import Variable
+from ..families.shapes import whole
 from ..graph import GraphError, did_you_mean
+from .padding import checked_lengths, filled, is_ragged, padded
 
 if TYPE_CHECKING:
     from .bayes_net import BayesNet
@@ -30,8 +32,8 @@ class Layout:
     def __init__(self, net: BayesNet):
         self.net, self.rank = net, len(net.plates)
         names = list(net.plates)
-        self.members = {name: tuple(names.index(plate) for plate in net.plates_of(name)) for name in net}
-        self.events = {name: net[name].shape for name in net}
+        self.members = {name: tuple(names.index(plate) for plate in net.plates_of(name)) for name in net} | dict.fromkeys(net.chains, ())
+        self.events = {name: net[name].shape for name in net} | dict.fromkeys(net.chains, ())     # a chain's name holds the lengths of sequences
 
     # ---- the way in
 
@@ -46,10 +48,10 @@ class Layout:
         if not isinstance(data, Mapping):
             raise GraphError(f"data: expected a dict of node names to tensors; got {type(data).__name__}; try {{'x': x}}")
         for name in data:
-            if name not in self.net and name not in allow:
+            if name not in self.net and name not in allow and name not in self.net.chains:
                 raise GraphError(f"data: no node {name!r}{did_you_mean(str(name), self.net)}")
         like = torch.empty(0) if like is None else like
-        values = {name: self._tensor(name, data[name], like) for name in data if name in self.net}
+        values, lengths = self._columns(data, like)
         for name in (*self.net.inputs, *require):
             if name not in values:
                 raise GraphError(f"node {name!r} needs a value{'' if name in require else ', it is a Given input'}; add {name!r} to the data")
@@ -58,14 +60,34 @@ class Layout:
                 raise GraphError(f"node {name!r} is deterministic and cannot be observed; observe a noisy child of it instead")
             self._check_shape(name, value, self.net.plates_of(name))
             self._check_values(name, value)
+        values |= lengths
         self.worlds(values)
         self.sizes(values)
         return values
 
+    def _columns(self, data: Mapping[str, Any], like: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Tensors by node, and the lengths of sequences by chain, where some are shorter than others."""
+        values, lengths = {}, {chain: checked_lengths(chain, data[chain], None, like) for chain in self.net.chains if chain in data}
+        for name in (name for name in data if name in self.net):
+            chain = self.net.chain_of(name)
+            if chain is None or not is_ragged(data[name]):
+                given = data[name]
+                values[name] = self.tensor(name, filled(self, name, given, lengths) if isinstance(given, Tensor) and lengths else given, like)
+                continue
+            values[name], found = padded(self, name, data[name], like)
+            other = lengths.setdefault(chain.name, found)
+            if other.shape != found.shape or bool((other.to(found) != found).any()):
+                raise GraphError(f"data: the sequences of {name!r} have the lengths {found.tolist()[:6]}; by another column they are {other.tolist()[:6]}")
+        if not lengths:
+            return values, {}
+        steps = self.sizes({name: value for name, value in values.items() if value.ndim >= len(self.members[name]) + len(self.events[name])})
+        lengths = {chain: checked_lengths(chain, value, steps.get(chain), like) for chain, value in lengths.items()}
+        return {name: filled(self, name, value, lengths) for name, value in values.items()}, lengths
+
     def encode_one(self, name: str, value: Any) -> Tensor:
         """A value to set one node to, on the CPU and in double precision: one for all plate members, or one each."""
         event, plates = self.net[name].shape, self.net.plates_of(name)
-        found = self._tensor(name, value, torch.empty(0, dtype=torch.float64))
+        found = self.tensor(name, value, torch.empty(0, dtype=torch.float64))
         found = found if found.ndim else found.expand(event)
         if found.ndim > len(event) + len(plates):
             raise GraphError(f"node {name!r}: expected one value, {_shape_words(plates, event)}; got the shape {tuple(found.shape)}; set other values in other nets")
@@ -73,7 +95,7 @@ class Layout:
         self._check_values(name, found)
         return found
 
-    def _tensor(self, name: str, value: Any, like: Tensor) -> Tensor:
+    def tensor(self, name: str, value: Any, like: Tensor) -> Tensor:
         variable = self.net[name]
         if not isinstance(value, Tensor):
             value = torch.as_tensor(_numbers(name, variable, value))
@@ -94,6 +116,9 @@ class Layout:
         outer = value.ndim - len(event)
         if outer < len(plates) or tuple(value.shape[outer:]) != event:
             raise GraphError(f"node {name!r}: expected the shape {_shape_words(('*worlds', *plates), event)}; got {tuple(value.shape)}{self._mend(name, value)}")
+        chain = self.net.chain_of(name)
+        if not value.numel() and chain is not None and chain.name in plates and not value.shape[outer - len(plates) + list(plates).index(chain.name)]:
+            raise GraphError(f"node {name!r}: sequences of length zero: got the shape {tuple(value.shape)}; expected at least one step in the chain {chain.name!r}")
         if not value.numel():
             raise GraphError(f"node {name!r} is empty: got the shape {tuple(value.shape)}; give at least one row")
 
@@ -122,7 +147,7 @@ class Layout:
         found: dict[tuple[int, ...], str] = {}
         for name, value in values.items():
             worlds = tuple(value.shape[: value.ndim - len(self.members[name]) - len(self.events[name])])
-            if worlds or not self.net[name].is_given:
+            if worlds or name in self.net and not self.net[name].is_given:
                 found.setdefault(worlds, name)
         if len(found) > 1:
             (a, first), (b, second) = list(found.items())[:2]
@@ -141,13 +166,32 @@ class Layout:
         """The size of every plate, from the declaration and the data; a plate that neither tells is left out."""
         found = {plate.name: (plate.size, "the declaration") for plate in self.net.plates.values() if plate.size is not None}
         for name, value in values.items():
-            plates = self.net.plates_of(name)
+            plates = self.net.plates_of(name) if name in self.net else ()
             outer = value.ndim - len(self.events[name]) - len(plates)
             for plate, size in zip(plates, value.shape[outer:]):
                 known, source = found.setdefault(plate, (size, repr(name)))
                 if known != size:
                     raise GraphError(f"data: plate {plate!r} has {known} members by {source}, {size} by {name!r}")
+        for chain in self.net.chains:
+            if chain in values and chain not in found:
+                found[chain] = int(values[chain].max()), "the lengths"
         return {plate: size for plate, (size, _) in found.items()}
+
+    def sized(self, values: Mapping[str, Tensor], asked: Mapping[str, int]) -> dict[str, int]:
+        """`sizes`, with those that were asked for.
+
+        Raises:
+            GraphError: an unknown plate, a size that is not positive, or not that of the declaration or the data.
+        """
+        found = self.sizes(values)
+        for plate, size in asked.items():
+            if plate not in self.net.plates:
+                raise GraphError(f"sizes: no plate {plate!r}{did_you_mean(str(plate), self.net.plates)}")
+            if (whole(size) or 0) < 1:
+                raise GraphError(f"sizes: {self.net.plates[plate].word} {plate!r}: expected a positive whole number; got {size!r}")
+            if found.setdefault(plate, whole(size)) != size:
+                raise GraphError(f"sizes: {self.net.plates[plate].word} {plate!r} has {found[plate]} members by the declaration or the data; got {size}")
+        return found
 
     # ---- aligned values
 
@@ -156,7 +200,7 @@ class Layout:
         """For each node, where singletons stand for the plates it is not in, counted from the right, leftmost first."""
         return {
             name: tuple(position - self.rank - len(self.events[name]) for position in range(self.rank) if position not in self.members[name])
-            for name in self.net
+            for name in self.members
         }
 
     def align(self, name: str, value: Tensor) -> Tensor:
@@ -185,8 +229,8 @@ class Layout:
         """The size of a plate, or an error that says how to give it."""
         if plate not in sizes:
             raise GraphError(
-                f"plate {plate!r}: its size is not known; give it (plates={{{plate!r}: dgm.Plate([...], size=8)}}) or give values for one of its "
-                f"nodes {list(self.net.plates[plate].nodes)}"
+                f"{self.net.plates[plate].word} {plate!r}: its size is not known; give it (plates={{{plate!r}: dgm.{type(self.net.plates[plate]).__name__}([...], size=8)}}) or give "
+                f"values for one of its nodes {list(self.net.plates[plate].nodes)}, or ask sample(..., sizes={{{plate!r}: 8}})"
             )
         return sizes[plate]
 

@@ -54,7 +54,14 @@ class RecognitionNet(BayesNet):
         """
         sampled = [name for name in self.order if name not in self.inputs and not self[name].is_deterministic]
         coupled = {name: self[name].family.coupled for name in sampled if isinstance(self[name].family, Architecture)}
-        return certify(self.model.templates, self.templates, self.observed, order=sampled, deterministic=self.model.deterministic, coupled=coupled)
+        return certify(
+            self.model.templates, self.templates, self.observed, order=sampled, deterministic=self.model.deterministic, collapsed=self.left_out, coupled=coupled,
+        )
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The latents that are not sampled here: eliminated exactly, or hanging on some that are."""
+        return tuple(name for name in self.inversion.order if name not in self)
 
     def _with(self, variables: Mapping[str, Variable], plates: Mapping[str, Plate] | None = None) -> RecognitionNet:
         return RecognitionNet(variables, model=self.model, inversion=self.inversion, plates=self.plates if plates is None else plates)

@@ -13,19 +13,26 @@ __all__ = ["Objective", "Player"]
 
 @dataclass(frozen=True)
 class Player:
-    """A group of parameters and the loss that they minimise: the mean over the worlds of a batch, in nats."""
+    """A group of parameters and the loss that they minimise: the mean over the worlds of a batch, in nats.
+
+    It is updated in the first of `every` steps, and in each by default.
+    """
 
     name: str
     parameters: tuple[nn.Parameter, ...]
     loss: Callable[[Mapping[str, Tensor]], Tensor]
+    every: int = 1
 
 
 class Objective(nn.Module):
     """A training criterion over compiled nets.
 
     To add one, subclass, register the model (and guide) as submodules, and write `world_losses(batch)`, the loss of each
-    world in nats. An objective with several players overrides `players` as well.
+    world in nats. An objective with several players overrides `players` as well, and says by `has_score` whether `score` tells
+    how good it is: the losses of a game do not.
     """
+
+    has_score = True
 
     @property
     def players(self) -> tuple[Player, ...]:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..compile.pairing import Pairing, check_guide, own_latents
+from ..compile.pairing import COLLAPSED, Pairing, check_guide, own_latents
 from ..compile.reduction import PerWorld, Reduction, Total, added
+from ..exact import HOLES, cells, packed, unpacked
 from ..families import Noise, ShardedNoise, noise
 from ..formats.declaration import describe
 from ..graph import GraphError
@@ -21,16 +22,26 @@ __all__ = ["ELBO", "IWAE"]
 
 
 class Drawn(NamedTuple):
-    """A draw from the guide: every node's value, what the guide's conditionals were prepared with, and the worlds, particles first."""
+    """A draw from the guide: every node's value, what the guide's conditionals were prepared with, the worlds, particles first, and what the elimination asks."""
 
     pairing: Pairing
     found: dict[str, Tensor]
     prepared: dict[str, Any]
     rows: tuple[int, ...]
+    sizes: Mapping[str, int]
+    holes: Mapping[str, Tensor]
+
+    def collapsed(self) -> Tensor:
+        """-log of the sum and integral over the latents that the guide leaves out, `(*rows)`."""
+        return self.pairing.collapsed(self.found, self.rows, self.sizes, self.holes)
 
 
 class Bound(Objective):
-    """What bounds share: the pairing of model and guide, particles on a leading dimension, noise."""
+    """What bounds share: the pairing of model and guide, particles on a leading dimension, noise.
+
+    Latents that the guide leaves out are summed out or integrated exactly, given those that it draws; data may then have missing cells (NaN or None),
+    which are eliminated where they are missing.
+    """
 
     def __init__(self, model: Model, guide: Model, *, particles: int = 1):
         super().__init__()
@@ -40,27 +51,42 @@ class Bound(Objective):
         self.model, self.guide, self.particles = model, guide, particles
         self._share: tuple[int, int] | None = None
         self._pairings: dict[frozenset[str], Pairing] = {}
+        self._met: set[str] = set()                                         # columns that have had values
         self._check_capabilities()
 
     def _check_capabilities(self) -> None:
         for node in self.model.schedule:
             if node.conditional.density is None:
-                raise GraphError(f"{type(self).__name__}: node {node.name!r} has no density; use an adversarial objective")
+                raise node.conditional.without_density(f"the bound {type(self).__name__}")
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_pairings": {}}                           # pairings hold nodes of this copy
 
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
-        values = self.model.layout.rowed(self.model.encode(data))
-        self.pairing(values)
-        return values
+        found = cells(self.model, data)
+        for name in found.empty:
+            if name not in self._met:
+                raise GraphError(
+                    f"{type(self).__name__}: node {name!r}: every cell of its column is missing; give some values (of a stream, in the first batch), or leave the column out, which "
+                    f"makes {name!r} latent"
+                )
+        self._met |= set(found)
+        batch = packed(found, self.model.layout.rowed(found))
+        self.pairing(batch)
+        return batch
 
-    def pairing(self, observed: Collection[str]) -> Pairing:
-        """The pairing for a pattern of observed nodes, made once."""
-        key = frozenset(observed)
+    def pairing(self, batch: Collection[str]) -> Pairing:
+        """The pairing for a pattern of columns, made once."""
+        key = frozenset(batch)
         if key not in self._pairings:
-            self._pairings[key] = Pairing(self.model, self.guide, key)
+            partial = [name.removeprefix(HOLES) for name in batch if name.startswith(HOLES)]
+            pairing = Pairing(self.model, self.guide, [name for name in batch if not name.startswith(HOLES)], partial)
+            self._check_pairing(pairing)
+            self._pairings[key] = pairing
         return self._pairings[key]
+
+    def _check_pairing(self, pairing: Pairing) -> None:
+        """Raises where the objective cannot use a pairing."""
 
     def shard(self, offset: int, total: int) -> None:
         self._share = offset, total
@@ -69,11 +95,14 @@ class Bound(Objective):
         return self._mean_loss(batch)
 
     def _drawn(self, batch: Mapping[str, Tensor]) -> Drawn:
-        pairing, layout = self.pairing(batch), self.model.layout
+        pairing, layout, holes = self.pairing(batch), self.model.layout, {}
+        if pairing.partial:
+            batch, holes = unpacked(batch)
         worlds = pairing.worlds(batch)
         rows = (self.particles, *worlds) if self.particles > 1 else worlds
         sizes = layout.sizes(batch) if layout.rank else {}
-        return Drawn(pairing, *pairing.draw(layout.align_all(batch), rows, sizes, self._noise(worlds)), rows)
+        found, prepared = pairing.draw(layout.align_all(batch), rows, sizes, self._noise(worlds))
+        return Drawn(pairing, found, prepared, rows, sizes, layout.align_all(holes))
 
     def _noise(self, worlds: Sequence[int]) -> Noise:
         if self._share is None or not worlds:
@@ -97,7 +126,8 @@ class ELBO(Bound):
     Args:
         model, guide: compiled nets.
         particles: draws per world, averaged.
-        kl_weight: the weight of log q - log p of the latents, a number or a function of the training step; 1 is the bound.
+        kl_weight: the weight of log q - log p of the latents, a number or a function of the training step; 1 is the bound. Where latents are eliminated,
+            it needs the observed nodes not to read them.
         closed_form: whether closed-form divergences may replace sampled ones.
 
     Source: Kingma and Welling (2014), Ranganath et al. (2014), https://arxiv.org/abs/1312.6114, https://arxiv.org/abs/1401.0118.
@@ -115,6 +145,15 @@ class ELBO(Bound):
         scores = [node.name for node in guide.schedule if not node.conditional.reparameterized]
         self._baselines = {name: position for position, name in enumerate(scores)}
         self.register_buffer("baselines", torch.zeros(len(scores)))
+
+    def _check_pairing(self, pairing: Pairing) -> None:
+        touched = [name for name in pairing.observed if name in pairing.touched]
+        if self.weighted and touched:
+            hidden = pairing.collapse.structure.hidden
+            raise GraphError(
+                f"ELBO: kl_weight has no meaning here: {', '.join(map(repr, hidden))} {'is' if len(hidden) == 1 else 'are'} eliminated together with the observed "
+                f"{touched[0]!r}; leave kl_weight out, or give {hidden[0]!r} a distribution in the guide"
+            )
 
     def begin_step(self, step: int) -> None:
         if callable(self.kl_weight):
@@ -146,12 +185,13 @@ class ELBO(Bound):
 
     def _terms(self, drawn: Drawn, reduce: Reduction, weight: Tensor | None) -> list[Tensor]:
         """-log p of what is observed, and the divergences of the latents."""
-        pairing, found, prepared, _ = drawn
+        pairing, found, prepared, *_ = drawn
         terms = [pairing.model_term(node, found, reduce) for node in pairing.seen]
+        latent_terms = [drawn.collapsed()] if pairing.collapse is not None else []
         for latent in pairing.latents:
             divergence, _ = pairing.divergence(latent, found, prepared, reduce, self.closed_form)
-            terms += divergence if weight is None else [weight * term for term in divergence]
-        return terms
+            latent_terms += divergence
+        return terms + (latent_terms if weight is None else [weight * term for term in latent_terms])
 
     # ---- the score function
 
@@ -160,9 +200,11 @@ class ELBO(Bound):
 
     def _scored(self, drawn: Drawn) -> Tensor:
         """The loss of each world, with score-function terms that change the gradient and not the value."""
-        pairing, found, prepared, _ = drawn
+        pairing, found, prepared, *_ = drawn
         per_world, weight = PerWorld(), 1 if self._weight is None else self._weight
         observed = {node.name: pairing.model_term(node, found, per_world) for node in pairing.seen}
+        if pairing.collapse is not None:
+            observed[COLLAPSED] = weight * drawn.collapsed()
         latent = {each.name: pairing.divergence(each, found, prepared, per_world, self.closed_form) for each in pairing.latents}
         latent = {name: (added(terms), closed) for name, (terms, closed) in latent.items()}
         total = added([*observed.values(), *(weight * term for term, _ in latent.values())])
@@ -213,8 +255,8 @@ class IWAE(Bound):
 
     def log_weights(self, batch: Mapping[str, Tensor]) -> Tensor:
         """log p(x, z) - log q(z | x) of every particle, `(particles, *worlds)` (no particle dimension for one)."""
-        pairing, found, prepared, rows = self._drawn(batch)
-        return pairing.log_weights(found, prepared, rows)
+        drawn = self._drawn(batch)
+        return drawn.pairing.log_weights(*drawn[1:])
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         weights = self.log_weights(batch)

@@ -13,6 +13,7 @@ from ..formats.declaration import describe
 from ..graph import GraphError
 from .base import Objective
 from .marginal import Marginal, Without, checked, columns_of, missing_key, seen_in
+from .sequences import SequenceLikelihood
 
 __all__ = ["MaximumLikelihood"]
 
@@ -22,6 +23,8 @@ class MaximumLikelihood(Objective):
 
     Cells may be missing (NaN or None) and nodes without a column are latent, wherever exact elimination is possible: the likelihood
     is then the sum over all that they could be (Rubin, 1976, for what this asks of why they are missing); nothing is filled in.
+
+    Of sequences, the hidden nodes of their chain are eliminated step after step.
 
     Example:
         >>> import torch, dgm_ppl as dgm
@@ -43,10 +46,15 @@ class MaximumLikelihood(Objective):
         _check_names(model, self._masks)
         for node in model.schedule:
             if node.conditional.density is None:
-                raise GraphError(f"MaximumLikelihood: node {node.name!r} has no density; use an adversarial objective")
+                raise node.conditional.without_density("maximum likelihood")
+        self._sequences = SequenceLikelihood(model) if model.net.chains else None
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_marginal": None}                         # its plans are of this copy's conditionals
+        return {**self.__dict__, "_marginal": None, "_sequences": None}     # their plans are of this copy's conditionals
+
+    def __setstate__(self, state: dict) -> None:
+        super().__setstate__(state)
+        self._sequences = SequenceLikelihood(self.model) if self.model.net.chains else None
 
     @property
     def marginal(self) -> Marginal:
@@ -56,6 +64,8 @@ class MaximumLikelihood(Objective):
         return self._marginal
 
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
+        if self._sequences is not None:
+            return self._sequences.prepare(data)
         seen = checked(self.model, data)
         batch = columns_of(seen)
         if self._is_marginal(batch):
@@ -67,11 +77,15 @@ class MaximumLikelihood(Objective):
         return self._mean_loss(batch)
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
+        if self._sequences is not None and self._sequences.hides(batch):
+            return self._sequences.surprisals(batch)
         if self._is_marginal(batch):
             return -self.marginal(batch)
         return added(self._surprisals(batch, PerWorld()).values())
 
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        if self._sequences is not None and self._sequences.hides(batch):
+            return self._sequences.surprisals(batch).mean()
         if self._is_marginal(batch):
             return -self.marginal(batch).mean()
         total = Total(self.model.layout.worlds({name: value for name, value in batch.items() if name not in self._masks}))

@@ -58,7 +58,7 @@ def checked(model: Model, data: Mapping[str, Any]) -> Seen:
             f"{{name: column for name, column in data.items() if name != {name!r}}}"
         )
     latents = [name for name in model.random if name not in seen.columns]
-    above = set(model.net.dag.ancestors(*seen.columns)) if seen.columns else set()
+    above = set(model.net.ancestors(*seen.columns)) if seen.columns else set()
     for name in latents:
         if name not in above and next(model.conditionals[name].parameters(), None) is not None:
             raise GraphError(

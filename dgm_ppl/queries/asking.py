@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ..compile import Model
 from ..data import columns, row_labels
-from ..exact import obstacle, refuse_soft, see
+from ..exact import obstacle, refuse_soft, see, watch
 from ..graph import GraphError
 from .exact import Exact, ExactPosterior
 from .methods import NUTS, Amortized, Importance, Method
 from .posterior import ChainPosterior, GuidePosterior, Posterior
+from .sequences import SequencePosterior
 
 __all__ = ["posterior"]
 
@@ -42,7 +44,11 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
     raise GraphError(f"posterior: expected a method; got {method!r}; {_mend(values)}")
 
 
-def _exact(model: Model, evidence: Any, method: Exact | None) -> ExactPosterior:
+def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
+    if model.net.chains:
+        watched = watch(model, evidence)
+        _check_open(model, watched.values, watched.holes)
+        return SequencePosterior(model, watched, method or Exact())
     seen = see(model, evidence)
     _check_open(model, seen.complete)
     reason = obstacle(model, seen)
@@ -51,8 +57,8 @@ def _exact(model: Model, evidence: Any, method: Exact | None) -> ExactPosterior:
     return ExactPosterior(model, seen, method or Exact(), row_labels(evidence))
 
 
-def _check_open(model: Model, values: Mapping[str, Any]) -> None:
-    if not [name for name in model.random if name not in values]:
+def _check_open(model: Model, values: Mapping[str, Any], holes: Mapping[str, Any] = MappingProxyType({})) -> None:
+    if not [name for name in model.random if name not in values or name in holes]:
         raise GraphError("posterior: every random node is observed, so nothing is left to infer; leave some out of the evidence")
 
 

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from ..compile import Model
 from ..data import columns
-from ..exact import obstacle, refuse_soft, see
+from ..exact import obstacle, refuse_soft, see, watch
 from ..graph import GraphError
 from .exact import Exact, exact_log_prob
 from .methods import Bound, Importance, Method
+from .sequences import sequence_log_prob
 from .weighting import WeightedDraws
 
 __all__ = ["Score", "log_prob"]
@@ -70,6 +71,8 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         >>> dgm.log_prob(rain, {"rain": [1.0, 0.0]})
         log p = -0.837 nats (exact, mean of 2 worlds)
     """
+    if model.net.chains and (method is None or isinstance(method, Exact)):
+        return Score(sequence_log_prob(model, watch(model, data), method or Exact()), "exact")
     if method is None or isinstance(method, Exact):
         seen = see(model, data)
         reason = obstacle(model, seen)
@@ -101,7 +104,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
 def relevant(model: Model, observed: Iterable[str]) -> list[str]:
     """The random nodes that are not observed and on which something observed depends."""
     observed = [name for name in observed if name in model.random]
-    above = model.net.dag.ancestors(*observed) if observed else ()
+    above = model.net.ancestors(*observed) if observed else ()
     return [name for name in model.random if name in above and name not in observed]
 
 

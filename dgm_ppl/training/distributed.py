@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import multiprocessing
 import os
@@ -160,6 +161,7 @@ def _unshare(objective: nn.Module) -> None:
 def _packed(outcome: Outcome, objective: nn.Module) -> dict[str, Any]:
     return {
         "objective": objective.state_dict(),
+        "averaged": outcome.averaged and outcome.averaged.state_dict(),
         "generators": generator_states(CPU),
         "stopped": outcome.stopped,
         "position": list(outcome.position),
@@ -179,7 +181,11 @@ def _bring_back(errand: Errand) -> Outcome:
         set_generator_states(found["generators"], CPU)
     journal = Journal(tuple(found["players"]), errand.plan.stopping)
     journal.restore(found["journal"])
-    return Outcome(found["stopped"], Position(*found["position"]), found["seconds"], journal)
+    averaged = None
+    if found["averaged"] is not None:
+        averaged = copy.deepcopy(errand.objective)
+        averaged.load_state_dict(found["averaged"])
+    return Outcome(found["stopped"], Position(*found["position"]), found["seconds"], journal, averaged)
 
 
 def _leave_failure(errand: Errand, rank: int, error: Exception, state: dict[str, Tensor] | None) -> None:

@@ -35,6 +35,7 @@ def fit(
     optimizer: OptimizerBuilder | Mapping[str, OptimizerBuilder] = Adam(),
     schedule: ScheduleBuilder | Mapping[str, ScheduleBuilder] | None = None,
     clip: float | None = None,
+    average: float | None = None,
     stopping: EarlyStopping | None = None,
     validate_every: int | None = None,
     transform: Transform | None = None,
@@ -59,6 +60,8 @@ def fit(
     - `optimizer`, `schedule`: builders, `parameters -> torch optimizer` and `optimizer -> torch schedule` (stepped after
       every training step; a `ReduceLROnPlateau` after every validation), or a dict of them by player. `clip` bounds the
       norm of each player's gradient.
+    - `average`: keeps an exponential moving average of the parameters with this decay, 0.999 say: `run.averaged` is a copy of the
+      objective (and so of model and guide) that holds it; the run itself goes on with the last parameters.
     - `validate_every`: steps between validations, an epoch by default.
     - `transform`: a function of a minibatch (a dict of tensors on the device) that returns the columns it changes, drawn
       anew each time, for example `lambda batch: {"x": torch.bernoulli(batch["x"])}`. Validation batches go through it too.
@@ -91,6 +94,7 @@ def fit(
         optimizer=optimizer,
         schedule=schedule,
         clip=clip,
+        average=average,
         stopping=stopping,
         validate_every=validate_every,
         validated=validation is not None,
@@ -123,4 +127,4 @@ def _checkpoint(given: str | os.PathLike[str] | Checkpoint | None) -> Checkpoint
 def _run(objective: nn.Module, outcome: Outcome) -> Run:
     step, epoch = outcome.position.step, outcome.position.begun
     journal = outcome.journal
-    return Run(objective, outcome.stopped, step, epoch, outcome.seconds, journal.best, journal.history)
+    return Run(objective, outcome.stopped, step, epoch, outcome.seconds, journal.best, journal.history, outcome.averaged)

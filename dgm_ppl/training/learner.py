@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .randomness import generator_states, set_generator_states
 from .step import Turn
@@ -37,10 +38,16 @@ class Position(NamedTuple):
 
 
 class Learner:
-    """Parameters, buffers, optimizers, schedules and generators, taken and put back together."""
+    """Parameters and their average, buffers, optimizers, schedules and generators, taken and put back together."""
 
-    def __init__(self, objective: nn.Module, turns: Sequence[Turn], device: torch.device) -> None:
+    def __init__(self, objective: nn.Module, turns: Sequence[Turn], device: torch.device, average: float | None = None) -> None:
         self.objective, self.turns, self.device = objective, turns, device
+        self.average = None if average is None else AveragedModel(objective, multi_avg_fn=get_ema_multi_avg_fn(average))
+
+    def end_step(self) -> None:
+        """Moves the average of the parameters on."""
+        if self.average is not None:
+            self.average.update_parameters(self.objective)
 
     def state(self) -> dict[str, Any]:
         """A copy of the state as a tree of tensors and plain data."""
@@ -49,6 +56,8 @@ class Learner:
                 "objective": self.objective.state_dict(),
                 "optimizers": [turn.optimizer.state_dict() for turn in self.turns],
                 "schedules": [turn.schedule and turn.schedule.state_dict() for turn in self.turns],
+                "losses": [turn.last for turn in self.turns],
+                "average": self.average and self.average.state_dict(),
                 "generators": generator_states(self.device),
             }
         )
@@ -61,4 +70,8 @@ class Learner:
             turn.optimizer.load_state_dict(optimizer)
             if turn.schedule is not None:
                 turn.schedule.load_state_dict(schedule)
+        for turn, last in zip(self.turns, state["losses"]):
+            turn.last = last
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         set_generator_states(state["generators"], self.device)

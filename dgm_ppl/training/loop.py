@@ -126,8 +126,9 @@ class Loop:
         share = self.team.share(rows)
         self.team.begin(self.learner.objective, share)
         self.learner.objective.begin_step(step)
-        losses = self.step(self.team.cut(batch, share), share, careful=careful)
+        losses = self.step(step, self.team.cut(batch, share), share, careful=careful)
         self.team.end(self.learner.objective, share)
+        self.learner.end_step()
         self._last = losses
         self._pending.append((losses, rows))
         self.position = self.position.after(self.feed.ends(epoch, index + 1))

@@ -43,6 +43,7 @@ class Plan:
     optimizer: OptimizerBuilder | Mapping[str, OptimizerBuilder]
     schedule: ScheduleBuilder | Mapping[str, ScheduleBuilder] | None
     clip: float | None
+    average: float | None
     stopping: EarlyStopping | None
     validate_every: int | None
     validated: bool
@@ -62,6 +63,8 @@ class Plan:
             self._check_positive(name)
         if self.clip is not None and not self.clip > 0:
             raise ValueError(f"fit: expected clip, the largest gradient norm, above 0; got {self.clip}; try clip=10.0")
+        if self.average is not None and not 0 < self.average < 1:
+            raise ValueError(f"fit: expected average, the decay of the moving average, between 0 and 1; got {self.average}; try average=0.999")
         if self.precision not in PRECISIONS:
             shown = ", ".join(str(precision) for precision in PRECISIONS)
             raise ValueError(f"fit: expected precision to be one of {shown}; got {self.precision}; try torch.bfloat16")

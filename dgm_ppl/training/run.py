@@ -26,7 +26,8 @@ class Run(Displayed):
 
     `stopped` says why it ended: "epochs", "steps", "early stopping", "convergence" or "interrupted". `best` is the best validation, None
     without one. The objective (and so its model and guide) holds the trained parameters: those of the best validation
-    where `stopping` was given, else the last.
+    where `stopping` was given, else the last. `averaged` is a copy of the objective with the moving average of the parameters,
+    where `average` was given.
     """
 
     objective: nn.Module
@@ -36,6 +37,7 @@ class Run(Displayed):
     seconds: float
     best: Best | None = None
     records: History = field(default_factory=lambda: History(("all",)))
+    averaged: nn.Module | None = None
 
     @property
     def model(self) -> nn.Module:

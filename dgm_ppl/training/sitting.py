@@ -32,6 +32,7 @@ class Outcome:
     position: Position
     seconds: float
     journal: Journal
+    averaged: nn.Module | None
 
 
 def sit(plan: Plan, objective: nn.Module, data: Any, validation: Any, team: Team) -> Outcome:
@@ -64,7 +65,8 @@ def _sit(plan: Plan, objective: nn.Module, data: Any, validation: Any, team: Tea
     _say_interrupted(stopped, plan, loop.position, team)
     if plan.stopping is not None and loop.journal.best_state is not None:
         objective.load_state_dict(loop.journal.best_state)
-    return Outcome(stopped, loop.position, loop.journal.seconds, loop.journal)
+    average = loop.learner.average
+    return Outcome(stopped, loop.position, loop.journal.seconds, loop.journal, average and average.module)
 
 
 _OTHER_SETTINGS = "try the arguments of the first call, another folder, or fit(..., resume=False) to start afresh"
@@ -84,7 +86,7 @@ def _loop(
 ) -> Loop:
     autocast = plan.device if plan.precision == torch.bfloat16 else None
     return Loop(
-        Learner(objective, turns, plan.device),
+        Learner(objective, turns, plan.device, plan.average),
         Step(turns, clip=plan.clip, autocast=autocast, team=team),
         feed,
         validate,
@@ -107,6 +109,7 @@ def _settings(plan: Plan, turns: list[Turn], feed: Feed) -> dict[str, Any]:
         "batch_size": plan.batch_size,
         "seed": plan.seed,
         "precision": str(plan.precision),
+        "average": plan.average,
         "optimizer": {turn.name: turn.settings for turn in turns},
     }
 
@@ -114,6 +117,11 @@ def _settings(plan: Plan, turns: list[Turn], feed: Feed) -> dict[str, Any]:
 def _validation(plan: Plan, objective: nn.Module, intake: Intake, data: Any, team: Team) -> Validation | None:
     if data is None:
         return None
+    if not objective.has_score:
+        raise ValueError(
+            f"fit: expected no validation data, as the losses of {type(objective).__name__} do not say how good the model is; got some; judge samples in a "
+            "callback, by dgm.metrics, or after the run"
+        )
     feed = intake.open(data, plan.batch_size, shuffle=False)
     return Validation(objective, feed, team, intake.seed, plan.device, plan.precision == torch.bfloat16)
 

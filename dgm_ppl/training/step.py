@@ -34,6 +34,12 @@ class Turn:
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler | None
     settings: dict[str, Any]
+    every: int = 1
+    last: Tensor | None = None
+
+    def is_due(self, step: int) -> bool:
+        """Whether the player is updated in this step; one that waits keeps the loss of its last update."""
+        return self.last is None or step % self.every == 0
 
     def end_step(self) -> None:
         """Moves the schedule on, but for one that waits for a validation."""
@@ -57,11 +63,13 @@ class Step:
         self.turns, self.clip, self.team = turns, clip, team
         self._precision = _precision(autocast)
 
-    def __call__(self, batch: Batch, share: Share, *, careful: bool = False) -> list[Tensor]:
-        losses = [self._update(turn, batch, share, careful) for turn in self.turns]
+    def __call__(self, number: int, batch: Batch, share: Share, *, careful: bool = False) -> list[Tensor]:
+        for turn in self.turns:
+            if turn.is_due(number):
+                turn.last = self._update(turn, batch, share, careful)
         for turn in self.turns:
             turn.end_step()
-        return losses
+        return [turn.last for turn in self.turns]
 
     def _update(self, turn: Turn, batch: Batch, share: Share, careful: bool) -> Tensor:
         if isinstance(turn.optimizer, torch.optim.LBFGS):  # asks for the loss several times a step
@@ -118,7 +126,7 @@ def _turn(player: Any, names: Sequence[str], plan: Plan) -> Turn:
     builder = for_player(plan.schedule, player.name, names, "schedule")
     schedule = None if builder is None else builder(optimizer)
     settings["schedule"] = schedule and type(schedule).__name__
-    return Turn(player.name, parameters, _compiled(player.loss, plan), optimizer, schedule, settings)
+    return Turn(player.name, parameters, _compiled(player.loss, plan), optimizer, schedule, settings, player.every)
 
 
 def _compiled(loss: Callable[[Batch], Tensor], plan: Plan) -> Callable[[Batch], Tensor]:

@@ -7,10 +7,11 @@ inside the last's, and pyAgrum keeps tables from BIF and NET in single precision
 import numpy
 import pytest
 
+import dgm_ppl as dgm
 from dgm_ppl import read, write
 from dgm_ppl.formats import BIF, NET, XDSL, XMLBIF, from_pgmpy, to_pgmpy
 
-from .networks import lawn
+from .networks import data, lawn
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -70,3 +71,39 @@ def test_pgmpy(format, pgmpy_formats, tmp_path):
 def test_pgmpy_models(pgmpy_formats):
     model = to_pgmpy(lawn)
     assert model.check_model() and from_pgmpy(model) == lawn
+
+
+@pytest.fixture
+def answered(request):
+    """A real network with evidence, and the exact marginals of everything else."""
+    net = read(data("bn_networks") / f"{request.param}.bif.gz")
+    evidence = {name: net[name].labels[-1] for name in net.dag.leaves[:2]}
+    return net, evidence, dgm.posterior(dgm.compile(net), evidence).marginals
+
+
+@pytest.mark.parametrize("answered", ["asia", "sachs", "survey", "alarm", "insurance", "win95pts"], indirect=True)
+@pytest.mark.parametrize("format", [BIF, XMLBIF, NET], ids=str)
+def test_marginals_of_real_networks_are_those_of_pyagrum(answered, format, gum, tmp_path):
+    net, evidence, marginals = answered
+    write(net, tmp_path / f"net{format.suffixes[0]}".replace(".xmlbif", ".bifxml"), format)
+    (path,) = tmp_path.iterdir()
+    inference = gum.LazyPropagation(gum.loadBN(str(path)))
+    inference.setEvidence(evidence)
+    inference.makeInference()
+    for name in net:
+        if name not in evidence:
+            assert inference.posterior(name).toarray() == pytest.approx(marginals[name].probs.numpy(), abs=5e-7)
+
+
+@pytest.mark.parametrize("answered", ["asia", "sachs", "alarm"], indirect=True)
+@pytest.mark.parametrize("format", [BIF, XMLBIF, NET, XDSL], ids=str)
+def test_marginals_of_real_networks_are_those_of_pgmpy(answered, format, pgmpy_formats, tmp_path):
+    from pgmpy.inference import VariableElimination
+
+    net, evidence, marginals = answered
+    path = tmp_path / f"net{format.suffixes[0]}"
+    write(net, path)
+    inference = VariableElimination(pgmpy_formats[format][0](path=str(path)).get_model())
+    for name in [name for name in net if name not in evidence][:5]:
+        found = inference.query([name], evidence=evidence, show_progress=False)
+        assert dict(zip(found.state_names[name], found.values)) == pytest.approx(dict(zip(net[name].labels, marginals[name].probs.tolist())), abs=5e-7)

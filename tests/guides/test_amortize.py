@@ -152,7 +152,7 @@ def test_barren_latents_cost_nothing(share, closed_form, observed):
     data = {name: model.sample(6)[name] for name in observed}
     objective = dgm.ELBO(model, guide, closed_form=closed_form)
     batch = objective.prepare(data)
-    pairing, found, prepared, _ = objective._drawn(batch)
+    pairing, found, prepared, *_ = objective._drawn(batch)
     assert set(found) >= set(model.net)
     assert share == bool(set(guide.net.own) & set(guide.random)) and not set(guide.net.own) & {latent.name for latent in pairing.latents}
     for name in set(guide.net.own) & set(guide.random):                     # log q - log p of them is exactly zero

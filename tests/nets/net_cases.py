@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, DeepSet, Flat, ResNet, SetTransformer, Shaped
+from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, DeepSet, Flat, ResNet, SetTransformer, Shaped, SpectralNorm
 
 __all__ = ["CASES", "DATA"]
 
@@ -32,6 +32,8 @@ DATA = {  # builders that are data: they can be saved
     "deep set": (DeepSet(16, features=4), ((4,), (2,)), TWO),
     "deep set that is linear": (DeepSet(), ((4,),), TWO),
     "set transformer": (SetTransformer(16, features=8, heads=2, inducing=4, ordered=("k",)), ((4,), ()), TWO),
+    "spectral norm of an mlp": (SpectralNorm(MLP(16)), ((4,), (2,)), TWO),
+    "spectral norm of a convnet": (SpectralNorm(ConvNet(4, 8)), ((1, 9, 6),), TWO),
     "resnet to one pixel": (ResNet(4, 4, blocks=1), ((1, 3, 3),), ((1,),)),
 }
 

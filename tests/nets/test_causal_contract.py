@@ -122,13 +122,13 @@ def test_gradients_pass_through_steps_where_it_says_so(case):
 
 @torch.no_grad()
 def test_every_output_reads_every_parent(case):
-    built = Built(case)
+    built = Built(case, rows=20)
     if not built.given:
         pytest.skip("no parents")
     base, given = built.outputs(), list(built.given)
     for place, parent in enumerate(given):
         built.given = [*given[:place], parent + torch.randn_like(parent), *given[place + 1:]]
-        assert ((built.outputs() - base).abs() > 0).all()
+        assert ((built.outputs() - base).abs() > 0).any(0).all()     # rectified units may rest in some rows
 
 
 @torch.no_grad()
@@ -162,6 +162,7 @@ def test_the_seed_decides_the_weights(case):
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
+@torch.no_grad()
 def test_copies_step_by_their_own_weights(case):
     built = Built(case)
     twin = copy.deepcopy(built.module)

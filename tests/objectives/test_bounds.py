@@ -178,7 +178,7 @@ def test_particles_are_a_positive_number(pair):
 
 
 def test_a_guide_that_does_not_fit():
-    net = dgm.BayesNet(c=dgm.Given(), z=dgm.Normal(2), y=dgm.Normal().given("z"), x=dgm.Normal(3).given("y", "c"))
+    net = dgm.BayesNet(c=dgm.Given(), z=dgm.Normal(2), y=dgm.Normal().given("z", net=dgm.MLP(4)), x=dgm.Normal(3).given("y", "c"))
     model = dgm.compile(net)
     x = dgm.Given(3)
 
@@ -273,7 +273,7 @@ def test_a_latent_that_the_data_have_is_observed():
     torch.manual_seed(0)
     loss = objective.world_losses(labelled)
     torch.manual_seed(0)
-    pairing, found, prepared, _ = objective._drawn(labelled)
+    pairing, found, prepared, *_ = objective._drawn(labelled)
     torch.testing.assert_close(found["y"], values["y"])
     log_p = model.log_prob({name: found[name] for name in net})
     log_q = guide.conditional("z").log_density(found["z"], prepared["z"])

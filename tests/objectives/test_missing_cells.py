@@ -131,6 +131,6 @@ def test_refusals_name_the_node_and_the_mend():
 
 
 def wide():
-    """One observation of the sum of eight latents of twenty states each."""
-    names = [f"z{i}" for i in range(8)]
+    """One observation of the sum of twelve latents of twenty states each."""
+    names = [f"z{i}" for i in range(12)]
     return dgm.compile(dgm.BayesNet({name: dgm.Categorical(20) for name in names}, y=dgm.Normal(loc=sum(dgm.refs(" ".join(names))), scale=1.0)))

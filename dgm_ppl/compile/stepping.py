@@ -1,0 +1,120 @@
+"""Chains evaluated directly: all steps at once where the values are known, step by step where one waits for another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..conditionals import Port
+from ..families import Noise, noise
+from ..families.lags import node_of
+from ..families.shapes import broadcast
+from ..network import BayesNet
+
+if TYPE_CHECKING:
+    from .model import Model, Node
+
+__all__ = ["Strand", "determined", "run_chains", "step_of", "strand_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Strand:
+    """The chain of a node: its name, where the steps are among the plates, counted from the right, and the axis of each of its nodes' values."""
+
+    name: str
+    axis: int
+    members: Mapping[str, int]
+
+    def steps(self, values: Mapping[str, Tensor]) -> int | None:
+        """The number of steps, from the values of a node."""
+        return max((values[name].shape[axis] for name, axis in self.members.items() if name in values), default=None)
+
+    def real(self, values: Mapping[str, Tensor]) -> Tensor | None:
+        """Which steps are within the sequences, aligned `(*worlds, *plates)`; None where all are."""
+        lengths = values.get(self.name)
+        if lengths is None:
+            return None
+        count = self.steps(values)
+        return torch.arange(count, device=lengths.device).reshape(count, *(1,) * (-self.axis - 1)) < lengths
+
+
+def strand_of(net: BayesNet, name: str) -> Strand | None:
+    """The chain of a node, as evaluation sees it."""
+    chain = net.chain_of(name) if net.chains else None
+    if chain is None:
+        return None
+    axis = list(net.plates).index(chain.name) - len(net.plates)
+    return Strand(chain.name, axis, {member: axis - len(net[member].shape) for member in chain.nodes})
+
+
+def run_chains(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> dict[str, Tensor]:
+    """Samples what `values` lacks, parents first: the nodes of a cycle through time step by step, every other node at all steps at once."""
+    found = dict(values)
+    for names, stepwise in model.segments(values):
+        nodes = [model.nodes[name] for name in names if name in model.nodes]
+        if stepwise:
+            found |= _stepped(model, nodes, found, worlds, sizes, noise)
+            continue
+        for node in nodes:
+            if node.deterministic:
+                found[node.name] = model.compute(node, found, sizes)
+            else:
+                found[node.name] = model.draw(node, node.prepare(found), worlds, sizes, noise)
+    return found
+
+
+def determined(model: Model, values: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+    """The aligned values with the deterministic nodes that they determine."""
+    found = dict(values)
+    for names, stepwise in model.segments(values):
+        nodes = [model.nodes[name] for name in names if name in model.nodes]
+        if not nodes or not all(node.deterministic for node in nodes) or not all(parent in found or parent in names for node in nodes for parent in node.parents):
+            continue
+        if stepwise:
+            found |= _stepped(model, nodes, found, (), sizes, noise)
+        else:
+            found |= {node.name: model.compute(node, found, sizes) for node in nodes}
+    return found
+
+
+def _stepped(
+    model: Model, nodes: Sequence[Node], values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise,
+) -> dict[str, Tensor]:
+    strand = nodes[0].strand
+    held: dict[str, list[Tensor]] = {node.name: [] for node in nodes}
+    value_of, one = reader(strand, held, values), {**sizes, strand.name: 1}
+    for step in range(model.layout.size(strand.name, sizes)):
+        for node in nodes:
+            conditional, parents = node.conditional.at(step, value_of)
+            prepared = conditional.prepare(*parents)
+            if node.deterministic:
+                value = model.spread(node, conditional.value(prepared), one)
+            else:
+                value = conditional.draw(model.layout.batch(node.name, worlds, one), prepared, noise)
+            held[node.name].append(value)
+    return {name: joined(steps, strand.members[name]) for name, steps in held.items()}
+
+
+def reader(strand: Strand, held: Mapping[str, Sequence[Tensor]], values: Mapping[str, Tensor]) -> Callable[[Port, int], Tensor]:
+    """A parent's aligned value at a step, as `Chained.at` asks for it."""
+    def value_of(port: Port, step: int) -> Tensor:
+        name = node_of(port.name)
+        if name in held:
+            return held[name][step]
+        return port.receive(values[name]) if name not in strand.members else step_of(values[name], strand.members[name], step)
+    return value_of
+
+
+def step_of(value: Tensor, axis: int, step: int) -> Tensor:
+    """One step of an aligned value, the dimension kept."""
+    return value if value.shape[axis] == 1 else value.narrow(axis, step, 1)
+
+
+def joined(steps: Sequence[Tensor], axis: int) -> Tensor:
+    """The values of all steps in one tensor; early ones may lack the worlds."""
+    shape = broadcast(*(tuple(step.shape) for step in steps))
+    return torch.cat([step if step.shape == shape else step.expand(shape) for step in steps], axis)

@@ -1,0 +1,116 @@
+"""A node whose distribution is a normalizing flow, declared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ...families import Architecture, Circle, Counts, Interval, Real, Simplex, Space, Variable
+from ...families.variable import checked_shape, whole
+from ...graph import GraphError
+from .conditional import FlowConditional
+from .kinds import MAF, FlowKind
+from .links import Affine, Link, Logit
+
+__all__ = ["Flow", "NormalizingFlow"]
+
+
+@dataclass(frozen=True, repr=False)
+class NormalizingFlow(Architecture):
+    """The distribution of a node that `Flow` declares."""
+
+    kind: FlowKind = MAF()
+    preprocess: Logit | Affine | None = None
+    context: int = 64
+
+    @property
+    def net_label(self) -> str:
+        return self.kind.label
+
+    def space(self, variable: Variable) -> Space:
+        return Circle() if self.kind.circular else Real()
+
+    def summary(self, variable: Variable) -> str:
+        options = [f"space={variable.declared_space!r}"] if variable.declared_space is not None else []
+        options += [f"preprocess={self.preprocess!r}"] if self.preprocess is not None else []
+        options += [f"context={self.context}"] if self.context != 64 else []
+        return f"Flow({', '.join([*map(str, variable.shape), repr(self.kind), *options])})"
+
+    def caption(self, variable: Variable) -> str:
+        return self.kind.label + (f"({', '.join(map(str, variable.shape))})" if variable.shape else "")
+
+    def check(self, name: str, variable: Variable, parents: Mapping[str, Variable]) -> None:
+        space = variable.space
+        if isinstance(space, Counts) or space.cardinality is not None:
+            raise GraphError(
+                f"node {name!r}: expected a continuous node; got a flow over {space}; a flow has a density, so whole numbers need "
+                f"dequantization: dgm.Flow(..., dequantize=dgm.UniformDequantization())"
+            )
+        if isinstance(space, Circle) != self.kind.circular:
+            raise GraphError(f"node {name!r}: expected angles for dgm.NCSF and nothing else; got {self.kind!r} over {space}; try dgm.{'NCSF' if isinstance(space, Circle) else 'NSF'}()")
+        if isinstance(self.preprocess, Logit) and not isinstance(space, Interval):
+            raise GraphError(f"node {name!r}: dgm.Logit expects numbers between two bounds; got {space}; try space=dgm.Interval(0.0, 1.0), or preprocess=dgm.Affine(loc, scale)")
+        if isinstance(space, Simplex) and (not variable.shape or variable.shape[-1] < 2):
+            raise GraphError(f"node {name!r}: a flow over the simplex expects at least two numbers; got the shape {variable.shape}; try dgm.Flow(3, ..., space=dgm.Simplex())")
+        self._check_affine(name, variable)
+        try:
+            self.kind.check(variable.shape)
+        except ValueError as error:
+            raise GraphError(f"node {name!r}: {error}") from error
+
+    def _check_affine(self, name: str, variable: Variable) -> None:
+        for part in ("loc", "scale") if isinstance(self.preprocess, Affine) else ():
+            value = getattr(self.preprocess, part)
+            wanted = variable.shape[-1:] if not isinstance(variable.space, Simplex) else (variable.shape[-1] - 1,)
+            if isinstance(value, tuple) and (len(value),) != wanted:
+                raise GraphError(f"node {name!r}: dgm.Affine: expected a number for {part}, or one for each of {wanted} dimensions; got {len(value)}")
+
+    def build(self, name: str, variable: Variable, ports: Any, *, plates: Any, all_plates: int, shared: Any) -> FlowConditional:
+        alpha = self.preprocess.alpha if isinstance(self.preprocess, Logit) else 0.0
+        link = Link(variable.space, alpha=alpha, affine=self.preprocess if isinstance(self.preprocess, Affine) else None)
+        return FlowConditional(name, variable, ports, self.kind, link, context=self.context, shared=shared)
+
+
+def Flow(*shape: Any, kind: FlowKind | None = None, space: Space | None = None, preprocess: Logit | Affine | None = None, context: int = 64) -> Variable:
+    """A node whose density is that of a normalizing flow: log p(x) = log N(f(x); 0, 1) + log |det df/dx|.
+
+    The event `(*worlds, *plates, *shape)` is transformed as one vector. Parents condition every layer: encoded and joined as they are,
+    or through `.given(..., net=...)`, which computes `context` numbers from them. It samples with gradients, so it serves as density of
+    data, as prior, and as the family of a guide; it has no closed-form divergence. Several flows are invertible on a bounded domain
+    only (their docstrings say which), so standardize: `preprocess=dgm.Affine(x.mean(0), x.std(0))`.
+
+    Args:
+        *shape: the event shape, and the kind after it if you like: `Flow(2, MAF())`.
+        kind: the architecture: `MAF` (the default), `NSF`, `NCSF`, `RealNVP`, `NICE`, `NAF`, `UNAF`, `BPF`, `SOSPF`, `GF`, `CNF`, `IAF`, `Inverse(...)`.
+        space: where values live, the real line by default: positive numbers are transformed by their logarithm, numbers between bounds by
+            their log-odds, the simplex by breaking sticks; all part of the density.
+        preprocess: `Affine(loc, scale)` after that, or `Logit(alpha)` for closed bounds.
+        context: how many numbers a network computes from the parents.
+
+    Raises:
+        GraphError: a discrete node, a kind that does not fit the space or the shape.
+
+    Example:
+        >>> import dgm_ppl as dgm
+        >>> net = dgm.BayesNet(y=dgm.Given(3), x=dgm.Flow(2, dgm.NSF(transforms=2)).given("y"))
+        >>> net
+        y ~ Given(3)
+        x | y ~ Flow(2, NSF(transforms=2))
+        >>> dgm.compile(net).sample(given={"y": [[0.0, 1.0, 2.0]]})["x"].shape
+        torch.Size([1, 2])
+    """
+    if shape and isinstance(shape[-1], FlowKind):
+        if kind is not None:
+            raise GraphError(f"Flow: expected one kind; got {shape[-1]!r} and {kind!r}")
+        shape, kind = shape[:-1], shape[-1]
+    if not isinstance(kind, (FlowKind, type(None))) or any(isinstance(length, type) for length in shape):
+        got = kind if kind is not None else next(length for length in shape if isinstance(length, type))
+        raise GraphError(f"Flow: expected a kind such as dgm.MAF(); got {got!r}; try dgm.Flow(2, dgm.MAF())")
+    if space is not None and not isinstance(space, Space):
+        raise GraphError(f"Flow: expected a space such as dgm.Positive(); got {space!r}")
+    if preprocess is not None and not isinstance(preprocess, (Logit, Affine)):
+        raise GraphError(f"Flow: expected preprocess=dgm.Affine(loc, scale) or dgm.Logit(alpha); got {preprocess!r}")
+    if (whole(context) or 0) < 1:
+        raise GraphError(f"Flow: expected a positive whole number for context; got {context!r}")
+    return Variable(NormalizingFlow(kind or MAF(), preprocess, context), checked_shape(shape, "Flow"), declared_space=space)

@@ -1,0 +1,99 @@
+"""Data in which any cell may be missing: values with something legal in the holes, and where the holes are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from ..data import columns
+from ..graph import GraphError
+from .factors import Compiled
+from .structure import kind_of
+
+__all__ = ["HOLES", "Cells", "cells", "packed", "unpacked"]
+
+HOLES = "missing cells of "                         # before a node's name, a column of a batch
+
+
+class Cells(dict):
+    """Encoded columns in the user's layout; `holes` says where cells are missing, by the columns that have any; `empty` names columns of nothing else."""
+
+    def __init__(self, values: Mapping[str, Tensor], holes: Mapping[str, Tensor], empty: Sequence[str] = ()):
+        super().__init__(values)
+        self.holes, self.empty = dict(holes), tuple(empty)
+
+
+def cells(model: Compiled, data: Any) -> Cells:
+    """Data checked and encoded; a missing cell is NaN or None, and a column of nothing else is no data.
+
+    Raises:
+        GraphError: what `encode` of the model raises, a missing cell of a Given input.
+    """
+    data = data if isinstance(data, Mapping) else columns(data)
+    kept, holes, empty = {}, {}, []
+    for name, value in data.items():
+        missing = _missing(value) if name in model.net else None
+        if missing is not None and model.net[name].is_given:
+            raise GraphError(f"node {name!r} is a Given input and has missing cells (NaN or None); nothing says how they come about: fill them in, or declare a distribution")
+        if missing is not None and missing.all():
+            empty.append(name)
+            continue
+        kept[name] = value if missing is None else _filled(value, missing)
+        if missing is not None:
+            holes[name] = torch.as_tensor(missing, device=model.anchor.device)
+    found = Cells(model.encode(kept), holes, empty)
+    for name, hole in holes.items():
+        _check_whole(model, name, hole)
+    return found
+
+
+def _check_whole(model: Compiled, name: str, hole: Tensor) -> None:
+    """Elements that hang together are missing together, but for Gaussians, where any may be."""
+    joint = len(model.net[name].shape) - model.conditionals[name].elements
+    if joint and kind_of(model.net, name) != "gaussian" and not bool((hole.any(tuple(range(-joint, 0))) == hole.all(tuple(range(-joint, 0)))).all()):
+        raise GraphError(
+            f"node {name!r} ~ {model.net[name].summary} has missing cells within a value, whose elements hang together; expected values that are there or missing as a "
+            f"whole; drop these rows, or declare the elements as nodes of their own"
+        )
+
+
+def packed(found: Cells, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Values, with rows in front, and holes as columns of one batch."""
+    return {**values, **{HOLES + name: hole.reshape(values[name].shape) for name, hole in found.holes.items()}}
+
+
+def unpacked(batch: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The values and the holes of a batch."""
+    values = {name: value for name, value in batch.items() if not name.startswith(HOLES)}
+    return values, {name.removeprefix(HOLES): hole for name, hole in batch.items() if name.startswith(HOLES)}
+
+
+def _missing(value: Any) -> numpy.ndarray | None:
+    """Which cells are missing; None where none is."""
+    if isinstance(value, Tensor):
+        if not value.is_floating_point() or not bool(value.isnan().any()):
+            return None
+        return value.isnan().cpu().numpy()
+    array = numpy.asarray(value)
+    if array.dtype.kind == "O":
+        missing = numpy.fromiter(map(_absent, array.ravel()), bool, array.size).reshape(array.shape)
+    else:
+        missing = numpy.isnan(array) if array.dtype.kind == "f" else numpy.zeros(1, bool)
+    return missing if missing.any() else None
+
+
+def _absent(cell: Any) -> bool:
+    return cell is None or (isinstance(cell, float) and cell != cell) or type(cell).__name__ in ("NAType", "NaTType")
+
+
+def _filled(value: Any, missing: numpy.ndarray) -> Any:
+    """The column with a legal value in its holes: one of its own."""
+    if isinstance(value, Tensor):
+        held = torch.as_tensor(missing, device=value.device)
+        return torch.where(held, value[~held][0], value)
+    array = numpy.asarray(value)
+    return numpy.where(missing, array[~missing][0], array)
