@@ -15,6 +15,7 @@ from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 if TYPE_CHECKING:
     from .conditionals import Autoregressive
     from .conditionals import Generator
+    from .conditionals import Hurdle, Mixture, ZeroInflated
     from .conditionals import BPF, CNF, GF, IAF, MAF, NAF, NCSF, NICE, NSF, SOSPF, UNAF, Affine, Flow, FlowKind, Inverse, Logit, RealNVP
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
@@ -34,6 +35,7 @@ LATER = {                                                                   # wh
     "conditionals": [
         "Autoregressive",
         "Generator",
+        "Hurdle", "Mixture", "ZeroInflated",
         "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "IAF", "Inverse", "Logit", "MAF", "NAF", "NCSF", "NICE", "NSF", "RealNVP", "SOSPF", "UNAF",
     ],
     "distances": ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"],
@@ -53,6 +55,7 @@ LATER = {                                                                   # wh
         "Likelihood",
     ],
     "saving": ["load", "save"],
+    "showing": ["load_ipython_extension", "notebook"],
     "structure": [
         "ConditionalTest", "DataOracle", "GES", "KernelTest", "PC", "PartialCorrelation", "StructureMethod", "TableTest", "benjamini_hochberg", "holm",
         "learn_structure", "test_independences", "testable",

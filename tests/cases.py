@@ -189,4 +189,16 @@ CONDITIONALS = {
         "x", z=STANDARD, t=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Flow(dgm.NSF(transforms=1, hidden=(8,))).given("z", "t"), plates={"p": dgm.Plate(["t", "x"], size=4)},
     ),
     "flow above a plate": conditioned("x", z=STANDARD, x=dgm.Flow(2, dgm.NICE(transforms=2, hidden=(8,), additive=True)).given("z"), plates={"p": dgm.Plate(["z"], size=4)}),
+    "mixture": conditioned("x", x=dgm.Mixture(dgm.Normal(2), components=3)),
+    "mixture, table": conditioned("x", **STATES, x=dgm.Mixture(dgm.Normal(2, scale=[0.5, 1.0]), components=3).given("a", "b")),
+    "mixture, linear": conditioned("x", z=STANDARD, a=STATES["a"], x=dgm.Mixture(dgm.Gamma(), components=2).given("z", "a")),
+    "mixture, mlp": conditioned("x", z=STANDARD, x=dgm.Mixture(dgm.MultivariateNormal(2), components=2, weights=[0.3, 0.7]).given("z", net=dgm.MLP(4))),
+    "mixture of elements": conditioned("x", z=STANDARD, x=dgm.Mixture(dgm.Bernoulli(1, 3), components=2, elementwise=True).given("z", net=dgm.MLP(4))),
+    "mixture of expressions": conditioned("x", z=STANDARD, x=dgm.Mixture(dgm.Normal(loc=z[0] + [-1.0, 1.0], scale=0.5), components=2)),
+    "mixture of states, in a plate": conditioned(
+        "x", z=STANDARD, t=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Mixture(dgm.Categorical(3), components=2).given("z", "t"), plates={"p": dgm.Plate(["t", "x"], size=4)},
+    ),
+    "zero-inflated": conditioned("x", **STATES, x=dgm.ZeroInflated(dgm.NegativeBinomial(2, total_count=3.0)).given("a")),
+    "hurdle": conditioned("x", z=STANDARD, x=dgm.Hurdle(dgm.Poisson(2)).given("z", net=dgm.MLP(4))),
+    "hurdle, fixed gate": conditioned("x", z=STANDARD, x=dgm.Hurdle(dgm.NegativeBinomial(total_count=4.0), gate=0.2).given("z")),
 }

@@ -13,6 +13,8 @@ LATER = {                                                                   # th
         "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "IAF", "Inverse", "Logit", "MAF", "NAF", "NCSF", "NICE", "NSF", "NormalizingFlow", "RealNVP", "SOSPF",
         "UNAF",
     ],
+    "inflated": ["Hurdle", "HurdleCounts", "ZeroInflated", "ZeroInflatedCounts"],
+    "mixture": ["FiniteMixture", "Mixture"],
     "implicit": ["Generator", "Implicit"],
 }
 

@@ -124,9 +124,7 @@ class Parametric(Conditional):
             if not bool(start.isfinite().all()):
                 raise GraphError(f"node {self.name!r}: parameter {parameter!r} = {given} starts on the boundary of its range, which it could never leave; start inside")
             return start
-        if parameter == "cov_factor":                                       # zero would be a saddle point
-            return torch.randn(shape) / math.sqrt(shape[-1])
-        return torch.zeros(shape)
+        return self.variable.family.start(parameter, shape)
 
     def _constraint(self, parameter: str) -> constraints.Constraint:
         constraint = self.variable.family.parameters[parameter].constraint

@@ -19,7 +19,7 @@ from .kind import Kind
 from .spaces import Space, space_of
 from .variable import Variable, checked_shape, states_of
 
-__all__ = ["Family", "Parameter", "family"]
+__all__ = ["Family", "Parameter", "family", "given_parameter"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Family(Kind):
             if not shape:
                 raise GraphError(f"{self.name}: expected the number of states or their labels first; try {self.name}(10)")
             (labels, size), shape = states_of(shape[0], self.name), shape[1:]
-        return self.declare(shape, {name: self._given(name, value) for name, value in parameters.items()}, size=size, labels=labels)
+        return self.declare(shape, {name: given_parameter(self.name, name, value) for name, value in parameters.items()}, size=size, labels=labels)
 
     def declare(
         self, shape: Sequence[int], parameters: Mapping[str, Constant | Expression | Free], *, size: int | None = None, labels: tuple[str, ...] | None = None,
@@ -79,16 +79,6 @@ class Family(Kind):
                 raise GraphError(f"{self.name}: no parameter {name!r}{did_you_mean(name, self.parameters)}")
         given = tuple((name, parameters[name]) for name in self.signature(parameters) if name in parameters)
         return Variable(self, shape, given, size=size, labels=labels)
-
-    def _given(self, name: str, value: Any) -> Constant | Expression | Free:
-        if isinstance(value, str):
-            return Ref(value)
-        if isinstance(value, (Expression, Free)):
-            return value
-        try:
-            return Constant(value)
-        except (TypeError, ValueError) as error:
-            raise GraphError(f"{self.name}: parameter {name!r}: expected a number, an array, a node's name or an expression; got {value!r}") from error
 
     def signature(self, names: Collection[str]) -> tuple[str, ...]:
         """The first parameterization that has all the names."""
@@ -132,6 +122,18 @@ class Family(Kind):
 
     def __reduce__(self):
         return (_by_name, (self.name,)) if CATALOGUE.get(self.name) is self else super().__reduce__()
+
+
+def given_parameter(place: str, name: str, value: Any) -> Constant | Expression | Free:
+    """What was given for a parameter, as data: a number or array, a node's name, an expression, `free(...)`."""
+    if isinstance(value, str):
+        return Ref(value)
+    if isinstance(value, (Expression, Free)):
+        return value
+    try:
+        return Constant(value)
+    except (TypeError, ValueError) as error:
+        raise GraphError(f"{place}: parameter {name!r}: expected a number, an array, a node's name or an expression; got {value!r}") from error
 
 
 CATALOGUE: dict[str, Family] = {}

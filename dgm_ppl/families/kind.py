@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
 
 if TYPE_CHECKING:
     from .spaces import Space
@@ -40,6 +44,13 @@ class Kind(ABC):
     @abstractmethod
     def caption(self, variable: Variable) -> str:
         """The distribution in a picture, where parameters are left to the arrows: `Normal(20)`."""
+
+
+    def start(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """Where a learned parameter starts, before its constraint."""
+        if name == "cov_factor":                                            # zero would be a saddle point
+            return torch.randn(shape) / math.sqrt(shape[-1])
+        return torch.zeros(shape)
 
 
 class Setting:

@@ -199,9 +199,10 @@ class Reader:
         labels, size = _read_states(name, written)
         if written["family"] == "Given":
             return replace(Given(*written["shape"]), labels=labels, size=size)
-        if "settings" in written:
-            return Variable(self._setting(name, written["family"], written["settings"]), checked_shape(written["shape"], f"node {name!r}"), size=size, labels=labels)
         parameters = {key: _read(value) for key, value in written.get("parameters", {}).items()}
+        if "settings" in written:
+            kind, shape = self._setting(name, written["family"], written["settings"]), checked_shape(written["shape"], f"node {name!r}")
+            return Variable(kind, shape, tuple(parameters.items()), size=size, labels=labels)
         return self._family(name, written["family"]).declare(written["shape"], parameters, size=size, labels=labels)
 
     def _setting(self, name: str, kind: str, written: Mapping[str, Any]) -> Setting:

@@ -33,7 +33,7 @@ def check_variable(name: str, variable: Variable, variables: Mapping[str, Variab
         for inner in variable.inner:
             check_variable(name, inner, variables, plates)
         variable.family.check(name, variable, {parent: variables[parent] for parent in variable.all_parents})
-    else:
+    if variable.family.parameters:
         _check_parents(name, variable, _configurations(name, variable, variables, plates))
     for parameter in variable.open_parameters:
         _check_learnable(name, variable, parameter)
