@@ -75,7 +75,7 @@ def amortize(
         >>> dgm.amortize(schools, observed="y", net=dgm.MLP(32))
         y ~ Given()
         mu | y ~ Normal(), DeepSet(32)
-        theta | y, mu ~ Normal(), MLP(32)
+        theta | mu, y ~ Normal(), MLP(32)
         plate school: y, theta
     """
     if not isinstance(model, BayesNet):

@@ -173,7 +173,7 @@ class DeepSet(SetNet):
         >>> print(total.check())
         node  worlds  plates  event  parameters  device
         x     (2,)    (3,)    ()     0           cpu
-        y     (2,)    ()      ()     1,251       cpu
+        y     (2,)    ()      ()     1,219       cpu
     """
 
     features: int
