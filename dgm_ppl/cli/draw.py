@@ -24,6 +24,7 @@ FORMATS = "where to write it; the suffix says how: .svg .png .pdf .html .dot .te
 @click.argument("target")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), default="net.svg", show_default=True, help=FORMATS)
 @click.option("--guide", metavar="TARGET", help="a guide for it, drawn dashed")
+@click.option("--apart", is_flag=True, help="the guide beside the model, not over it")
 @click.option("--observed", multiple=True, metavar="NODE", help="shade a node; may be repeated, as may --evidence, --do and --size")
 @click.option("--evidence", multiple=True, metavar="NODE[=VALUE]", help="shade a node and write its value on it")
 @click.option("--do", "actions", multiple=True, metavar="NODE[=VALUE]", help="set a node from outside: its arrows are cut")
@@ -35,7 +36,7 @@ FORMATS = "where to write it; the suffix says how: .svg .png .pdf .html .dot .te
 @click.option("--steps", is_flag=True, help="an elimination step by step instead; with --observed the graph turned round for these")
 @click.option("--class", "whole_class", is_flag=True, help="the class of equivalent graphs instead, with lines where they differ")
 def draw_command(
-    target: str, output: str, guide: str | None, observed: tuple[str, ...], evidence: tuple[str, ...], actions: tuple[str, ...],
+    target: str, output: str, guide: str | None, apart: bool, observed: tuple[str, ...], evidence: tuple[str, ...], actions: tuple[str, ...],
     marginals: bool, color_by: IO[str] | None, sizes: tuple[str, ...], collapse: int | None, compare: str | None, steps: bool, whole_class: bool,
 ) -> None:
     """Draw a net or graph in plate notation."""
@@ -51,6 +52,7 @@ def draw_command(
             observed=observed, evidence=seen, do=names_or_values(actions, "--do"),
             posterior=_answer(found, seen) if marginals else None,
             color_by=None if color_by is None else json.load(color_by), sizes=assignments(sizes, "--size"), collapse=collapse,
+            apart=apart,
         )
     click.echo(f"wrote {picture.save(output)}")
 

@@ -133,7 +133,7 @@ class Pairing:
         holed = [name for name in self.partial if hinges(model, name, {*observed, *drawn})]
         given = [name for name in (*model.net.inputs, *model.random) if name not in missing and name not in holed and (name in observed or name in drawn)]
         try:
-            return Collapse(model, [*missing, *holed], given, holes=self.partial)
+            return Collapse(model, [*missing, *holed], given, counted=self.partial)
         except Obstacle as obstacle:
             if obstacle.name in missing:
                 raise self._unguided(obstacle.name, obstacle.reason) from obstacle

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints, transform_to
 
-from ..families import Constant, Expression, Free, Noise, Variable
+from ..families import Constant, Expression, Free, Noise, Tied, Variable
 from ..families.affine import Affine, Coefficients, affine_evaluator, location_of
 from ..families.evaluation import evaluator, pad_event
 from ..families.shapes import broadcast
@@ -79,8 +79,7 @@ class Parametric(Conditional):
     def _place(self, shared: Shared, computed_outside: bool) -> None:
         variable, opened = self.variable, self.variable.open_parameters
         finite = [i for i, port in enumerate(self._predicted) if port.is_configuration]
-        classical = variable.net is None and variable.fn is None
-        self.configurations = Configurations(self._predicted, finite) if finite and classical else None
+        self.configurations = Configurations(self._predicted, finite) if finite and variable.classical else None
         free = [parameter for parameter, value in variable.parameters if isinstance(value, Free)]
         if computed_outside:
             self.computed = opened
@@ -88,7 +87,7 @@ class Parametric(Conditional):
             free += opened
         elif variable.fn is not None:
             self.computed, self.predictor = opened, Function(self.name, variable.fn, opened, self._shapes(opened))
-        elif variable.net is not None:
+        elif not variable.classical:
             self.computed, self.predictor = opened, network_of(self.name, variable.net, self._predicted, opened, self._shapes(opened), shared, self.plates)
         elif len(finite) == len(self._predicted):
             self.computed, self.predictor = opened, self._table(opened) if opened else None
@@ -96,6 +95,19 @@ class Parametric(Conditional):
             free += self._place_linear(opened)
         for parameter in free:
             self.unconstrained[parameter] = nn.Parameter(self._start(parameter))
+        if isinstance(variable.net, Tied):
+            self._tie(variable.net, shared)
+
+    def _tie(self, tied: Tied, shared: Shared) -> None:
+        """Takes the parameters of the node that was given the same object before, where there is one."""
+        variable = self.variable
+        alike = variable.family, variable.shape, variable.parameters, variable.size, tuple((port.space, port.event, port.sizes) for port in self.ports)
+        (self.predictor, self.unconstrained), known, _ = shared.setdefault(id(tied), ((self.predictor, self.unconstrained), alike, tied))
+        if known != alike:
+            raise GraphError(
+                f"node {self.name!r}: is tied to a node of another kind; expected the same family, event shape, given parameters and parents' spaces; got {variable.summary} with parents in "
+                f"{[str(port.space) for port in self.ports]}; give it an object of its own: net=dgm.Tied()"
+            )
 
     def _place_linear(self, opened: Sequence[str]) -> list[str]:
         """A linear predictor of the location, or of what is open where the location is given; the rest is learned, for each configuration."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..graph.names import Names
 from .answers import Answer, answered, in_words
+from .beside import beside
 from .collapse import collapsed, communities
 from .coloring import colored
 from .evidence import shaded
@@ -30,6 +32,7 @@ def draw(
     color_by: Mapping[str, float] | None = None,
     sizes: Mapping[str, int] | None = None,
     collapse: int | Mapping[str, Names] | None = None,
+    apart: bool = False,
 ) -> Picture:
     """Return the picture of a graph in plate notation.
 
@@ -48,6 +51,7 @@ def draw(
         color_by: a number for each node, shown as its colour.
         sizes: sizes of plates whose declarations leave them open.
         collapse: groups of nodes, by name, to draw as one; or about how many marks a large graph may have.
+        apart: the guide is drawn beside the model, not over it.
 
     Raises `GraphError` for a name that the graph lacks.
 
@@ -57,9 +61,18 @@ def draw(
     Picture(3 nodes, 2 arrows)
     """
     relations = relate(graph, guide=guide, observed=observed, sizes=sizes)
+    if apart:
+        relations = replace(relations, dependences=tuple(one for one in relations.dependences if not one.guide))
     known, marginals = answered(posterior, relations)
     figure = shaded(compose(relations), in_words(evidence or known, relations))
     figure = charted(cut(figure, in_words(do, relations)), marginals, relations)
     figure = colored(figure, color_by or {})
     groups = communities(figure, collapse) if isinstance(collapse, int) else collapse
-    return Picture(collapsed(figure, groups or {}))
+    figure = collapsed(figure, groups or {})
+    return Picture(beside(figure, compose(relate(guide, sizes=_of(guide, sizes)))) if apart and guide is not None else figure)
+
+
+def _of(guide: Graph, sizes: Mapping[str, int] | None) -> dict[str, int]:
+    """The sizes of the plates that the guide has too."""
+    plates = relate(guide).plates
+    return {plate.name: sizes[plate.name] for plate in plates if sizes and plate.name in sizes}

@@ -29,7 +29,7 @@ def learners(model: Model, prior: TablePrior | Mapping[str, TablePrior] | None, 
         raise GraphError("estimate: every parameter of the net is fixed, so nothing is left to estimate; leave parameters out, or free those of tables: dgm.compile(net.opened())")
     tables = [name for names in groups for name in names if is_table(model, name)]
     _check_prior(prior, tables)
-    return [_learner(model, names, prior_of(prior, names[0], tables), smallest) for names in groups]
+    return [_learner(model, names, next((found for name in names if (found := prior_of(prior, name, tables)) is not None), None), smallest) for names in groups]
 
 
 def _check_prior(prior: Any, tables: list[str]) -> None:

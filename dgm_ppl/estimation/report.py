@@ -52,8 +52,12 @@ class Estimate:
 
     def _missing(self) -> dict[str, Tensor]:
         """Which rows of parameters of each learned node are without data, `(configurations)`."""
-        counted = {name: (self.counts[name].flatten(-1 - len(self.model.net[name].shape)).sum(-1) <= 0).reshape(-1) for name in self.learned if name in self.counts}
-        return {**counted, **self.empty}
+        totals = {one.names[0]: one.total(self._by_row(one)) for one in self.tables}
+        return {**{name: total.flatten(1).sum(1) <= 0 for name, total in totals.items() if len(total) > 1}, **self.empty}
+
+    def _by_row(self, tables: Tables) -> dict[str, Tensor]:
+        """The counts of the nodes of one table, `(configurations, *event, states)`."""
+        return {name: self.counts[name].reshape(-1, *tables.shape[1:]) for name in tables.names}
 
     def _configurations(self, name: str, missing: Tensor) -> list[dict[str, str]]:
         net, conditional = self.model.net, self.model.conditionals[name]
@@ -106,7 +110,7 @@ class TablePosterior:
         self.concentration: dict[str, Tensor] = {}
         self._log_evidence = 0.0
         for one in self.tables.values():
-            total = one.total({name: counts[name].reshape(-1, *counts[name].shape[-1 - len(model.net[name].shape):]) for name in one.names}).cpu()
+            total = one.total({name: counts[name].reshape(-1, *one.shape[1:]) for name in one.names}).cpu()
             prior = one.prior.concentration(one.shape)
             self._log_evidence += float(_log_beta(prior + total).sum() - _log_beta(prior).sum())
             for name in one.names:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..data import columns
 from ..graph import GraphError
 from .factors import Compiled
+from .soft import take_soft
 from .structure import kind_of
 
 __all__ = ["HOLES", "Cells", "cells", "packed", "unpacked"]
@@ -20,11 +21,14 @@ HOLES = "missing cells of "                         # before a node's name, a co
 
 
 class Cells(dict):
-    """Encoded columns in the user's layout; `holes` says where cells are missing, by the columns that have any; `empty` names columns of nothing else."""
+    """Encoded columns in the user's layout.
 
-    def __init__(self, values: Mapping[str, Tensor], holes: Mapping[str, Tensor], empty: Sequence[str] = ()):
+    `holes` says where cells are missing, by the columns that have any; `empty` names columns of nothing else; `soft` are likelihoods `(*worlds, states)`.
+    """
+
+    def __init__(self, values: Mapping[str, Tensor], holes: Mapping[str, Tensor], empty: Sequence[str] = (), soft: Mapping[str, Tensor] = {}):
         super().__init__(values)
-        self.holes, self.empty = dict(holes), tuple(empty)
+        self.holes, self.empty, self.soft = dict(holes), tuple(empty), dict(soft)
 
 
 def cells(model: Compiled, data: Any) -> Cells:
@@ -33,7 +37,7 @@ def cells(model: Compiled, data: Any) -> Cells:
     Raises:
         GraphError: what `encode` of the model raises, a missing cell of a Given input.
     """
-    data = data if isinstance(data, Mapping) else columns(data)
+    data, soft = take_soft(model, data if isinstance(data, Mapping) else columns(data))
     kept, holes, empty = {}, {}, []
     for name, value in data.items():
         missing = _missing(value) if name in model.net else None
@@ -45,7 +49,7 @@ def cells(model: Compiled, data: Any) -> Cells:
         kept[name] = value if missing is None else _filled(value, missing)
         if missing is not None:
             holes[name] = torch.as_tensor(missing, device=model.anchor.device)
-    found = Cells(model.encode(kept), holes, empty)
+    found = Cells(model.encode(kept), holes, empty, soft)
     for name, hole in holes.items():
         _check_whole(model, name, hole)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -19,21 +19,32 @@ __all__ = ["Collapse", "Given", "Mixture"]
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """Aligned values of nodes, their worlds, the members of every plate, and which cells are missing (of the shape of the value)."""
+    """Aligned values of nodes, their worlds, the members of every plate, and which cells are missing (of the shape of the value).
+
+    `soft` holds likelihoods `(*worlds, states)` of hidden finite nodes outside plates.
+    """
 
     values: Mapping[str, Tensor]
     worlds: tuple[int, ...]
     sizes: Mapping[str, int]
-    holes: Mapping[str, Tensor]
+    holes: Mapping[str, Tensor] = field(default_factory=dict)
+    soft: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """Gaussians over some coordinates and their probabilities: `(*worlds, *plates, components)`, `(..., components, n)`, `(..., components, n, n)`."""
+    """Gaussians over a block's coordinates and their probabilities: `(*worlds, *plates, components)`, `(..., components, n)`, `(..., components, n, n)`.
+
+    `places` says which coordinates are a node's, `free` `(..., components, n)` is zero for coordinates that are seen (None where none is), and `scope` names the finite
+    nodes whose joint states are the components.
+    """
 
     probs: Tensor
     means: Tensor
     covariances: Tensor
+    places: Mapping[str, slice]
+    free: Tensor | None
+    scope: tuple[str, ...]
 
 
 class Collapse:
@@ -46,15 +57,16 @@ class Collapse:
         model: a compiled net.
         hidden: the nodes to eliminate. A hidden node may have values in some cells: those count as seen.
         given: the nodes with values; other nodes are left out, which is exact where nothing given or hidden depends on them.
-        holes: nodes with missing cells, hidden or given; of given ones the terms of missing cells are left out, which is exact where nothing depends on them.
+        counted: given nodes whose densities are part of the answer though they read nothing hidden, such as those with missing cells: the terms of
+            missing cells are left out, which is exact where nothing depends on them.
 
     Raises:
         Obstacle: a node that cannot be eliminated, with the reason.
     """
 
-    def __init__(self, model: Compiled, hidden: Collection[str], given: Collection[str], *, holes: Collection[str] = (), sizes: Mapping[str, int] = {}, memory: int = MEMORY):
-        self.model, self.given, self.holes, self.memory = model, frozenset(given), tuple(holes), memory
-        self.structure = Structure(model.net, hidden, given, holes=holes, sizes=sizes, memory=memory)
+    def __init__(self, model: Compiled, hidden: Collection[str], given: Collection[str], *, counted: Collection[str] = (), sizes: Mapping[str, int] = {}, memory: int = MEMORY):
+        self.model, self.given, self.memory = model, frozenset(given), memory
+        self.structure = Structure(model.net, hidden, given, counted=counted, sizes=sizes, memory=memory)
         self.touched = self.structure.terms
         self._below: Collapse | None = None
 
@@ -67,13 +79,17 @@ class Collapse:
         return self._by_world(total, given)
 
     def _scene(self, given: Given) -> Scene:
-        return Scene(self.model, self.structure, given.values, given.worlds, given.sizes, given.holes)
+        return Scene(self.model, self.structure, given.values, given.worlds, given.sizes, given.holes, given.soft)
 
     def _factors(self, scene: Scene, integrals: Sequence[Tensor]) -> list[Tensor]:
         found = []
         for name in self.structure.factors:
             term = scene.log_density(name)
-            found.append(term + scene.clamp(name) if name in scene.axes and name in scene.holes else term)
+            if name in scene.axes and name in scene.holes:
+                term = term + scene.clamp(name)
+            if name in scene.soft:
+                term = term + scene.haze(name)
+            found.append(term)
         return [*found, *integrals]
 
     def _summed(self, scene: Scene, factors: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -132,7 +148,8 @@ class Collapse:
                 return tensor.unsqueeze(tensor.ndim - inner)
             return tensor.flatten(0, start - 1).movedim(0, tensor.ndim - start - inner)
 
-        return Mixture(last(probs, 0), last(means, 1), last(covariances, 2))
+        free = None if integral.free is None else last(integral.free.expand(*share.shape, -1), 1)
+        return Mixture(last(probs, 0), last(means, 1), last(covariances, 2), integral.places, free, tuple(name for name in reversed(self.structure.finite) if name in block.scope))
 
     # ---- draws
 
@@ -143,7 +160,7 @@ class Collapse:
             if not self.structure.gaussian:
                 return finite
             if self._below is None:
-                self._below = Collapse(self.model, self.structure.gaussian, [*self.given, *self.structure.finite], holes=self.holes, memory=self.memory)
+                self._below = Collapse(self.model, self.structure.gaussian, [*self.given, *self.structure.finite], memory=self.memory)
             filled = Given({**given.values, **finite}, (samples, *given.worlds), given.sizes, {name: hole for name, hole in given.holes.items() if name not in finite})
             return {**finite, **self._below._gaussian_draws(filled)}
 

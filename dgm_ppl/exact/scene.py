@@ -26,8 +26,9 @@ class Scene:
 
     def __init__(
         self, model: Compiled, structure: Structure, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int],
-        holes: Mapping[str, Tensor] = {},
+        holes: Mapping[str, Tensor] = {}, soft: Mapping[str, Tensor] = {},
     ):
+        self.soft = soft
         self.model, self.structure, self.worlds, self.sizes, self.holes = model, structure, tuple(worlds), sizes, holes
         self.layout, self.rank = model.layout, model.layout.rank
         self.inner = len(self.worlds) + self.rank
@@ -85,6 +86,12 @@ class Scene:
         """Zero for the states of a finite node with holes that a row allows, minus infinity for the others."""
         allowed = (self.value(name) == self.values[name]) | self.holes[name]
         return padded(torch.zeros_like(allowed, dtype=self.model.anchor.dtype).masked_fill(~allowed, -torch.inf), self.dims)
+
+    def haze(self, name: str) -> Tensor:
+        """The logarithm of a finite node's likelihoods `(*worlds, states)`, along its axis."""
+        weights = self.soft[name].movedim(-1, 0)
+        logs = torch.where(weights > 0, torch.where(weights > 0, weights, 1.0).log(), -torch.inf)
+        return padded(logs.reshape(len(logs), *(1,) * (-self.axes[name] - 1 - self.inner), *logs.shape[1:], *(1,) * self.rank), self.dims)
 
     # ---- coefficients
 

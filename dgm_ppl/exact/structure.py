@@ -62,7 +62,7 @@ class Structure:
 
     Args:
         hidden: random nodes to eliminate; of the others, those in `given` have values.
-        holes: given nodes with missing cells, whose densities are counted here whatever they read.
+        counted: given nodes whose densities are counted here whatever they read.
         keep: hidden finite nodes that are not summed out.
         sizes: of plates, for the cost.
 
@@ -72,7 +72,7 @@ class Structure:
 
     def __init__(
         self, net: BayesNet, hidden: Collection[str], given: Collection[str], *,
-        holes: Collection[str] = (), keep: Collection[str] = (), sizes: Mapping[str, int] = {}, memory: int = MEMORY,
+        counted: Collection[str] = (), keep: Collection[str] = (), sizes: Mapping[str, int] = {}, memory: int = MEMORY,
     ):
         self.net, self.sizes, self.memory = net, {plate.name: plate.size or 1 for plate in net.plates.values()} | dict(sizes), memory
         self.hidden = tuple(name for name in net.order if name in hidden)
@@ -88,7 +88,7 @@ class Structure:
         self._reach()
         self._check_linear()
         self._check_members()
-        self.terms = tuple(name for name in self.random if self.scope[name] or self.live[name] or name in holes)
+        self.terms = tuple(name for name in self.random if self.scope[name] or self.live[name] or name in counted)
         self.blocks = self._blocks()
         self.factors = tuple(name for name in self.terms if not self.live[name])
         self._check_blocks()

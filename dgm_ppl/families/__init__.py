@@ -8,11 +8,12 @@ from .forms import Forms, Noise, ShardedNoise, noise
 from .kind import Architecture, Kind, Setting
 from .lags import Lag, lag
 from .spaces import Circle, Counts, Finite, Interval, Positive, Real, Simplex, Space
+from .tied import Tied
 from .variable import Given, Variable
 
 __all__ = [
     *catalogue.__all__,
     "Architecture", "CATALOGUE", "Circle", "Constant", "Counts", "Expression", "Family", "Finite", "Forms", "Free", "Given", "Interval", "Kind", "Lag", "Noise", "Operation",
-    "Parameter", "Positive", "Real", "Ref", "Setting", "ShardedNoise", "Simplex", "Space", "Variable", "exp", "family", "free", "lag", "log", "matmul", "noise", "refs",
+    "Parameter", "Positive", "Real", "Ref", "Setting", "ShardedNoise", "Simplex", "Space", "Tied", "Variable", "exp", "family", "free", "lag", "log", "matmul", "noise", "refs",
     "sigmoid", "softplus",
 ]

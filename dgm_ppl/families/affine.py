@@ -62,7 +62,7 @@ def nonlinearity(variable: Variable, names: Collection[str]) -> str | None:
     predicting = [name for name in variable.parents if name in names]
     if not predicting:
         return None
-    if variable.fn is not None or variable.net is not None:
+    if not variable.classical:
         label = variable.net_label
         return f"{label}({', '.join(variable.parents)}) is not {'known to be ' if variable.fn is not None else ''}linear"
     if location not in variable.open_parameters:

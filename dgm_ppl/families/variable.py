@@ -15,6 +15,7 @@ from .kind import Architecture
 from .lags import Lag, Lagged, joined_initials, lags_in
 from .shapes import whole
 from .spaces import Finite, Interval, Real, Space
+from .tied import Tied
 
 if TYPE_CHECKING:
     from .kind import Kind
@@ -187,6 +188,11 @@ class Variable:
     def parameter_shape(self, name: str) -> tuple[int, ...]:
         """The shape of one parameter for one world and one plate member."""
         return self.family.parameter_shape(name, self)
+
+    @property
+    def classical(self) -> bool:
+        """Whether tables and linear predictors compute the parameters, tied or not, and neither a network nor a function."""
+        return self.fn is None and (self.net is None or isinstance(self.net, Tied))
 
     @property
     def net_label(self) -> str:

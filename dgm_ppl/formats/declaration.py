@@ -11,7 +11,7 @@ import numpy
 from torch import nn
 
 from .. import conditionals
-from ..families import CATALOGUE, Architecture, Constant, Expression, Family, Free, Given, Operation, Ref, Setting, Variable, spaces
+from ..families import CATALOGUE, Architecture, Constant, Expression, Family, Free, Given, Operation, Ref, Setting, Tied, Variable, spaces
 from ..families.expressions import as_expression, operation
 from ..families.lags import Lag, Lagged, lag
 from ..families.variable import checked_shape, states_of
@@ -106,6 +106,8 @@ def _field(value: Any, nets: list[Any]) -> Any:
 
 
 def _net(value: Any) -> dict[str, Any]:
+    if isinstance(value, Tied):
+        return {"tied": True}
     if isinstance(value, Net):
         try:
             return value.to_dict()
@@ -180,7 +182,7 @@ class Reader:
 
     def __init__(self, described: list, nets: Mapping[str, nn.Module], functions: Mapping[str, Any], families: Mapping[str, Family]):
         self.described, self.nets, self.functions, self.families = described, nets, functions, families
-        self.builders = [None if "module" in value else Net.from_dict(value) for value in described]
+        self.builders = [None if "module" in value else Tied() if "tied" in value else Net.from_dict(value) for value in described]
 
     def variable(self, name: str, written: Mapping[str, Any]) -> Variable:
         """One node."""

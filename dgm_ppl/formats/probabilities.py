@@ -24,7 +24,7 @@ def table_of(net: BayesNet, name: str) -> tuple[tuple[str, ...], numpy.ndarray]:
     (('0', '1'), array([0.75, 0.25]))
     """
     variable = net[name]
-    if variable.family_name not in ("Categorical", "Bernoulli") or variable.shape or variable.net is not None or variable.fn is not None:
+    if variable.family_name not in ("Categorical", "Bernoulli") or variable.shape or not variable.classical:
         raise _refused(name, "a finite node with a fixed table", variable.summary)
     if net.plates_of(name):
         raise _refused(name, "a node outside plates", f"the plate {net.plates_of(name)[0]!r}")

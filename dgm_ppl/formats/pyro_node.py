@@ -127,6 +127,8 @@ class NodeSource:
         texts = {name: term.text for name, term in terms.items()}
         if family is Bernoulli and "probs" in terms:
             return call("ExactBernoulli" if self._may_be_certain() else "dist.Bernoulli", f"probs={texts['probs']}")
+        if family is Bernoulli:
+            return call("dist.Bernoulli", f"logits={texts['logits']}")
         if family is Categorical:
             return call("dist.Categorical", self._states(terms))
         if family is LogitNormal:

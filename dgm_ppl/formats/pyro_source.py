@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..conditionals import Conditional
+from ..families import Tied
 from ..graph import GraphError
 from ..network import BayesNet, Layout, RecognitionNet, build_conditionals, probe
 from .pyro_class import ClassSource
@@ -78,6 +79,9 @@ def _class(subject: BayesNet | Compiled, *, as_guide: bool = False) -> ClassSour
     net = subject if isinstance(subject, BayesNet) else getattr(subject, "net", None)
     if isinstance(net, BayesNet) and net.chains:
         raise GraphError(f"to_pyro: the net has the chain {net.chains[0]!r}, for which no source is written; write it out for so many steps first: net.unroll(10)")
+    for name in net if isinstance(net, BayesNet) else ():
+        if isinstance(net[name].net, Tied):
+            raise GraphError(f"to_pyro: node {name!r} has tied parameters, for which no source is written; leave the tie out: net.replace({name}=...)")
     if not isinstance(subject, BayesNet):
         if not isinstance(getattr(subject, "net", None), BayesNet):
             raise GraphError(f"to_pyro: expected a BayesNet or a compiled one; got {type(subject).__name__}; try dgm.to_pyro(net)")

@@ -223,7 +223,7 @@ class BayesNet(Displayed):
         rain ~ Bernoulli()
         wet | rain ~ Bernoulli()
         """
-        finite = [name for name, variable in self.variables.items() if variable.family_name in ("Bernoulli", "Categorical") and variable.net is None and variable.fn is None]
+        finite = [name for name, variable in self.variables.items() if variable.family_name in ("Bernoulli", "Categorical") and variable.classical]
         return self._with({**self.variables, **{name: _opened(self[name]) for name in names or finite}})
 
     def check(self, data: Any = None) -> str:

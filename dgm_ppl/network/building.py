@@ -72,7 +72,7 @@ def _conditional(net: BayesNet, name: str, shared: dict) -> Conditional:
 def _built(net: BayesNet, name: str, variable: Variable, shared: dict) -> Conditional:
     ports, plates = ports_of(net, name, variable), list(net.plates)
     for port in ports:
-        if None in port.sizes and variable.net is None and variable.fn is None and port.name in variable.parents:
+        if None in port.sizes and variable.classical and port.name in variable.parents:
             pooled = [plates[position] for position in port.pooled]
             raise GraphError(
                 f"node {name!r}: its parent {port.name!r} is in the plate {pooled[0]!r} and {name!r} is not, so {name!r} depends on all members; say how: "

@@ -9,7 +9,7 @@ import torch
 from pyro.distributions import constraints
 from torch import nn
 
-from ..families import Architecture, Constant, Expression, Free, Ref, Simplex, Variable
+from ..families import Architecture, Constant, Expression, Free, Ref, Simplex, Tied, Variable
 from ..families.expressions import indices
 from ..graph import GraphError
 from ..nets import Net, SetNet
@@ -63,9 +63,9 @@ def _check_whole(name: str, variable: Variable, plates: Mapping[str, Plate]) -> 
 def _check_net(name: str, variable: Variable) -> None:
     if variable.whole and not isinstance(variable.net, SetNet):
         raise GraphError(f"node {name!r}: whole: expected a network that reads plates as sets; got {variable.net_label or 'none'}; try net=dgm.DeepSet(64)")
-    if variable.net is not None and not isinstance(variable.net, (Net, nn.Module)):
+    if variable.net is not None and not isinstance(variable.net, (Net, Tied, nn.Module)):
         raise GraphError(f"node {name!r}: net is a builder or a torch module; got {variable.net!r}; try net=dgm.MLP(400), or fn= for a function")
-    if not variable.parents and (variable.net is not None or variable.fn is not None):
+    if not variable.parents and not variable.classical:
         raise GraphError(f"node {name!r}: a net or fn needs parents; try .given('z', net=...)")
 
 
@@ -187,7 +187,7 @@ def _bounds(constraint: Constraint) -> tuple[float, float]:
 
 
 def _configurations(name: str, variable: Variable, variables: Mapping[str, Variable], plates: Mapping[str, Plate]) -> tuple[int, ...]:
-    if variable.net is not None or variable.fn is not None:
+    if not variable.classical:
         return ()
     return tuple(variables[parent].space.cardinality for parent in variable.parents if _selects(parent, name, variables, plates))
 

@@ -61,15 +61,15 @@ def count_parameters(net: BayesNet) -> ParameterCount:
     tables = {name: _table(net, variable) for name, variable in net.variables.items() if _is_table(net, variable)}
     nodes = {name: tables.get(name, sum(owned.get(name, {}).values())) for name in net}
     shared = {key: number for numbers in owned.values() for key, number in numbers.items()}
-    return ParameterCount(nodes, sum(tables.values()) + sum(shared.values()), _joint(net))
+    owners = {id(net[name].net) if net[name].net is not None else name: number for name, number in tables.items()}     # a tied table counts once
+    return ParameterCount(nodes, sum(owners.values()) + sum(shared.values()), _joint(net))
 
 
 def _is_table(net: BayesNet, variable: Variable) -> bool:
     """Whether a node is finite, its parents too, and the table is free: no network, function or expression computes it."""
     if variable.is_given or variable.is_deterministic or variable.family_name not in ("Bernoulli", "Categorical"):
         return False
-    computed = variable.net is not None or variable.fn is not None or variable.expression_parents
-    return not computed and all(_states(net[parent]) is not None and not net[parent].shape for parent in variable.parents)
+    return variable.classical and not variable.expression_parents and all(_states(net[parent]) is not None and not net[parent].shape for parent in variable.parents)
 
 
 def _table(net: BayesNet, variable: Variable) -> int:

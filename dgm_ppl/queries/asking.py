@@ -8,8 +8,10 @@ from typing import Any
 
 from ..compile import Model
 from ..data import columns, row_labels
-from ..exact import obstacle, refuse_soft, see, watch
+from ..exact import Obstacle, cells, obstacle, refuse_soft, see, watch
 from ..graph import GraphError
+from .collapsed import CollapsedPosterior
+from .elimination import by_cliques, integrates
 from .exact import Exact, ExactPosterior
 from .methods import NUTS, Amortized, Importance, Method
 from .posterior import ChainPosterior, GuidePosterior, Posterior
@@ -21,8 +23,8 @@ __all__ = ["posterior"]
 def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> Posterior:
     """The posterior of every node that the evidence lacks, for each row of evidence.
 
-    Without a method the answer is exact, which needs every unobserved node above the evidence to be finite; cells may then be
-    missing (NaN or None), and evidence soft.
+    Without a method the answer is exact, which needs every unobserved node above the evidence to be finite, or Gaussian with everything that depends on it
+    Gaussian and linear in it; cells may then be missing (NaN or None), and evidence soft.
 
     Args:
         model: a compiled net.
@@ -45,16 +47,29 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
 
 
 def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
+    """By the engine that fits: cliques where all that is hidden and matters is finite, else sums and integrals together."""
+    method, index = method or Exact(), row_labels(evidence)
     if model.net.chains:
         watched = watch(model, evidence)
         _check_open(model, watched.values, watched.holes)
-        return SequencePosterior(model, watched, method or Exact())
-    seen = see(model, evidence)
-    _check_open(model, seen.complete)
-    reason = obstacle(model, seen)
-    if reason is not None:
-        raise GraphError(f"posterior: expected a method; got {method!r}, and {reason}, so that it cannot be summed out; {_mend(seen.complete)}")
-    return ExactPosterior(model, seen, method or Exact(), row_labels(evidence))
+        return SequencePosterior(model, watched, method)
+    found = cells(model, evidence) if integrates(model) else None
+    if found is None or by_cliques(model, found):
+        seen = see(model, evidence)
+        _check_open(model, seen.complete)
+        reason = obstacle(model, seen)
+        if reason is None:
+            return ExactPosterior(model, seen, method, index, beyond=None if found is None else lambda: CollapsedPosterior(model, found, method, index))
+        if found is None:
+            raise GraphError(f"posterior: expected a method; got None, and {reason}, so that it cannot be summed out; {_mend(seen.complete)}")
+    _check_open(model, found, found.holes)
+    try:
+        return CollapsedPosterior(model, found, method, index)
+    except Obstacle as obstructed:
+        name = obstructed.name
+        raise GraphError(
+            f"posterior: expected a method; got None, and node {name!r} ~ {model.net[name].summary} cannot be eliminated: {obstructed.reason}; {_mend(found)}"
+        ) from obstructed
 
 
 def _check_open(model: Model, values: Mapping[str, Any], holes: Mapping[str, Any] = MappingProxyType({})) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ..compile import Model
 from ..data import columns
-from ..exact import obstacle, refuse_soft, see, watch
+from ..exact import Obstacle, cells, obstacle, refuse_soft, see, watch
 from ..graph import GraphError
+from .elimination import by_cliques, collapsed_log_prob, integrates
 from .exact import Exact, exact_log_prob
 from .methods import Bound, Importance, Method
 from .sequences import sequence_log_prob
@@ -55,7 +56,8 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
     """log p(data) of each world, summed or integrated over the nodes that the data lack.
 
     Nodes that nothing observed depends on integrate to one and are dropped. Where no other latent is left, or all that are left are
-    finite, the answer is exact and needs no method; cells may then be missing (NaN or None), evidence soft (`Likelihood`).
+    finite, or Gaussian and everything that depends on them linear, the answer is exact and needs no method; cells may then be missing (NaN or None), evidence soft
+    (`Likelihood`).
 
     Args:
         model: a compiled net.
@@ -71,9 +73,19 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         >>> dgm.log_prob(rain, {"rain": [1.0, 0.0]})
         log p = -0.837 nats (exact, mean of 2 worlds)
     """
-    if model.net.chains and (method is None or isinstance(method, Exact)):
+    exact = method is None or isinstance(method, Exact)
+    if model.net.chains and exact:
         return Score(sequence_log_prob(model, watch(model, data), method or Exact()), "exact")
-    if method is None or isinstance(method, Exact):
+    found = cells(model, data) if exact and integrates(model) else None
+    if found is not None and (relevant(model, found) or found.holes or found.soft) and not by_cliques(model, found):
+        try:
+            return Score(collapsed_log_prob(model, found, method or Exact()), "exact")
+        except Obstacle as obstacle_met:
+            raise GraphError(
+                f"log_prob: the latents {relevant(model, found)} have to be marginalised, and {obstacle_met.name!r} cannot be eliminated exactly: {obstacle_met.reason}; say how: "
+                f"method=dgm.Importance(guide, 5000), with guide = dgm.compile(dgm.amortize(net, observed={list(found)}))"
+            ) from obstacle_met
+    if exact:
         seen = see(model, data)
         reason = obstacle(model, seen)
         if (seen.holes or seen.gaps or seen.soft or relevant(model, seen.columns)) and reason is None:

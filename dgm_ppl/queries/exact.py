@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -76,8 +76,9 @@ class ExactPosterior(Posterior):
         'grey'
     """
 
-    def __init__(self, model: Model, seen: Seen, method: Exact, index: Any = None):
+    def __init__(self, model: Model, seen: Seen, method: Exact, index: Any = None, beyond: Callable[[], Posterior] | None = None):
         super().__init__(model, seen.complete)
+        self._beyond = beyond                                               # what knows the nodes that are not finite
         self.method, self.seen, self.worlds, self.index = method, seen, seen.worlds, index
         self._engine = method.engine(model)
         self._groups = list(seen.groups(self._engine))
@@ -136,7 +137,9 @@ class ExactPosterior(Posterior):
         return Joint(names, {name: labels_of(self.model, name) for name in names}, self.probabilities(*names), self.index)
 
     def marginal(self, name: str) -> dist.TorchDistribution:
-        """The distribution of one node."""
+        """The distribution of one node; of a Gaussian one below the finite ones a mixture."""
+        if self._beyond is not None and name not in self.names and name in self.model.random and name not in self.evidence:
+            return self._beyond().marginal(name)
         probs = self.probabilities(name)
         checked = False if self.method.keep_impossible else None
         if self.model.net[name].space.integer or probs.shape[-1] > 2:

@@ -136,7 +136,7 @@ def _is_linear(net: BayesNet, name: str) -> bool:
     variable = net[name]
     if variable.is_given:
         return variable.space.cardinality is None
-    if variable.family_name != "Normal" or variable.net is not None or variable.fn is not None:
+    if variable.family_name != "Normal" or not variable.classical:
         return False
     location, scale = variable.fixed.get("loc", FREE), variable.fixed.get("scale", FREE)
     return isinstance(location, (Constant, Free, Ref)) and isinstance(scale, (Constant, Free))

@@ -207,6 +207,7 @@ def test_cells_that_are_numbers_are_numbers(run, folder):
     ("model.py:schools", "-o", "schools.svg", "--size", "school=8"),
     ("model.py:shape", "-o", "changes.svg", "--compare", "model.py:other"),
     ("model.py:shape", "-o", "class.svg", "--class"),
+    ("model.py:vae", "-o", "apart.svg", "--guide", "model.py:guide", "--apart"),
     ("model.py:shape", "-o", "steps.svg", "--steps"),
     ("model.py:shape", "-o", "inversion.svg", "--steps", "--observed", "wet"),
     ("rain.bif", "-o", "page.html"),

@@ -87,3 +87,19 @@ def test_mixed_graphs_come_out_in_the_same_order_always():
 def test_what_the_graph_lacks(arguments, message):
     with pytest.raises(GraphError, match=message):
         draw(nets.sprinkler, **arguments)
+
+
+def test_a_guide_beside_its_model():
+    figure = draw(nets.schools, guide=nets.schools_guide, apart=True).figure
+    own = [arrow for arrow in figure.arrows if arrow.role.value == "guide"]
+    over = [arrow for arrow in draw(nets.schools, guide=nets.schools_guide).figure.arrows if arrow.role.value == "guide"]
+    assert len(own) == len(over) and all(arrow.tail[0].startswith("guide") and arrow.head[0].startswith("guide") for arrow in own)
+    assert [mark.title for mark in figure.marks].count("theta") == 2 and [box.label for box in figure.boxes] == ["school (8)", "school"]
+    assert figure.mark("y").shaded and figure.mark(("guide copy", "y")).shaded and figure.mark("sigma").shaded
+    assert draw(nets.schools, guide=nets.schools_guide, apart=True, evidence={"y": 1.0}, sizes={"school": 3}).svg().count("school (3)") >= 2
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".pdf", ".tex", ".mmd", ".html"])
+def test_a_guide_beside_its_model_in_every_format(suffix, tmp_path):
+    for net, guide in ((nets.labelled, nets.labelled_guide), (nets.movies, DAG("r -> {u v}")), (nets.triangle, DAG("ab -> {a b}"))):
+        assert draw(net, guide=guide, apart=True).save(tmp_path / f"both{suffix}").stat().st_size > 300

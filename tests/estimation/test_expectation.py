@@ -115,10 +115,10 @@ def test_restarts_find_the_better_of_the_optima():
     centres = torch.tensor([0.0, 10.0, 20.0, 30.0], dtype=torch.float64)
     x = centres[torch.randint(0, 4, (400,), generator=generator)] + torch.randn(400, generator=generator, dtype=torch.float64)
     net = dgm.BayesNet(z=dgm.Categorical(4), x=dgm.Normal().given("z"))
-    plain = dgm.estimate(dgm.compile(net, seed=0), {"x": x})
+    plain = dgm.estimate(dgm.compile(net, seed=0), {"x": x}, method=dgm.EM(steps=100))
     before = torch.get_rng_state()
-    best = dgm.estimate(dgm.compile(net, seed=0), {"x": x}, method=dgm.EM(restarts=8, seed=3))
-    again = dgm.estimate(dgm.compile(net, seed=0), {"x": x}, method=dgm.EM(restarts=8, seed=3))
+    best = dgm.estimate(dgm.compile(net, seed=0), {"x": x}, method=dgm.EM(restarts=5, seed=3, steps=100))
+    again = dgm.estimate(dgm.compile(net, seed=0), {"x": x}, method=dgm.EM(restarts=5, seed=3, steps=100))
     assert torch.equal(before, torch.get_rng_state()) and best.history == again.history
     assert best.log_likelihood > plain.log_likelihood + 50
     numpy.testing.assert_allclose(sorted(best.model.conditional("x").predictor.rows["loc"].tolist()), centres, atol=0.3)

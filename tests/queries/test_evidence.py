@@ -73,7 +73,7 @@ def test_worlds_of_any_rank(x):
 
 
 BAD = {
-    "no method": (lambda m, g: dgm.log_prob(m, {"x": torch.zeros(3)}), "the latents ['z'] have to be marginalised"),
+    "no method": (lambda m, g: dgm.log_prob(dgm.compile(dgm.BayesNet(z=dgm.HalfNormal(), x=dgm.Poisson().given("z"))), {"x": 1.0}), "the latents ['z'] have to be marginalised"),
     "a method without evidence": (lambda m, g: dgm.log_prob(m, {"x": torch.zeros(3)}, method=dgm.NUTS()), "NUTS gives no evidence"),
     "an unknown node": (lambda m, g: dgm.log_prob(m, {"xx": torch.zeros(3)}), "no node 'xx'; did you mean 'x'?"),
     "a declaration as guide": (lambda m, g: dgm.Importance(g.net, 5), "expected a compiled guide; got BayesNet"),

@@ -133,7 +133,7 @@ def chain():
 WRONG = {
     "unknown node": (lambda: dgm.posterior(weather(), {"grund": "wet"}), "no node 'grund'; did you mean 'ground'?"),
     "unknown state": (lambda: dgm.posterior(weather(), {"ground": "wett"}), "node 'ground' has no state 'wett'; did you mean 'wet'?"),
-    "a real latent": (lambda: dgm.posterior(chain(), {"d": 1}), "expected a method; got None, and node 'z' ~ Normal() is not observed and not a single finite value"),
+    "a real latent": (lambda: dgm.posterior(chain(), {"d": 1}), "expected a method; got None, and node 'z' ~ Normal() cannot be eliminated: 'c' depends on it, and Bernoulli is not Gaussian"),
     "asked for evidence": (lambda: dgm.posterior(weather(), {"ground": "wet"}).marginals["ground"], "'ground' was not inferred"),
     "everything seen": (lambda: dgm.posterior(weather(), {"ground": "wet", "sky": 0, "rain": 1}), "every random node is observed"),
     "too wide": (lambda: dgm.posterior(weather(), {"ground": "wet"}, method=dgm.Exact(memory=10)).mean(), "exact elimination: the largest clique has 4 states of 2 nodes"),

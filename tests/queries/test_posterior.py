@@ -116,7 +116,7 @@ def test_arviz(answered, x):
 
 BAD = {
     "nothing to infer": (lambda m: dgm.posterior(m, {"x": torch.zeros(3), "z": torch.zeros(2)}, method=dgm.NUTS()), "every random node is observed"),
-    "no method": (lambda m: dgm.posterior(m, {"x": torch.zeros(3)}), "expected a method; got None"),
+    "no method": (lambda m: dgm.posterior(dgm.compile(dgm.BayesNet(z=dgm.HalfNormal(), x=dgm.Poisson().given("z"))), {"x": 1.0}), "expected a method; got None"),
     "an unknown node": (lambda m: dgm.posterior(m, {"X": torch.zeros(3)}, method=dgm.NUTS()), "no node 'X'; did you mean 'x'?"),
     "a quantile out of range": (lambda m: dgm.posterior(m, {"x": torch.zeros(3)}, method=dgm.Amortized(oracle.guide(), 5)).quantile(2), "a number from 0 to 1; got 2"),
     "an unknown marginal": (lambda m: dgm.posterior(m, {"x": torch.zeros(3)}, method=dgm.Amortized(oracle.guide(), 5)).marginals["y"], "'y' was not inferred"),
