@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from ..graph import Displayed, GraphError, did_you_mean
 from ..network import BayesNet, Layout, build_conditionals
 from ..network.chains import segments
 from ..network.unrolling import unrolled
+from .ancestral import draws_of_tables, has_tables
 from .program import run_program
 from .reduction import PerWorld, Reduction
 from .stepping import Strand, determined, run_chains, strand_of
@@ -91,7 +93,8 @@ class Model(Displayed, nn.Module):
 
     Called with data, it is a Pyro program: sites named as the nodes, plates as declared, rows as a plate, observed where data
     has a value. `sample`, `log_prob` and `rsample` evaluate the same schedule without effect handlers. `memo` is for what others work
-    out once for the model's structure, such as plans of elimination; a copy starts with none.
+    out once for the model's structure, such as plans of elimination; a copy starts with none. `random` are the nodes that have a
+    distribution of their own, parents first.
     """
 
     is_guide = False
@@ -106,6 +109,7 @@ class Model(Displayed, nn.Module):
 
     def _schedule(self) -> None:
         self.schedule = tuple(self._node(name) for name in self.net.order if name in self.conditionals)
+        self.random = tuple(node.name for node in self.schedule if not node.deterministic)
 
         self.nodes = {node.name: node for node in self.schedule}
         self._segments: dict[frozenset[str], tuple] = {}
@@ -126,17 +130,12 @@ class Model(Displayed, nn.Module):
         return Node(name, conditional, parents, rank, variable.is_deterministic, pooled, inside, rank - conditional.elements, strand)
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "nodes", "_segments", "shared", "memo")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "random", "nodes", "_segments", "shared", "memo")}
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
         self.shared, self.memo = {}, {}
         self._schedule()                                                    # over this copy's conditionals
-
-    @property
-    def random(self) -> tuple[str, ...]:
-        """The nodes that have a distribution of their own, parents first."""
-        return tuple(node.name for node in self.schedule if not node.deterministic)
 
     @property
     def device(self) -> torch.device:
@@ -219,23 +218,35 @@ class Model(Displayed, nn.Module):
         `given` holds Given inputs, and may hold other nodes all of whose ancestors are given; for evidence on a descendant
         ask `dgm.posterior`. Where it has rows, `worlds` are those rows or dimensions in front of them: `sample(8, given=...)` with
         eight rows is one draw a row, `sample((100, 8), given=...)` a hundred, and so is `sample(100, given=...)`. `sizes` says how many members
-        a plate has, or steps a chain, where neither the declaration nor a value does: `sample(8, sizes={"time": 100})`.
+        a plate has, or steps a chain, where neither the declaration nor a value does: `sample(8, sizes={"time": 100})`. Many rows of a
+        finite net are drawn from its tables by a generator that torch's seeds.
 
         Raises:
             GraphError: an unknown name, a plate of another size, a Given input without a value, evidence below a node that is not given.
         """
         with torch.no_grad():
-            return {name: value.detach() for name, value in self.rsample(worlds, given=given, sizes=sizes).items()}
+            values, rows = self._asked(worlds, given)
+            count = math.prod(rows)
+            if has_tables(self, count):
+                drawn = draws_of_tables(self, {name: value.expand(rows).reshape(-1) for name, value in values.items()}, count)
+                return {name: value.reshape(rows) for name, value in drawn.items()}
+            return {name: value.detach() for name, value in self._sampled(values, rows, sizes).items()}
 
     def rsample(
         self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None,
     ) -> dict[str, Tensor]:
         """`sample` with gradients through the reparameterized nodes."""
+        return self._sampled(*self._asked(worlds, given), sizes)
+
+    def _asked(self, worlds: int | Sequence[int], given: Mapping[str, Any] | None) -> tuple[dict[str, Tensor], tuple[int, ...]]:
+        """The given values, encoded, and the rows to draw."""
         values = self.encode(given or {})
         self._check_upstream(values)
         asked = (worlds,) if isinstance(worlds, int) else tuple(worlds)
         inherited = self.layout.worlds(values)
-        rows = asked if not inherited or asked[len(asked) - len(inherited):] == inherited else (*asked, *inherited)
+        return values, asked if not inherited or asked[len(asked) - len(inherited):] == inherited else (*asked, *inherited)
+
+    def _sampled(self, values: Mapping[str, Tensor], rows: tuple[int, ...], sizes: Mapping[str, int] | None) -> dict[str, Tensor]:
         found = self.run(self.layout.align_all(values), rows, self.layout.sized(values, sizes or {}))
         return {name: self.released(name, found[name], rows) for name in self.net}
 
@@ -283,6 +294,17 @@ class Model(Displayed, nn.Module):
         codes = {name: self.layout.encode_one(name, value) for name, value in asked.items()}
         kept = {name: self.conditionals[name] for name in self.conditionals if name not in codes}
         return assemble(self.net.do(codes), kept, self.shared).to(self.anchor)
+
+    def sampling(self, ways: Mapping[str, Any] | None = None, /, **by_node: Any) -> Model:
+        """The model with some nodes drawn in another way, its parameters shared with this one: `model.sampling(x=dgm.DDIM(20))`.
+
+        Densities stay as they are. Which ways a node knows depends on its kind: samplers for `Diffusion` and `FlowMatching`.
+        """
+        asked = {**(ways or {}), **by_node}
+        for name in asked:
+            self.conditional(name)
+        kept = {name: self.conditionals[name].sampling(asked[name]) if name in asked else self.conditionals[name] for name in self.conditionals}
+        return assemble(self.net, kept, self.shared).to(self.anchor).train(self.training)
 
     def unroll(self, steps: int) -> Model:
         """The model with its chains written out for so many steps, `z[0]`, `z[1]`, ...; its parameters are this model's own.

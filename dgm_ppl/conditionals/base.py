@@ -66,6 +66,10 @@ class Conditional(nn.Module):
         """A sample `(*batch, *event)`, differentiable where `reparameterized`."""
         raise NotImplementedError
 
+    def sampling(self, how: Any) -> Conditional:
+        """The same conditional, parameters shared, that draws as `how` says: a diffusion's `DDIM(20)`, say."""
+        raise GraphError(f"node {self.name!r} ~ {self.variable.summary} is drawn in one way alone; got {how!r}; leave {self.name!r} out of model.sampling(...)")
+
     def log_density(self, value: Tensor, prepared: Any) -> Tensor:
         """log p(value | parents), `(*batch)`."""
         surprisals = self.surprisals(value, prepared)

@@ -11,6 +11,7 @@ from dgm_ppl.nets.wrappers import Flat, Shaped
 
 LATER = {                                                                   # the builders that most nets do without are loaded when first asked for
     "causal": ["CausalNet"],
+    "dit": ["DiT"],
     "masked": ["FVSBN", "MADE"],
     "nade": ["NADE"],
     "pixelcnn": ["PixelCNN"],
@@ -19,6 +20,7 @@ LATER = {                                                                   # th
     "transformer": ["Transformer"],
     "wavenet": ["WaveNet"],
     "spectral": ["SpectralNorm"],
+    "unet": ["UNet"],
 }
 
 __all__ = ["ConvNet", "ConvTransposeNet", "DeepSet", "Flat", "MLP", "Net", "ResNet", "SetNet", "SetTransformer", "Shaped", "adapt", *(name for names in LATER.values() for name in names)]

@@ -2,7 +2,8 @@
 
 from torch import nn
 
-from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, DeepSet, Flat, ResNet, SetTransformer, Shaped, SpectralNorm
+from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, DiT, Flat, ResNet, Shaped, SpectralNorm, UNet
+from dgm_ppl.nets.sets import DeepSet, SetTransformer
 
 __all__ = ["CASES", "DATA"]
 
@@ -32,6 +33,10 @@ DATA = {  # builders that are data: they can be saved
     "deep set": (DeepSet(16, features=4), ((4,), (2,)), TWO),
     "deep set that is linear": (DeepSet(), ((4,),), TWO),
     "set transformer": (SetTransformer(16, features=8, heads=2, inducing=4, ordered=("k",)), ((4,), ()), TWO),
+    "unet": (UNet(4, 8, heads=2), ((1, 8, 12), (3,)), ((1, 8, 12),)),
+    "unet without vectors": (UNet(4, heads=0), ((2, 7, 5),), ((1, 7, 5), (2, 7, 5))),
+    "dit of images": (DiT(8, depth=1, heads=2, patch=2), ((1, 4, 6), (3,)), ((1, 4, 6),)),
+    "dit of a sequence": (DiT(8, depth=1, heads=2), ((5, 2), (3,), (5, 2)), ((5, 2), (5, 2))),
     "spectral norm of an mlp": (SpectralNorm(MLP(16)), ((4,), (2,)), TWO),
     "spectral norm of a convnet": (SpectralNorm(ConvNet(4, 8)), ((1, 9, 6),), TWO),
     "resnet to one pixel": (ResNet(4, 4, blocks=1), ((1, 3, 3),), ((1,),)),
