@@ -11,6 +11,7 @@ from dgm_ppl.nets.wrappers import Flat, Shaped
 
 LATER = {                                                                   # the builders that most nets do without are loaded when first asked for
     "causal": ["CausalNet"],
+    "companding": ["mu_law", "mu_law_inverse"],
     "dit": ["DiT"],
     "masked": ["FVSBN", "MADE"],
     "nade": ["NADE"],
