@@ -16,13 +16,12 @@ LATER = {                                                                   # th
         "UNAF",
     ],
     "inflated": ["Hurdle", "HurdleCounts", "ZeroInflated", "ZeroInflatedCounts"],
+    "anchored": ["Anchored"], "copies": ["JointCopies", "OneByOne"],
     "mixture": ["FiniteMixture", "Mixture"],
     "implicit": ["Generator", "Implicit"],
     "samplers": ["DDIM", "Ancestral", "DPMSolver", "Heun"],
     "schedules": ["Cosine", "Learned", "LogLinear", "Straight", "VarianceExploding", "VariancePreserving"],
 }
-
-LATER |= {"copies": ["JointCopies", "OneByOne"]}
 
 __all__ = ["Chained", "Conditional", "Parametric", "Port", *(name for names in LATER.values() for name in names)]
 __getattr__ = later(__name__, LATER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -34,6 +34,14 @@ class Port:
     sizes: tuple[int | None, ...] = ()
     frame: tuple[tuple[str, int | None], ...] = ()
     readings: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def plain(self) -> Port:
+        """The parent as a child sees it whose network does not read plates as sets."""
+        if not self.frame:
+            return self
+        pooled = tuple(sorted(self.readings[0]))
+        return replace(self, pooled=pooled, sizes=tuple(self.frame[place][1] for place in pooled), frame=(), readings=())
 
     @property
     def rank(self) -> int:

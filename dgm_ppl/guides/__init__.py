@@ -3,6 +3,6 @@
 from ..graph.structures import Faithful, Forward, Full, MeanField
 from .amortize import amortize
 from .coupling import Apart, Coupling, Jointly, InTurn
-from .recognition import LowRank, Recognition, Usual
+from .recognition import LowRank, PriorAnchored, Recognition, Usual
 
-__all__ = ["Apart", "Coupling", "Faithful", "Forward", "Full", "Jointly", "LowRank", "MeanField", "Recognition", "InTurn", "Usual", "amortize"]
+__all__ = ["Apart", "Coupling", "Faithful", "Forward", "Full", "Jointly", "LowRank", "MeanField", "PriorAnchored", "Recognition", "InTurn", "Usual", "amortize"]

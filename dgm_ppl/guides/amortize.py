@@ -10,11 +10,11 @@ from typing import Any
 from torch import nn
 
 from ..exact import plan_latents
-from ..families import Variable
+from ..families import Architecture, Family, Variable
 from ..graph import Faithful, GraphError, Inversion, Structure, did_you_mean
 from ..nets import MLP, SetNet
 from ..network import BayesNet, Plate, RecognitionNet, inverted
-from .coupling import Coupling, usual
+from .coupling import Apart, Coupling, usual
 from .plates import reader, told_apart, wholes
 from .recognition import Recognition, Usual, recognition_variable
 
@@ -106,15 +106,44 @@ def amortize(
     for latent in learned:
         factor = inversion.factors[latent]
         variable = recognition_variable(latent, model[latent], families.get(latent), family)
+        _check_anchor(model, inversion, latent, variable)
         if factor.coupled:
             chosen = by_latent.get(latent, usual(variable)) if coupling is by_latent or coupling is None else coupling
-            variable = chosen.declare(latent, variable, factor.coupled)
+            variable = chosen.declare(latent, variable if isinstance(chosen, Apart) else _single(latent, model[latent], variable, families), factor.coupled)
         parents = inversion.parents[latent]
         network = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
         network = reader(latent, factor, apart, model, network, pool)
         variables[latent] = variable.given(*parents, net=network, whole=wholes(factor)) if parents else variable
-    variables |= _own(model, inversion, left_out)
+    variables |= _own(model, inversion, left_out, [parent for variable in variables.values() for parent in variable.expression_parents])
     return RecognitionNet(variables, model=model, inversion=inversion, plates=_plates(model, variables))
+
+
+def _single(latent: str, own: Variable, variable: Variable, families: Mapping[str, Any]) -> Variable:
+    """The declaration of one copy where all copies are drawn together: a family of named parameters."""
+    if isinstance(variable.family, Family) and not isinstance(own.family, Architecture):
+        return variable
+    if latent in families:
+        raise GraphError(f"amortize: copies of {latent!r} are drawn together, for which {variable.summary} has no form; leave it out of families, or try coupling={{{latent!r}: dgm.Apart()}}")
+    return recognition_variable(latent, own)
+
+
+def _check_anchor(model: BayesNet, inversion: Inversion, latent: str, variable: Variable) -> None:
+    """Raises where a latent's declaration in the guide reads nodes that the guide samples after it."""
+    known = {*inversion.observed, *inversion.order[: inversion.order.index(latent)]}
+    for parent in _sources(model, variable.expression_parents):
+        if parent not in known:
+            raise GraphError(
+                f"amortize: the guide of {latent!r} is anchored to the model's own conditional, whose parent {parent!r} the guide samples after {latent!r}; "
+                f"try structure=dgm.Forward(), or dgm.Faithful(order=dgm_ppl.graph.Reverse())"
+            )
+
+
+def _sources(model: BayesNet, names: Iterable[str]) -> set[str]:
+    """The random nodes and inputs that some nodes are made of."""
+    found = set()
+    for name in names:
+        found |= _sources(model, model[name].all_parents) if model[name].is_deterministic else {name}
+    return found
 
 
 def _structure(structure: Structure, order: Any) -> Structure:
@@ -166,9 +195,9 @@ def _given(variable: Variable) -> Variable:
     return Variable(None, variable.shape, size=variable.size, labels=variable.labels, declared_space=variable.space)
 
 
-def _own(model: BayesNet, inversion: Inversion, left_out: Sequence[str]) -> dict[str, Variable]:
+def _own(model: BayesNet, inversion: Inversion, left_out: Sequence[str], read: Sequence[str]) -> dict[str, Variable]:
     """The barren latents with the model's own declaration, and the deterministic nodes that they read; without those that hang on latents left out."""
     barren = [name for name in inversion.barren if not set(model.dag.ancestors(name)) & set(left_out)]
-    above = {name for each in barren for name in model.dag.ancestors(each)}
+    above = {name for each in (*barren, *read) for name in (each, *model.dag.ancestors(each))}
     needed = {name for name in inversion.deterministic if name in above}
     return {name: model[name] for name in model.order if name in needed or name in barren}

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ..conditionals.anchored import Anchored, anchorable
 from ..families import (
     Bernoulli, Binomial, Categorical, Circle, Counts, Dirichlet, Family, Finite, Interval, LogitNormal, LogNormal, LowRankMultivariateNormal, NegativeBinomial,
     Normal, Positive, Real, Simplex, Variable, VonMises,
 )
 from ..graph import GraphError
 
-__all__ = ["LowRank", "Recognition", "Usual", "recognition_variable"]
+__all__ = ["LowRank", "PriorAnchored", "Recognition", "Usual", "recognition_variable"]
 
 
 class Recognition:
@@ -45,6 +46,21 @@ class LowRank(Recognition):
     def declare(self, latent: Variable) -> Variable:
         vector = isinstance(latent.space, Real) and len(latent.shape) == 1 and latent.numel > 1
         return LowRankMultivariateNormal(*latent.shape, rank=self.rank) if vector else _usual(latent)
+
+
+@dataclass(frozen=True)
+class PriorAnchored(Recognition):
+    """The model's own conditional, its parameters moved towards what the data say (automatic structured variational inference, amortized).
+
+    `q(z | parents, x) = p(z; lambda * theta(parents) + (1 - lambda) * alpha)` with `lambda` and `alpha` computed from what the guide
+    reads. The guide samples a latent after its parents in the model, so it goes with `structure=Forward()`, or a faithful structure found from the
+    leaves: `Faithful(order=Reverse())`. Latents of other kinds take the usual family.
+
+    Source: Ambrogioni et al. (2021), https://arxiv.org/abs/2002.00643.
+    """
+
+    def declare(self, latent: Variable) -> Variable:
+        return Variable(Anchored(latent), latent.shape, size=latent.size, labels=latent.labels) if anchorable(latent) else _usual(latent)
 
 
 def recognition_variable(name: str, latent: Variable, asked: Any = None, family: Recognition = Usual()) -> Variable:

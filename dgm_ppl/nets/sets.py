@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,8 @@ class SetNet(Net):
     """A builder whose networks read all members of a plate where a parent is in a plate that the child is not in.
 
     Its module takes one tensor a parent, `(*batch, *plates, features)`, and pools over axes of plates. On a node that pools over
-    nothing it is the perceptron of its widths.
+    nothing it is the perceptron of its widths. What is linear in the parents is passed on beside the hidden layers; numbers
+    beyond 10 are read on a logarithmic scale.
     """
 
     flatten = True
@@ -54,11 +56,21 @@ class SetNet(Net):
 
     def build(self, inputs: Shapes, outputs: Shapes) -> nn.Module:
         nonempty(self.label(), inputs, outputs)
-        return Skip(numbers(inputs), self.hidden, numbers(outputs), self.activation)
+        return nn.Sequential(Tempered(), Skip(numbers(inputs), self.hidden, numbers(outputs), self.activation))
 
     def build_sets(self, readings: Sequence[Reading], outputs: Shapes) -> nn.Module:
         """Allocate the module for parents of which some are read over all members of plates."""
         return Sets(self, readings, numbers(outputs))
+
+
+class Tempered(nn.Module):
+    """Numbers as they are up to 10, and beyond on a logarithmic scale, `10 (1 + log(|x| / 10))`: draws of heavy tails do not throw training off."""
+
+    limit: ClassVar[float] = 10.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = x.abs().clamp_min(self.limit) / self.limit
+        return x / size * (1 + size.log())
 
 
 class Skip(nn.Module):
@@ -90,9 +102,11 @@ class Sets(nn.Module):
                 features = stages[-1].width
             pools.append(nn.ModuleList(stages))
             width += features
+        self.temper = Tempered()
         self.pools, self.head = nn.ModuleList(pools), Skip(width, net.hidden, outputs, net.activation)
 
     def forward(self, *values: Tensor) -> Tensor:
+        values = tuple(map(self.temper, values))
         parts = [values[source] for source in self.plain]
         for (axes, sources), stages in zip(self.groups, self.pools):
             members = together([values[source] for source in sources])
@@ -145,8 +159,8 @@ class Ordered(nn.Module):
 
 def sized(pooled: Tensor, size: int) -> Tensor:
     """What was pooled, with log n and 1/n of the n members beside it."""
-    marks = pooled.new_tensor([math.log(size), 1 / size])
-    return torch.cat([pooled, marks.expand(*pooled.shape[:-1], 2)], -1)
+    lead = (*pooled.shape[:-1], 1)
+    return torch.cat([pooled, pooled.new_full(lead, math.log(size)), pooled.new_full(lead, 1 / size)], -1)
 
 
 @dataclass(frozen=True, init=False, repr=False)
