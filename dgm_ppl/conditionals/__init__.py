@@ -19,6 +19,7 @@ LATER = {                                                                   # th
     "anchored": ["Anchored"], "copies": ["JointCopies", "OneByOne"],
     "mixture": ["FiniteMixture", "Mixture"],
     "implicit": ["Generator", "Implicit"],
+    "masked_diffusion": ["MaskedDiffusion", "MaskedDiffusionKind", "Unmasking"],
     "samplers": ["DDIM", "Ancestral", "DPMSolver", "Heun"],
     "schedules": ["Cosine", "Learned", "LogLinear", "Straight", "VarianceExploding", "VariancePreserving"],
 }
