@@ -214,4 +214,6 @@ CONDITIONALS = {
     "flow of image levels": conditioned("x", a=STATES["a"], x=dgm.Flow(3, 4, 4, dgm.MultiscaleRealNVP(scales=1, steps=2, hidden=4), levels=8).given("a")),
     "levels": conditioned("x", z=STANDARD, x=dgm.DiscretizedLogisticMixture(1, 2, 2, components=2, levels=4).given("z", net=dgm.MLP(4))),
     "one-hot, straight through": conditioned("x", z=STANDARD, x=dgm.StraightThroughCategorical(3, temperature=0.5).given("z")),
+    "sparse precision": conditioned("x", z=STANDARD, x=dgm.GaussianMRF(4, edges=[(0, 1), (1, 2), (1, 3)]).given("z", net=dgm.MLP(4))),
+    "copula": conditioned("x", a=STATES["a"], x=dgm.GaussianCopula(dgm.Normal(), dgm.Exponential()).given("a")),
 }

@@ -16,8 +16,12 @@ LATER = {                                                                   # th
         "UNAF", "UniformDequantization", "VariationalDequantization",
     ],
     "inflated": ["Hurdle", "HurdleCounts", "ZeroInflated", "ZeroInflatedCounts"],
+    "anchored": ["Anchored"], "copies": ["JointCopies", "OneByOne"],
+    "copula": ["Columns", "Copula", "GaussianCopula"],
+    "markov_field": ["GaussianMRF", "MarkovField"],
     "mixture": ["FiniteMixture", "Mixture"],
     "implicit": ["Generator", "Implicit"],
+    "masked_diffusion": ["MaskedDiffusion", "MaskedDiffusionKind", "Unmasking"],
     "samplers": ["DDIM", "Ancestral", "DPMSolver", "Heun"],
     "schedules": ["Cosine", "Learned", "LogLinear", "Straight", "VarianceExploding", "VariancePreserving"],
 }

@@ -10,16 +10,13 @@ from .holes import Seen
 __all__ = ["obstacle", "single"]
 
 
-def obstacle(model: Compiled, seen: Seen, *, bounds: bool = False) -> str | None:
-    """Why the evidence cannot be had by elimination: a hidden node above it that is not a single finite value, or a density that is none.
-
-    Where `bounds` serve, lower bounds of densities do: their sum over the hidden nodes is one of the evidence.
-    """
+def obstacle(model: Compiled, seen: Seen) -> str | None:
+    """Why the evidence cannot be had by elimination: a hidden node above it that is not a single finite value."""
     known = (*seen.columns, *seen.soft)
     above = set(model.net.ancestors(*known)) if known else set()
     for name in _random(model):
         observed = name in seen.complete or name in seen.leaves
-        if observed and model.conditionals[name].density not in (("exact", "bound") if bounds else ("exact",)):
+        if observed and model.conditionals[name].density != "exact":
             return f"node {name!r} has no exact density"
         if observed or single(model, name):
             continue

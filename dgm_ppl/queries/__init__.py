@@ -6,7 +6,7 @@ from .beams import Beams, beam_search
 from .classification import Classification, classify
 from .evidence import Score, log_prob
 from .exact import Exact
-from .methods import NUTS, Amortized, Bound, Importance, Method
+from .methods import NUTS, Amortized, Bound, Importance, Method, ProbabilityFlow
 from .posterior import Posterior
 from .psis import Diagnosis
 from .representation import LinearProbe, interpolate, linear_probe, representations
@@ -14,7 +14,7 @@ from .scoring import Bits, Contributions, LikelihoodRatio, OutlierScore, Surpris
 from .scoring import bits_per_dimension, contributions, outlier_scores
 
 __all__ = [
-    "Amortized", "Beams", "Bits", "Bound", "Classification", "Contributions", "Diagnosis", "Exact", "Importance", "Likelihood", "LikelihoodRatio",
-    "LinearProbe", "Method", "NUTS", "OutlierScore", "Posterior", "Score", "Surprisal", "TailShape", "Typicality", "beam_search", "bits_per_dimension", "classify",
-    "contributions", "interpolate", "linear_probe", "log_prob", "outlier_scores", "posterior", "representations",
+    "NUTS", "Amortized", "Beams", "Bound", "Diagnosis", "Exact", "Importance", "Likelihood", "Method", "Posterior", "ProbabilityFlow", "Score", "beam_search", "log_prob", "posterior",
+    "Bits", "Classification", "Contributions", "LikelihoodRatio", "LinearProbe", "OutlierScore", "Surprisal", "TailShape", "Typicality",
+    "bits_per_dimension", "classify", "contributions", "interpolate", "linear_probe", "outlier_scores", "representations",
 ]
