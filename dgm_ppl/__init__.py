@@ -3,20 +3,22 @@
 from typing import TYPE_CHECKING
 
 from . import families
-from .compile import Model, compile
+from .compile import Model, collapse, compile
 from .families import *  # noqa: F403
 from .graph import DAG, GraphError, Independence
 from .graph.lazy import later
-from .guides import amortize
-from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
+from .guides import Apart, Faithful, Forward, Full, InTurn, Jointly, LowRank, MeanField, PriorAnchored, amortize
+from .nets import MLP, ConvNet, ConvTransposeNet, DeepSet, Flat, ResNet, SetTransformer, Shaped
 from .network import BayesNet, Chain, Plate
 from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
 if TYPE_CHECKING:
-    from .conditionals import Autoregressive
+    from . import metrics
+    from .conditionals import Autoregressive, Partial, Prefix, Temperature, TopK, TopP, Transform
     from .conditionals import Generator
     from .conditionals import Clean, Diffusion, LikelihoodWeighting, MinSNR, NoisePrediction, SimpleWeighting, Velocity
     from .conditionals import FlowMatching, Independent, OptimalTransport
+    from .conditionals import MaskedDiffusion, Unmasking
     from .conditionals import DDIM, Ancestral, DPMSolver, Heun
     from .conditionals import Cosine, Learned, LogLinear, VarianceExploding, VariancePreserving
     from .conditionals import Hurdle, Mixture, ZeroInflated
@@ -24,12 +26,14 @@ if TYPE_CHECKING:
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
-    from .nets import FVSBN, MADE, NADE, PixelCNN, PixelSNAIL, Recurrent, Transformer, WaveNet
+    from .nets import FVSBN, MADE, NADE, PixelCNN, PixelSNAIL, Recurrent, Transformer, WaveNet, mu_law, mu_law_inverse
     from .nets import SpectralNorm
     from .nets import DiT, UNet
     from .objectives import Adversarial, Consistency, Critic, FDivergence, GradientPenalty, Hinge, JensenShannon, KullbackLeibler, LeastSquares
     from .objectives import Denoising, Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
+    from .queries import Beams, beam_search
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Likelihood, Posterior, Score, log_prob, posterior
+    from .queries import ProbabilityFlow
     from .saving import load, save
     from .showing import load_ipython_extension, notebook
     from .structure import GES, PC, ConditionalTest, DataOracle, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg
@@ -38,9 +42,10 @@ if TYPE_CHECKING:
 
 LATER = {                                                                   # what a declaration does not need is loaded when first asked for
     "conditionals": [
-        "Autoregressive",
+        "Autoregressive", "Partial", "Prefix", "Temperature", "TopK", "TopP", "Transform",
         "Generator",
         "FlowMatching", "Independent", "OptimalTransport",
+        "MaskedDiffusion", "Unmasking",
         "Clean", "Diffusion", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity",
         "DDIM", "Ancestral", "DPMSolver", "Heun",
         "Cosine", "Learned", "LogLinear", "VarianceExploding", "VariancePreserving",
@@ -52,10 +57,11 @@ LATER = {                                                                   # wh
     "estimation": ["BDeu", "EM", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
     "nets": [
-        "FVSBN", "MADE", "NADE", "PixelCNN", "PixelSNAIL", "Recurrent", "Transformer", "WaveNet",
+        "FVSBN", "MADE", "NADE", "PixelCNN", "PixelSNAIL", "Recurrent", "Transformer", "WaveNet", "mu_law", "mu_law_inverse",
         "SpectralNorm",
         "DiT", "UNet",
     ],
+    "metrics": [],
     "objectives": [
         "Adversarial", "Consistency", "Critic", "Denoising", "FDivergence", "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares",
         "Matching", "MutualInformation", "Pearson", "R1", "R2", "ReverseKullbackLeibler", "SquaredHellinger", "TotalVariation", "Wasserstein",
@@ -63,6 +69,8 @@ LATER = {                                                                   # wh
     "queries": [
         "NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior",
         "Likelihood",
+        "ProbabilityFlow",
+        "Beams", "beam_search",
     ],
     "saving": ["load", "save"],
     "showing": ["load_ipython_extension", "notebook"],
@@ -75,7 +83,8 @@ LATER = {                                                                   # wh
 
 __all__ = [
     *families.__all__, *(name for names in LATER.values() for name in names),
+    "Apart", "DeepSet", "Faithful", "Forward", "Full", "InTurn", "Jointly", "LowRank", "MeanField", "PriorAnchored", "SetTransformer",
     "BayesNet", "Chain", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
-    "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "compile",
+    "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "collapse", "compile",
 ]
 __getattr__ = later(__name__, LATER)

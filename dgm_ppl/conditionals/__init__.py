@@ -8,6 +8,7 @@ from .ports import Port
 
 LATER = {                                                                   # the kinds that most nets do without are loaded when first asked for
     "autoregressive": ["Autoregression", "Autoregressive"],
+    "drawing": ["Partial", "Prefix", "Temperature", "TopK", "TopP", "Transform"],
     "diffusion": ["Clean", "Diffusion", "DiffusionKind", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity"],
     "flow_matching": ["FlowMatching", "FlowMatchingKind", "Independent", "OptimalTransport"],
     "flow": [
@@ -15,8 +16,10 @@ LATER = {                                                                   # th
         "UNAF",
     ],
     "inflated": ["Hurdle", "HurdleCounts", "ZeroInflated", "ZeroInflatedCounts"],
+    "anchored": ["Anchored"], "copies": ["JointCopies", "OneByOne"],
     "mixture": ["FiniteMixture", "Mixture"],
     "implicit": ["Generator", "Implicit"],
+    "masked_diffusion": ["MaskedDiffusion", "MaskedDiffusionKind", "Unmasking"],
     "samplers": ["DDIM", "Ancestral", "DPMSolver", "Heun"],
     "schedules": ["Cosine", "Learned", "LogLinear", "Straight", "VarianceExploding", "VariancePreserving"],
 }

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..families import Noise, Variable
 from ..graph import GraphError
+from .drawing import Drawing
 from .ports import Port
 
 __all__ = ["Conditional"]
@@ -29,6 +30,7 @@ class Conditional(nn.Module):
     """
 
     density: str | None = "exact"                   # "exact", "bound", or None for one that only samples
+    stepwise: bool = False                          # whether its elements are drawn one after another, so that `draw_as` and `in_order` work
     elements: int = 0                               # trailing event dimensions whose elements are independent given the parents
 
     def __init__(self, name: str, variable: Variable, ports: Sequence[Port]):
@@ -66,6 +68,10 @@ class Conditional(nn.Module):
         """A sample `(*batch, *event)`, differentiable where `reparameterized`."""
         raise NotImplementedError
 
+    def draw_as(self, batch: Sequence[int], prepared: Any, noise: Noise, drawing: Drawing) -> Tensor:
+        """A sample drawn otherwise: from a part of it that is known, or from transformed distributions of its elements."""
+        raise GraphError(f"node {self.name!r}: {drawing} goes with a node whose elements are drawn one after another, dgm.Autoregressive(...); this one is {self.variable.summary}")
+
     def sampling(self, how: Any) -> Conditional:
         """The same conditional, parameters shared, that draws as `how` says: a diffusion's `DDIM(20)`, say."""
         raise GraphError(f"node {self.name!r} ~ {self.variable.summary} is drawn in one way alone; got {how!r}; leave {self.name!r} out of model.sampling(...)")
@@ -86,9 +92,20 @@ class Conditional(nn.Module):
             f"dgm.Adversarial(model, {{{self.name!r}: dgm.MLP(128)}}), dgm.Matching(model, dgm.EnergyDistance()); queries: model.sample, dgm.metrics"
         )
 
+    def prepare_on_grid(self, *parents: Tensor) -> Any:
+        """`prepare` where each parent is finite and holds all its states, in order, along a dimension of its own."""
+        return self.prepare(*parents)
+
+    def log_probabilities(self, prepared: Any) -> Tensor | None:
+        """log p of every state of a single finite value, `(*batch, states)`, where they are at hand."""
+        return None
+
     def divergences(self, prepared: Any, other: Conditional, other_prepared: Any) -> Tensor | None:
         """KL(self || other) of each independent element, in closed form; it broadcasts to `(*batch, *elements)`. None where there is none."""
         return None
+
+    def of_model(self, theirs: Conditional | None) -> None:
+        """Takes what a guide's conditional shares with the model's of the same node; None where no model was handed over."""
 
     @property
     def event_adjacency(self) -> Tensor | None:
