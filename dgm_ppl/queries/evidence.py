@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -75,12 +75,6 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         >>> dgm.log_prob(rain, {"rain": [1.0, 0.0]})
         log p = -0.837 nats (exact, mean of 2 worlds)
     """
-    score = _score(model, data, method)
-    bounded = [name for name in model.random if name in data and model.conditionals[name].density != "exact"]
-    return replace(score, kind="bound") if bounded else score
-
-
-def _score(model: Model, data: Any, method: Method | None) -> Score:
     exact = method is None or isinstance(method, Exact)
     if model.net.chains and exact:
         return Score(sequence_log_prob(model, watch(model, data), method or Exact()), "exact")
