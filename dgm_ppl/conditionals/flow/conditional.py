@@ -57,6 +57,11 @@ class FlowConditional(Conditional):
     def reparameterized(self) -> bool:
         return self.dequantizer is None
 
+    @property
+    def invertible(self) -> bool:
+        """Whether values and normal noise map to each other, one to one."""
+        return self.dequantizer is None and not self.flow.kind.circular
+
     def prepare(self, *parents: Tensor) -> Settled:
         return self.flow.settle(self.context(*parents))
 
@@ -68,12 +73,18 @@ class FlowConditional(Conditional):
             return self.encoder(*parents)[0]
         return joined(self.ports, parents, self._buffers["anchor"])
 
+    def noise(self, value: Tensor, prepared: Settled) -> Tensor:
+        """The standard normal noise that a value comes from, `(*batch, features)`."""
+        return prepared.noise(self.link.real(value, self.event)[0])
+
+    def value(self, noise: Tensor, prepared: Settled) -> Tensor:
+        """The value of noise `(*batch, features)`: the inverse of `noise`."""
+        found = self.link.value(prepared.sample(noise), self.event)
+        return found if self.dequantizer is None else self.dequantizer.whole(found)
+
     def draw(self, batch: Sequence[int], prepared: Settled, noise: Noise) -> Tensor:
-        x = prepared.sample(noise.normal((*batch, self.features), self._buffers["anchor"]))
-        if self._bare:
-            return x
-        value = self.link.value(x, self.event)
-        return value if self.dequantizer is None else self.dequantizer.whole(value)
+        z = noise.normal((*batch, self.features), self._buffers["anchor"])
+        return prepared.sample(z) if self._bare else self.value(z, prepared)
 
     def surprisals(self, value: Tensor, prepared: Settled) -> Tensor:
         if self._bare:
@@ -100,7 +111,7 @@ class FlowConditional(Conditional):
         return self.flow.adjacency() if self.dequantizer is None and self.features == math.prod(self.event) else None
 
     def residuals(self, value: Tensor, prepared: Settled) -> Tensor:
-        z = prepared.noise(self.link.real(value, self.event)[0])
+        z = self.noise(value, prepared)
         return z.reshape(*z.shape[:-1], *self.event)
 
     def forward(self, *parents: Tensor, validate_args: bool | None = None) -> ConditionalDistribution:
