@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...families import Noise, Variable
 from ...families.shapes import broadcast
+from ...graph import GraphError
 from ..base import Conditional
 from ..distribution import ConditionalDistribution, leading
 from ..networks import Shared, network_of
@@ -46,9 +47,9 @@ class FlowConditional(Conditional):
         super().__init__(name, variable, ports)
         self.register_buffer("anchor", torch.empty(0), persistent=False)
         self.event, self.link = variable.shape, link
-        self.encoder, length = context_of(name, variable, self.ports, context, shared)
+        self.encoder, self.length = context_of(name, variable, self.ports, context, shared)
         self.features = link.features(variable.shape)
-        self.flow = Bijection(kind, self.features if self.features != math.prod(self.event) else self.event, length)
+        self.flow = Bijection(kind, self.features if self.features != math.prod(self.event) else self.event, self.length)
         self.dequantizer = None if dequantize is None else Dequantizer(dequantize, variable.space, self.features)
         self.density = "exact" if dequantize is None else "bound"
         self._bare = dequantize is None and link.plain and self.event == (self.features,)
@@ -70,7 +71,10 @@ class FlowConditional(Conditional):
         if not self.ports:
             return None
         if self.encoder is not None:
-            return self.encoder(*parents)[0]
+            found = self.encoder(*parents)[0]
+            if found.shape[-1] != self.length:
+                raise GraphError(f"node {self.name!r}: fn must return {self.length} numbers, the flow's context; got the shape {tuple(found.shape)}; say context={found.shape[-1]}")
+            return found
         return joined(self.ports, parents, self._buffers["anchor"])
 
     def noise(self, value: Tensor, prepared: Settled) -> Tensor:
