@@ -121,7 +121,7 @@ class DerivedForms(Forms):
     def logarithms(self) -> tuple[str, ...]:
         return self.base.logarithms
 
-    @property
+    @cached_property
     def elements(self) -> int:
         """The event dimensions whose elements are independent under the base."""
         return len(self.event) - self.base.event_dim

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..compile import Model
+from ..conditionals.flow.conditional import FlowConditional
 from ..graph import GraphError, did_you_mean
 from .asking import posterior
 from .evidence import relevant
@@ -116,7 +117,8 @@ def interpolate(
 ) -> dict[str, Tensor]:
     """A path from one set of rows to another through the latents, decoded: every node's value, `(steps, *worlds, *plates, *event)`.
 
-    Latents go from the posterior mean of `start` to that of `end`, on a straight line or a great circle; the observed nodes are at their means
+    Observed flows without latents above them go through their noise, which is their latent: values are mapped to it, and back. Else
+    latents go from the posterior mean of `start` to that of `end`, on a straight line or a great circle; the observed nodes are at their means
     given them (drawn where their distribution knows no mean, or has codes).
 
     Args:
@@ -131,6 +133,9 @@ def interpolate(
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
         raise GraphError(f"interpolate: expected at least two steps; got {steps!r}")
+    flows = _flows(model, start)
+    if flows:
+        return _through_noise(model, flows, start, end, steps, spherical)
     (first, given), (last, other) = (_means(model, data, method) for data in (start, end))
     share = torch.linspace(0, 1, steps, device=model.device, dtype=model.anchor.dtype)
     path = {}
@@ -147,6 +152,28 @@ def interpolate(
     inputs = {name: value.expand(steps, *value.shape) if worlds and value.ndim > _inner(model, name) else value for name, value in given.items() if name in model.net.inputs}
     with torch.no_grad():
         return _decoded(model, model.sample((steps, *worlds), given={**inputs, **path}), [name for name in given if name in model.random])
+
+
+def _flows(model: Model, data: Any) -> list[str]:
+    """The observed flows, where every observed random node is one and nothing latent is above them."""
+    names = [name for name in model.random if isinstance(data, Mapping) and name in data]
+    through = [name for name in names if isinstance(model.conditionals[name], FlowConditional) and model.conditionals[name].invertible]
+    return through if through == names and not relevant(model, names) else []
+
+
+def _through_noise(model: Model, flows: Sequence[str], start: Any, end: Any, steps: int, spherical: bool) -> dict[str, Tensor]:
+    ends = [model.layout.align_all(model.encode(data)) for data in (start, end)]
+    share, found = torch.linspace(0, 1, steps, device=model.device, dtype=model.anchor.dtype), dict(ends[0])
+    with torch.no_grad():
+        for node in (node for node in model.schedule if node.name in flows):
+            conditional = node.conditional
+            first, last = (conditional.noise(values[node.name], node.prepare(values)) for values in ends)
+            if first.shape != last.shape:
+                raise GraphError(f"interpolate: start and end differ in their rows: {node.name!r} has {tuple(first.shape[:-1])} and {tuple(last.shape[:-1])}")
+            along = share.reshape(-1, *(1,) * first.ndim)
+            z = _turned(first, last, along, 1) if spherical else torch.lerp(first, last, along)
+            found[node.name] = conditional.value(z, node.prepare(found))
+    return {name: model.layout.release(name, found[name]) for name in flows}
 
 
 def _inner(model: Model, name: str) -> int:

@@ -150,6 +150,20 @@ def test_a_path_between_rows():
     torch.testing.assert_close(lengths, torch.lerp(ends[0], ends[1], torch.linspace(0, 1, 5)), rtol=1e-3, atol=1e-3)
 
 
+def test_a_path_through_the_noise_of_a_flow():
+    net = dgm.BayesNet(c=dgm.Given(1), x=dgm.Flow(2, dgm.RealNVP(2, hidden=(8,)), space=dgm.Positive()).given("c"))
+    model = dgm.compile(net, seed=0)
+    given = {"c": torch.zeros(3, 1)}
+    torch.manual_seed(0)
+    start, end = ({"x": model.sample(given=given)["x"], **given} for _ in range(2))
+    path = dgm.interpolate(model, start, end, steps=5)["x"]
+    assert path.shape == (5, 3, 2) and (path > 0).all()
+    torch.testing.assert_close(path[[0, 4]], torch.stack([start["x"], end["x"]]), rtol=1e-3, atol=1e-4)
+    conditional = model.conditionals["x"]
+    z = conditional.noise(path, conditional.prepare(given["c"]))
+    torch.testing.assert_close(z[2], (z[0] + z[4]) / 2, rtol=1e-3, atol=1e-3)
+
+
 FINITE = dgm.BayesNet(k=dgm.Categorical(3), x=dgm.Normal().given("k"))
 WRONG = {
     "label": (lambda m: dgm.classify(m, {"x": [0.0]}, label="l"), r"classify: no random node 'l'"),

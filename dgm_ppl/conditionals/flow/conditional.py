@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...families import Noise, Variable
 from ...families.shapes import broadcast
+from ...graph import GraphError
 from ..base import Conditional
 from ..distribution import ConditionalDistribution, leading
 from ..networks import Shared, network_of
@@ -46,9 +47,9 @@ class FlowConditional(Conditional):
         super().__init__(name, variable, ports)
         self.register_buffer("anchor", torch.empty(0), persistent=False)
         self.event, self.link = variable.shape, link
-        self.encoder, length = context_of(name, variable, self.ports, context, shared)
+        self.encoder, self.length = context_of(name, variable, self.ports, context, shared)
         self.features = link.features(variable.shape)
-        self.flow = Bijection(kind, self.features if self.features != math.prod(self.event) else self.event, length)
+        self.flow = Bijection(kind, self.features if self.features != math.prod(self.event) else self.event, self.length)
         self.dequantizer = None if dequantize is None else Dequantizer(dequantize, variable.space, self.features)
         self.density = "exact" if dequantize is None else "bound"
         self._bare = dequantize is None and link.plain and self.event == (self.features,)
@@ -56,6 +57,11 @@ class FlowConditional(Conditional):
     @property
     def reparameterized(self) -> bool:
         return self.dequantizer is None
+
+    @property
+    def invertible(self) -> bool:
+        """Whether values and normal noise map to each other, one to one."""
+        return self.dequantizer is None and not self.flow.kind.circular
 
     def prepare(self, *parents: Tensor) -> Settled:
         return self.flow.settle(self.context(*parents))
@@ -65,15 +71,24 @@ class FlowConditional(Conditional):
         if not self.ports:
             return None
         if self.encoder is not None:
-            return self.encoder(*parents)[0]
+            found = self.encoder(*parents)[0]
+            if found.shape[-1] != self.length:
+                raise GraphError(f"node {self.name!r}: fn must return {self.length} numbers, the flow's context; got the shape {tuple(found.shape)}; say context={found.shape[-1]}")
+            return found
         return joined(self.ports, parents, self._buffers["anchor"])
 
+    def noise(self, value: Tensor, prepared: Settled) -> Tensor:
+        """The standard normal noise that a value comes from, `(*batch, features)`."""
+        return prepared.noise(self.link.real(value, self.event)[0])
+
+    def value(self, noise: Tensor, prepared: Settled) -> Tensor:
+        """The value of noise `(*batch, features)`: the inverse of `noise`."""
+        found = self.link.value(prepared.sample(noise), self.event)
+        return found if self.dequantizer is None else self.dequantizer.whole(found)
+
     def draw(self, batch: Sequence[int], prepared: Settled, noise: Noise) -> Tensor:
-        x = prepared.sample(noise.normal((*batch, self.features), self._buffers["anchor"]))
-        if self._bare:
-            return x
-        value = self.link.value(x, self.event)
-        return value if self.dequantizer is None else self.dequantizer.whole(value)
+        z = noise.normal((*batch, self.features), self._buffers["anchor"])
+        return prepared.sample(z) if self._bare else self.value(z, prepared)
 
     def surprisals(self, value: Tensor, prepared: Settled) -> Tensor:
         if self._bare:
@@ -100,7 +115,7 @@ class FlowConditional(Conditional):
         return self.flow.adjacency() if self.dequantizer is None and self.features == math.prod(self.event) else None
 
     def residuals(self, value: Tensor, prepared: Settled) -> Tensor:
-        z = prepared.noise(self.link.real(value, self.event)[0])
+        z = self.noise(value, prepared)
         return z.reshape(*z.shape[:-1], *self.event)
 
     def forward(self, *parents: Tensor, validate_args: bool | None = None) -> ConditionalDistribution:
