@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from . import families
-from .compile import Model, compile
+from .compile import Model, collapse, compile
 from .families import *  # noqa: F403
 from .graph import DAG, GraphError, Independence
 from .graph.lazy import later
@@ -84,6 +84,6 @@ LATER = {                                                                   # wh
 __all__ = [
     *families.__all__, *(name for names in LATER.values() for name in names),
     "BayesNet", "Chain", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
-    "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "compile",
+    "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "collapse", "compile",
 ]
 __getattr__ = later(__name__, LATER)
