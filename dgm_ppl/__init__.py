@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .conditionals import Clean, Diffusion, LikelihoodWeighting, MinSNR, NoisePrediction, SimpleWeighting, Velocity
     from .conditionals import FlowMatching, Independent, OptimalTransport
     from .conditionals import MaskedDiffusion, Unmasking
+    from .conditionals import Blur, Clip, Coarsen, Grey, Mask
     from .conditionals import DDIM, Ancestral, DPMSolver, Heun
     from .conditionals import Cosine, Learned, LogLinear, VarianceExploding, VariancePreserving
     from .conditionals import GaussianCopula, GaussianMRF
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .queries import Bits, Classification, Contributions, LikelihoodRatio, LinearProbe, OutlierScore, Surprisal, TailShape, Typicality
     from .queries import bits_per_dimension, classify, contributions, interpolate, linear_probe, outlier_scores, representations
     from .queries import ProbabilityFlow
+    from .queries import HMC, Guided, Langevin, Twisted, compare
     from .saving import load, save
     from .showing import load_ipython_extension, notebook
     from .structure import GES, PC, ConditionalTest, DataOracle, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg
@@ -49,6 +51,7 @@ LATER = {                                                                   # wh
         "Generator",
         "FlowMatching", "Independent", "OptimalTransport",
         "MaskedDiffusion", "Unmasking",
+        "Blur", "Clip", "Coarsen", "Grey", "Mask",
         "Clean", "Diffusion", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity",
         "DDIM", "Ancestral", "DPMSolver", "Heun",
         "Cosine", "Learned", "LogLinear", "VarianceExploding", "VariancePreserving",
@@ -76,6 +79,7 @@ LATER = {                                                                   # wh
         "NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior",
         "Likelihood",
         "ProbabilityFlow",
+        "Guided", "HMC", "Langevin", "Twisted", "compare",
         "Beams", "beam_search",
     ],
     "saving": ["load", "save"],
