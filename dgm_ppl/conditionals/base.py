@@ -92,6 +92,14 @@ class Conditional(nn.Module):
             f"dgm.Adversarial(model, {{{self.name!r}: dgm.MLP(128)}}), dgm.Matching(model, dgm.EnergyDistance()); queries: model.sample, dgm.metrics"
         )
 
+    def prepare_on_grid(self, *parents: Tensor) -> Any:
+        """`prepare` where each parent is finite and holds all its states, in order, along a dimension of its own."""
+        return self.prepare(*parents)
+
+    def log_probabilities(self, prepared: Any) -> Tensor | None:
+        """log p of every state of a single finite value, `(*batch, states)`, where they are at hand."""
+        return None
+
     def divergences(self, prepared: Any, other: Conditional, other_prepared: Any) -> Tensor | None:
         """KL(self || other) of each independent element, in closed form; it broadcasts to `(*batch, *elements)`. None where there is none."""
         return None

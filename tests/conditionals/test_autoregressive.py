@@ -216,7 +216,7 @@ def test_it_is_emitted_along_a_chain_and_reads_its_own_past():
     model = dgm.compile(net, seed=0)
     values = model.sample(5, sizes={"time": 6})
     assert values["x"].shape == (5, 6, 4)
-    conditional, before = model.conditional("x"), torch.cat([torch.zeros(5, 1, 4), values["x"][:, :-1]], 1)
+    conditional, before = model.conditional("x").main, torch.cat([torch.zeros(5, 1, 4), values["x"][:, :-1]], 1)
     torch.testing.assert_close(model.log_prob(values), conditional.log_density(values["x"], conditional.prepare(before)).sum(1))
 
 
