@@ -5,7 +5,7 @@ from .collapse import Collapse, Given, Mixture
 from .complete import complete_log_prob
 from .conditioning import certain
 from .engine import Answer, Engine
-from .factors import Compiled, Evidence
+from .factors import Compiled, Evidence, Factors
 from .finite_chain import FiniteChain, Observed
 from .holes import Seen, see
 from .obstacle import obstacle, single
@@ -17,7 +17,7 @@ from .treatment import LatentPlan, Treatment, plan_latents
 from .watching import Watched, watch
 
 __all__ = [
-    "Answer", "Block", "Cells", "Collapse", "Compiled", "Engine", "Evidence", "FiniteChain", "Given", "LatentPlan", "Likelihood", "Mixture", "Observed", "Obstacle",
+    "Answer", "Block", "Cells", "Collapse", "Compiled", "Engine", "Evidence", "Factors", "FiniteChain", "Given", "LatentPlan", "Likelihood", "Mixture", "Observed", "Obstacle",
     "PlanReport", "Seen", "Treatment", "Watched", "cells", "certain", "chain_engine", "complete_log_prob", "hinges", "hole_name", "kind_of", "obstacle", "packed",
     "plan_latents", "refuse_soft", "see", "single", "unpacked", "watch",
 ]
