@@ -147,9 +147,9 @@ class Rescale(Step):
 
     def run(self, values: list) -> tuple[Tensor, Tensor]:
         value = values[self.reads[0].index]
-        largest = value.detach().reshape(-1, value.shape[-1]).amax(0)
+        largest = MAX.add(value.detach(), range(value.ndim - 1))
         scale = torch.where(largest > 0, largest, 1.0)                      # a constant: it cancels against its logarithm
-        return value / scale, scale
+        return value * scale.reciprocal(), scale
 
 
 class Tape:
