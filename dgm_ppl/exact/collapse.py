@@ -69,6 +69,7 @@ class Collapse:
         self.structure = Structure(model.net, hidden, given, counted=counted, sizes=sizes, memory=memory)
         self.touched = self.structure.terms
         self._below: Collapse | None = None
+        self._states: dict[tuple, Tensor] = {}
 
     # ---- evidence
 
@@ -79,7 +80,7 @@ class Collapse:
         return self._by_world(total, given)
 
     def _scene(self, given: Given) -> Scene:
-        return Scene(self.model, self.structure, given.values, given.worlds, given.sizes, given.holes, given.soft)
+        return Scene(self.model, self.structure, given.values, given.worlds, given.sizes, given.holes, given.soft, self._states)
 
     def _factors(self, scene: Scene, integrals: Sequence[Tensor]) -> list[Tensor]:
         found = []
@@ -97,7 +98,8 @@ class Collapse:
 
     def _by_world(self, total: Tensor, given: Given) -> Tensor:
         start = len(self.structure.finite)
-        return total.reshape(total.shape[start: start + len(given.worlds)]).expand(given.worlds)
+        found = total.reshape(total.shape[start: start + len(given.worlds)])
+        return found if found.shape == given.worlds else found.expand(given.worlds)
 
     # ---- marginals
 

@@ -114,6 +114,9 @@ class MaximumLikelihood(Objective):
         return added(self._surprisals(batch, PerWorld()).values())
 
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        collapsed = self._collapsed.get(frozenset(batch)) if self._collapsed else None
+        if collapsed is not None:
+            return collapsed.mean(batch)
         if self._sequences is not None and self._sequences.hides(batch):
             return self._sequences.surprisals(batch).mean()
         if self._is_marginal(batch):
