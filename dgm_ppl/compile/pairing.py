@@ -209,6 +209,17 @@ class Pairing:
                 found[node.name] = self.model.draw(node, node.prepare(found), worlds, sizes, noise)
         return found, prepared
 
+    def completed(self, found: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> dict[str, Tensor]:
+        """The values with a draw of what was eliminated, exact given the others, and of what hangs on it; aligned."""
+        if self.collapse is None:
+            return dict(found)
+        drawn = self.collapse.sample(Given(found, tuple(worlds), sizes), 1)
+        every = {**found, **{name: value.squeeze(0) for name, value in drawn.items()}}
+        for node in self.model.schedule:
+            if node.name not in every:
+                every[node.name] = self.model.compute(node, every, sizes) if node.deterministic else self.model.draw(node, node.prepare(every), worlds, sizes, noise)
+        return every
+
     def log_weights(
         self, found: Mapping[str, Tensor], prepared: Mapping[str, Any], worlds: Sequence[int], sizes: Mapping[str, int] = {}, holes: Mapping[str, Tensor] = {},
     ) -> Tensor:
