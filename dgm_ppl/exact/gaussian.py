@@ -102,12 +102,17 @@ def _solved(factor: Tensor, shift: Tensor) -> Tensor:
 
 def _cholesky(precision: Tensor, block: Block) -> Tensor:
     factor, info = torch.linalg.cholesky_ex(precision)
-    if bool(info.any()) or not bool(factor.diagonal(dim1=-2, dim2=-1).isfinite().all()):
+    if _may_wait(precision) and (bool(info.any()) or not bool(factor.diagonal(dim1=-2, dim2=-1).isfinite().all())):
         raise GraphError(
             f"exact integration: the precision of {', '.join(block.nodes)} is not positive definite in double precision; a scale is nearly zero, infinite or not a "
             f"number; hold the scales away from zero, or make the node deterministic: dgm.Delta(v=...)"
         )
     return factor
+
+
+def _may_wait(tensor: Tensor) -> bool:
+    """Whether to look at numbers: not within a training step on an accelerator, which would wait for them; `fit` tells there that a loss is not finite."""
+    return tensor.device.type == "cpu" or not torch.is_grad_enabled()
 
 
 def _clamped(scene: Scene, block: Block) -> tuple[Tensor | None, Tensor | None]:
@@ -203,7 +208,7 @@ def _factor(conditional, parameters: dict[str, Tensor]) -> Tensor:
         wide = parameters["cov_factor"]
         covariance = wide @ wide.mT + torch.diag_embed(parameters["cov_diag"])
     factor, info = torch.linalg.cholesky_ex(covariance)
-    if bool(info.any()):
+    if _may_wait(covariance) and bool(info.any()):
         raise GraphError(f"node {conditional.name!r}: expected a covariance that is positive definite; got one that is not; add a little to its diagonal")
     return factor
 
