@@ -143,8 +143,9 @@ class _NormalLogDensity(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, value: Tensor, loc: Tensor, log_scale: Tensor, elements: int) -> Tensor:
-        z = (loc - value) * (-log_scale).exp()
-        ctx.save_for_backward(value, loc, log_scale, z)
+        inverse = (-log_scale).exp()
+        z = (loc - value) * inverse
+        ctx.save_for_backward(value, loc, log_scale, z, inverse)
         ctx.elements = elements
         dims, event = tuple(range(-elements, 0)), z.shape[-elements:]
         spread = (log_scale if log_scale.shape[-elements:] == event else log_scale.expand(*log_scale.shape[:-elements], *event)).sum(dims)
@@ -153,9 +154,10 @@ class _NormalLogDensity(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple:
-        value, loc, log_scale, z = ctx.saved_tensors
-        inverse, ones, event = (-log_scale).exp(), (1,) * ctx.elements, z.shape[-ctx.elements:]
+        value, loc, log_scale, z, inverse = ctx.saved_tensors
+        ones, event = (1,) * ctx.elements, z.shape[-ctx.elements:]
         if torch.is_grad_enabled():                                         # a gradient of the gradient is asked for
+            inverse = (-log_scale).exp()
             z = (loc - value) * inverse
         weight, found = gradient.reshape(*gradient.shape, *ones), [None, None, None, None]
         rows = 0 if ctx.needs_input_grad[0] or ctx.elements > 1 else _grid(value, loc, log_scale, z)
@@ -169,10 +171,11 @@ class _NormalLogDensity(torch.autograd.Function):
             squared = (whole * z).sum_to_size(log_scale.shape)
             pulled = whole.sum_to_size(loc.shape) if loc.shape == log_scale.shape else None
         if ctx.needs_input_grad[1]:
-            found[1] = -(whole * inverse).sum_to_size(loc.shape) if pulled is None else -pulled * inverse
+            found[1] = -(whole * inverse).sum_to_size(loc.shape) if pulled is None else -(pulled * inverse)
         if ctx.needs_input_grad[2]:
             repeated = math.prod(event) // math.prod(log_scale.shape[-ctx.elements:])
-            found[2] = squared - weight.sum_to_size((*log_scale.shape[: -ctx.elements], *ones)) * repeated
+            whole = weight.sum_to_size((*log_scale.shape[: -ctx.elements], *ones))
+            found[2] = squared - (whole if repeated == 1 else whole * repeated)
         return tuple(found)
 
 
