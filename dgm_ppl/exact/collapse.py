@@ -66,7 +66,8 @@ class Collapse:
 
     def __init__(self, model: Compiled, hidden: Collection[str], given: Collection[str], *, counted: Collection[str] = (), sizes: Mapping[str, int] = {}, memory: int = MEMORY):
         self.model, self.given, self.memory = model, frozenset(given), memory
-        self.structure = Structure(model.net, hidden, given, counted=counted, sizes=sizes, memory=memory)
+        inexact = [name for name in model.net.order if name in model.conditionals and model.conditionals[name].density != "exact"]
+        self.structure = Structure(model.net, hidden, given, counted=counted, inexact=inexact, sizes=sizes, memory=memory)
         self.touched = self.structure.terms
         self._below: Collapse | None = None
         self._states: dict[tuple, Tensor] = {}

@@ -231,3 +231,13 @@ def test_guides_given_for_finite_latents_work_as_before():
     objective = dgm.ELBO(model, guide)
     pairing = objective.pairing(objective.prepare({"x": x}))
     assert pairing.collapse is None and [latent.name for latent, *_ in pairing.score] == ["k"]
+
+
+def test_a_density_that_is_a_bound_cannot_be_read_by_what_is_eliminated():
+    """log sum_k exp(noisy bound) would be no bound any more."""
+    net = dgm.BayesNet(k=dgm.Categorical(3), z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Diffusion(2, net=dgm.MLP(8)).given("z", "k"))
+    model = dgm.compile(net)
+    assert model.plan(observed="x")["k"].reason == "'x' depends on it, and has no exact density"
+    guide = dgm.compile(dgm.BayesNet(x=dgm.Given(2), z=dgm.Normal(2).given("x")))
+    with pytest.raises(dgm.GraphError, match="the latent 'k' has neither data nor a distribution in the guide.* and it cannot be eliminated: 'x' depends on it, and has no exact density"):
+        dgm.ELBO(model, guide).prepare({"x": torch.zeros(2, 2)})
