@@ -293,7 +293,11 @@ class Parametric(Conditional):
 
     def parameters_of(self, *parents: Tensor) -> Mapping[str, Tensor]:
         """The distribution's parameters as tensors, by name."""
-        return dict(zip(self.variable.signature, map(self._tensor, self.prepare(*parents))))
+        return self.named(self.prepare(*parents))
+
+    def named(self, prepared: tuple) -> dict[str, Tensor]:
+        """The parameters that were prepared, by name, as tensors."""
+        return dict(zip(self.variable.signature, map(self._tensor, prepared)))
 
     def _tensor(self, value: Any) -> Tensor:
         return value if isinstance(value, Tensor) else self.anchor.new_tensor(value)

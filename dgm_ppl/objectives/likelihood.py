@@ -27,7 +27,8 @@ class MaximumLikelihood(Objective):
     Cells may be missing (NaN or None) and nodes without a column are latent, wherever exact elimination is possible: the likelihood
     is then the sum over all that they could be (Rubin, 1976, for what this asks of why they are missing); nothing is filled in.
 
-    Finite nodes are summed out, Gaussian ones integrated where everything that depends on them is linear in them. Of sequences, the hidden nodes of their chain are eliminated step after step.
+    Finite nodes are summed out, Gaussian ones integrated where everything that depends on them is linear in them.
+    Of sequences, the hidden nodes of their chain are eliminated step after step.
 
     Example:
         >>> import torch, dgm_ppl as dgm
