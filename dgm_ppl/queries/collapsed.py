@@ -51,6 +51,8 @@ class CollapsedPosterior(Posterior):
         return tuple(name for name in self.model.random if (name not in self.evidence) and self._eliminable(name))
 
     def _eliminable(self, name: str) -> bool:
+        if not set(self.model.net.plates_of(name)) <= self._elimination.sizes.keys():
+            return False                                                    # a plate of which nothing tells the size
         try:
             return name in self._elimination.collapse(name).structure.hidden
         except Obstacle:
