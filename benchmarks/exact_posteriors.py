@@ -22,7 +22,7 @@ import torch
 from measure import environment, write_json
 
 import dgm_ppl as dgm
-from dgm_ppl.queries.exact import Exact
+from dgm_ppl import Exact
 
 NETWORKS = ["asia", "alarm", "insurance", "hailfinder", "win95pts", "hepar2", "pigs", "munin2", "water"]
 

@@ -13,17 +13,23 @@ from .network import BayesNet, Chain, Plate
 from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
 if TYPE_CHECKING:
-    from .conditionals import Autoregressive
+    from .conditionals import Autoregressive, Partial, Prefix, Temperature, TopK, TopP, Transform
     from .conditionals import Generator
+    from .conditionals import Clean, Diffusion, LikelihoodWeighting, MinSNR, NoisePrediction, SimpleWeighting, Velocity
+    from .conditionals import FlowMatching, Independent, OptimalTransport
+    from .conditionals import DDIM, Ancestral, DPMSolver, Heun
+    from .conditionals import Cosine, Learned, LogLinear, VarianceExploding, VariancePreserving
     from .conditionals import Hurdle, Mixture, ZeroInflated
     from .conditionals import BPF, CNF, GF, IAF, MAF, NAF, NCSF, NICE, NSF, SOSPF, UNAF, Affine, Flow, FlowKind, Inverse, Logit, RealNVP
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
-    from .nets import FVSBN, MADE, NADE, PixelCNN, PixelSNAIL, Recurrent, Transformer, WaveNet
+    from .nets import FVSBN, MADE, NADE, PixelCNN, PixelSNAIL, Recurrent, Transformer, WaveNet, mu_law, mu_law_inverse
     from .nets import SpectralNorm
+    from .nets import DiT, UNet
     from .objectives import Adversarial, Consistency, Critic, FDivergence, GradientPenalty, Hinge, JensenShannon, KullbackLeibler, LeastSquares
-    from .objectives import Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
+    from .objectives import Denoising, Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
+    from .queries import Beams, beam_search
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Likelihood, Posterior, Score, log_prob, posterior
     from .saving import load, save
     from .showing import load_ipython_extension, notebook
@@ -33,8 +39,12 @@ if TYPE_CHECKING:
 
 LATER = {                                                                   # what a declaration does not need is loaded when first asked for
     "conditionals": [
-        "Autoregressive",
+        "Autoregressive", "Partial", "Prefix", "Temperature", "TopK", "TopP", "Transform",
         "Generator",
+        "FlowMatching", "Independent", "OptimalTransport",
+        "Clean", "Diffusion", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity",
+        "DDIM", "Ancestral", "DPMSolver", "Heun",
+        "Cosine", "Learned", "LogLinear", "VarianceExploding", "VariancePreserving",
         "Hurdle", "Mixture", "ZeroInflated",
         "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "IAF", "Inverse", "Logit", "MAF", "NAF", "NCSF", "NICE", "NSF", "RealNVP", "SOSPF", "UNAF",
     ],
@@ -43,16 +53,18 @@ LATER = {                                                                   # wh
     "estimation": ["BDeu", "EM", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
     "nets": [
-        "FVSBN", "MADE", "NADE", "PixelCNN", "PixelSNAIL", "Recurrent", "Transformer", "WaveNet",
+        "FVSBN", "MADE", "NADE", "PixelCNN", "PixelSNAIL", "Recurrent", "Transformer", "WaveNet", "mu_law", "mu_law_inverse",
         "SpectralNorm",
+        "DiT", "UNet",
     ],
     "objectives": [
-        "Adversarial", "Consistency", "Critic", "FDivergence", "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares",
+        "Adversarial", "Consistency", "Critic", "Denoising", "FDivergence", "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares",
         "Matching", "MutualInformation", "Pearson", "R1", "R2", "ReverseKullbackLeibler", "SquaredHellinger", "TotalVariation", "Wasserstein",
     ],
     "queries": [
         "NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior",
         "Likelihood",
+        "Beams", "beam_search",
     ],
     "saving": ["load", "save"],
     "showing": ["load_ipython_extension", "notebook"],

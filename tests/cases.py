@@ -181,6 +181,7 @@ CONDITIONALS = {
     ),
     "autoregressive image with attention": conditioned("x", z=STANDARD, x=dgm.Autoregressive(dgm.Categorical(3, 2, 3, 2), net=dgm.PixelSNAIL(4, layers=2, heads=2, first=3)).given("z")),
     "flow": conditioned("x", x=dgm.Flow(2, dgm.MAF(transforms=2, hidden=(8,)))),
+    "flow in one order": conditioned("x", z=STANDARD, x=dgm.Flow(2, 2, dgm.MAF(transforms=1, hidden=(8,))).given("z")),
     "flow, given states": conditioned("x", **STATES, x=dgm.Flow(2, dgm.MAF(transforms=2, hidden=(8,))).given("a", "b")),
     "flow, given a net": conditioned("x", i=IMAGE, z=STANDARD, x=dgm.Flow(3, dgm.NSF(transforms=2, bins=4, hidden=(8,)), context=5).given("i", "z", net=dgm.ConvNet(3))),
     "flow of positive images": conditioned("x", z=STANDARD, x=dgm.Flow(1, 2, 2, dgm.RealNVP(transforms=2, hidden=(8,)), space=dgm.Positive()).given("z")),

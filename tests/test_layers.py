@@ -46,10 +46,12 @@ DOORS = {                                           # where an outside library m
     "pgmpy": {"formats/pgmpy_model.py"},
     "rich": {"training/progress.py"},
     "safetensors": {"saving.py", "training/checkpoint.py"},
+    "scipy": {"conditionals/flow_matching.py"},
+    "torchdiffeq": {"conditionals/probability_flow.py"},
     "zuko": {"conditionals/flow/door.py"},
 }
 OPEN = {"numpy", "torch", "pyro"}                   # what the library is made of
-HEAVY = {"IPython", "arviz", "arviz_base", "causallearn", "lightning_fabric", "matplotlib", "networkx", "ot", "pandas", "pgmpy", "rich", "zuko"}     # loaded when asked for
+HEAVY = {"IPython", "torchdiffeq", "arviz", "arviz_base", "causallearn", "lightning_fabric", "matplotlib", "networkx", "ot", "pandas", "pgmpy", "rich", "zuko"}     # loaded when asked for
 LEADING = {("drawing/picture.py", "drawing.pdf"), ("training/fitting.py", "training.distributed")}  # modules of ours that load a heavy one
 LOADED_LATER = {"drawing/pdf.py", "formats/networkx_graph.py", "structure/causal_learn.py"}
 STATEMENTS = {"sample", "plate", "param", "deterministic", "module", "factor", "barrier"}

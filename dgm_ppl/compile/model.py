@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..conditionals import Chained, Conditional
+from ..conditionals.drawing import Drawing
 from ..exact import LatentPlan, plan_latents
 from ..families import Noise, noise
 from ..families.lags import node_of
@@ -18,8 +20,10 @@ from ..graph import Displayed, GraphError, did_you_mean
 from ..network import BayesNet, Layout, build_conditionals
 from ..network.chains import segments
 from ..network.unrolling import unrolled
+from .ancestral import draws_of_tables, has_tables
 from .program import run_program
 from .reduction import PerWorld, Reduction
+from .sampling import in_order, read_evidence
 from .stepping import Strand, determined, run_chains, strand_of
 from .verification import StructureReport, verify_structure
 
@@ -91,7 +95,8 @@ class Model(Displayed, nn.Module):
 
     Called with data, it is a Pyro program: sites named as the nodes, plates as declared, rows as a plate, observed where data
     has a value. `sample`, `log_prob` and `rsample` evaluate the same schedule without effect handlers. `memo` is for what others work
-    out once for the model's structure, such as plans of elimination; a copy starts with none.
+    out once for the model's structure, such as plans of elimination; a copy starts with none. `random` are the nodes that have a
+    distribution of their own, parents first.
     """
 
     is_guide = False
@@ -106,6 +111,7 @@ class Model(Displayed, nn.Module):
 
     def _schedule(self) -> None:
         self.schedule = tuple(self._node(name) for name in self.net.order if name in self.conditionals)
+        self.random = tuple(node.name for node in self.schedule if not node.deterministic)
 
         self.nodes = {node.name: node for node in self.schedule}
         self._segments: dict[frozenset[str], tuple] = {}
@@ -126,17 +132,12 @@ class Model(Displayed, nn.Module):
         return Node(name, conditional, parents, rank, variable.is_deterministic, pooled, inside, rank - conditional.elements, strand)
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "nodes", "_segments", "shared", "memo")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "random", "nodes", "_segments", "shared", "memo")}
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
         self.shared, self.memo = {}, {}
         self._schedule()                                                    # over this copy's conditionals
-
-    @property
-    def random(self) -> tuple[str, ...]:
-        """The nodes that have a distribution of their own, parents first."""
-        return tuple(node.name for node in self.schedule if not node.deterministic)
 
     @property
     def device(self) -> torch.device:
@@ -158,14 +159,18 @@ class Model(Displayed, nn.Module):
 
     def run(
         self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int] = {}, noise: Noise = noise,
+        drawings: Mapping[str, Drawing] = {},
     ) -> dict[str, Tensor]:
-        """Samples what `values` lacks, parents first; everything aligned, differentiable where reparameterized."""
+        """Samples what `values` lacks, parents first; everything aligned, differentiable where reparameterized; `drawings` are nodes drawn otherwise."""
         if self.net.chains:
             return run_chains(self, values, worlds, sizes, noise)
         found = dict(values)
         for node in self.schedule:
             if node.deterministic:
                 found[node.name] = self.compute(node, found, sizes)
+            elif node.name in drawings:
+                batch = self.layout.batch(node.name, worlds, sizes)
+                found[node.name] = node.conditional.draw_as(batch, node.prepare(found), noise, drawings[node.name])
             elif node.name not in found:
                 found[node.name] = self.draw(node, node.prepare(found), worlds, sizes, noise)
         return found
@@ -212,31 +217,47 @@ class Model(Displayed, nn.Module):
     # ---- what users ask
 
     def sample(
-        self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None,
+        self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None, transform: Any = None,
     ) -> dict[str, Tensor]:
         """Draws every node, parents first: `(*worlds, *plates, *event)` each, no gradient.
 
         `given` holds Given inputs, and may hold other nodes all of whose ancestors are given; for evidence on a descendant
         ask `dgm.posterior`. Where it has rows, `worlds` are those rows or dimensions in front of them: `sample(8, given=...)` with
         eight rows is one draw a row, `sample((100, 8), given=...)` a hundred, and so is `sample(100, given=...)`. `sizes` says how many members
-        a plate has, or steps a chain, where neither the declaration nor a value does: `sample(8, sizes={"time": 100})`.
+        a plate has, or steps a chain, where neither the declaration nor a value does: `sample(8, sizes={"time": 100})`. Many rows of a
+        finite net are drawn from its tables by a generator that torch's seeds.
+
+        Of an autoregressive node a part may be given, `Prefix(...)` or `Partial(..., known=mask)`, and `transform` changes how its elements
+        are drawn: `Temperature(0.8)`, `TopK(40)`, `TopP(0.9)`, several in a tuple, or a dict of these by node.
 
         Raises:
             GraphError: an unknown name, a Given input without a value, evidence below a node that is not given.
         """
         with torch.no_grad():
-            return {name: value.detach() for name, value in self.rsample(worlds, given=given, sizes=sizes).items()}
+            values, rows, drawings = self._asked(worlds, given, transform)
+            count = math.prod(rows)
+            if has_tables(self, count) and not drawings:
+                drawn = draws_of_tables(self, {name: value.expand(rows).reshape(-1) for name, value in values.items()}, count)
+                return {name: value.reshape(rows) for name, value in drawn.items()}
+            return {name: value.detach() for name, value in self._sampled(values, rows, drawings, sizes).items()}
 
     def rsample(
-        self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None,
+        self, worlds: int | Sequence[int] = (), *, given: Mapping[str, Any] | None = None, sizes: Mapping[str, int] | None = None, transform: Any = None,
     ) -> dict[str, Tensor]:
         """`sample` with gradients through the reparameterized nodes."""
-        values = self.encode(given or {})
-        self._check_upstream(values)
+        return self._sampled(*self._asked(worlds, given, transform), sizes)
+
+    def _asked(self, worlds: int | Sequence[int], given: Mapping[str, Any] | None, transform: Any) -> tuple[dict[str, Tensor], tuple[int, ...], dict[str, Drawing]]:
+        """The given values, encoded, the rows to draw, and the nodes that are drawn otherwise."""
+        values, drawings, inherited = read_evidence(self, given or {}, transform)
+        self._check_upstream(values, [*values, *(name for name, drawing in drawings.items() if drawing.known is not None)])
         asked = (worlds,) if isinstance(worlds, int) else tuple(worlds)
-        inherited = self.layout.worlds(values)
-        rows = asked if not inherited or asked[len(asked) - len(inherited):] == inherited else (*asked, *inherited)
-        found = self.run(self.layout.align_all(values), rows, self.layout.sized(values, sizes or {}))
+        return values, asked if not inherited or asked[len(asked) - len(inherited):] == inherited else (*asked, *inherited), drawings
+
+    def _sampled(
+        self, values: Mapping[str, Tensor], rows: tuple[int, ...], drawings: Mapping[str, Drawing], sizes: Mapping[str, int] | None,
+    ) -> dict[str, Tensor]:
+        found = self.run(self.layout.align_all(values), rows, self.layout.sized(values, sizes or {}), drawings=drawings)
         return {name: self.released(name, found[name], rows) for name in self.net}
 
     def released(self, name: str, value: Tensor, worlds: Sequence[int]) -> Tensor:
@@ -245,8 +266,8 @@ class Model(Displayed, nn.Module):
         own = value.shape[value.ndim - len(self.layout.members[name]) - len(self.layout.events[name]):]
         return value.expand((*worlds, *own))
 
-    def _check_upstream(self, values: Mapping[str, Tensor]) -> None:
-        for name in values:
+    def _check_upstream(self, values: Mapping[str, Tensor], evidence: Sequence[str]) -> None:
+        for name in evidence:
             above = [parent for parent in self.net.ancestors(name) if parent not in values and parent in self.random]
             if above:
                 raise GraphError(
@@ -283,6 +304,25 @@ class Model(Displayed, nn.Module):
         codes = {name: self.layout.encode_one(name, value) for name, value in asked.items()}
         kept = {name: self.conditionals[name] for name in self.conditionals if name not in codes}
         return assemble(self.net.do(codes), kept, self.shared).to(self.anchor)
+
+    def in_order(self, **orders: Sequence[int]) -> Model:
+        """The model with autoregressive nodes evaluated and drawn in orders that were trained, its parameters shared: `model.in_order(x=(2, 0, 1))`.
+
+        Raises:
+            GraphError: an order in which the node's network was not trained.
+        """
+        return assemble(*in_order(self, orders), self.shared).to(self.anchor).train(self.training)
+
+    def sampling(self, ways: Mapping[str, Any] | None = None, /, **by_node: Any) -> Model:
+        """The model with some nodes drawn in another way, its parameters shared with this one: `model.sampling(x=dgm.DDIM(20))`.
+
+        Densities stay as they are. Which ways a node knows depends on its kind: samplers for `Diffusion` and `FlowMatching`.
+        """
+        asked = {**(ways or {}), **by_node}
+        for name in asked:
+            self.conditional(name)
+        kept = {name: self.conditionals[name].sampling(asked[name]) if name in asked else self.conditionals[name] for name in self.conditionals}
+        return assemble(self.net, kept, self.shared).to(self.anchor).train(self.training)
 
     def unroll(self, steps: int) -> Model:
         """The model with its chains written out for so many steps, `z[0]`, `z[1]`, ...; its parameters are this model's own.

@@ -8,6 +8,9 @@ from .ports import Port
 
 LATER = {                                                                   # the kinds that most nets do without are loaded when first asked for
     "autoregressive": ["Autoregression", "Autoregressive"],
+    "drawing": ["Partial", "Prefix", "Temperature", "TopK", "TopP", "Transform"],
+    "diffusion": ["Clean", "Diffusion", "DiffusionKind", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity"],
+    "flow_matching": ["FlowMatching", "FlowMatchingKind", "Independent", "OptimalTransport"],
     "flow": [
         "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "IAF", "Inverse", "Logit", "MAF", "NAF", "NCSF", "NICE", "NSF", "NormalizingFlow", "RealNVP", "SOSPF",
         "UNAF",
@@ -15,6 +18,8 @@ LATER = {                                                                   # th
     "inflated": ["Hurdle", "HurdleCounts", "ZeroInflated", "ZeroInflatedCounts"],
     "mixture": ["FiniteMixture", "Mixture"],
     "implicit": ["Generator", "Implicit"],
+    "samplers": ["DDIM", "Ancestral", "DPMSolver", "Heun"],
+    "schedules": ["Cosine", "Learned", "LogLinear", "Straight", "VarianceExploding", "VariancePreserving"],
 }
 
 __all__ = ["Chained", "Conditional", "Parametric", "Port", *(name for names in LATER.values() for name in names)]

@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from ..families import Architecture, Family, Noise, Variable
-from ..families.shapes import broadcast
-from ..graph import DAG, GraphError
+from ..families import Architecture, Delta, Expression, Family, Ref, Variable
+from ..families.expressions import as_expression
+from ..families.variable import whole
+from ..graph import DAG, GraphError, did_you_mean
 from ..nets import CausalNet
-from ..nets.causal import Causal, Event
-from .base import Conditional
-from .distribution import ConditionalDistribution, leading
+from ..nets.causal import Event
+from .chain import AutoregressiveConditional
 from .networks import Shared, network_of, shared_module
 from .ordering import graph_over, orders_over, parents_in
 from .parametric import Parametric
-from .ports import Port, broadcast_batch
-from .predictors import Network
+from .ports import Port
 
-__all__ = ["Autoregression", "Autoregressive", "AutoregressiveConditional"]
+__all__ = ["Autoregression", "Autoregressive"]
 
 
-def Autoregressive(base: Variable, *, net: CausalNet, order: Any = None, adjacency: Any = None) -> Variable:
+def Autoregressive(base: Variable, *, net: CausalNet, order: Any = None, adjacency: Any = None, end: int | str | None = None, length: Any = None) -> Variable:
     """A node whose elements are drawn one after another: p(x) = prod_i p(x_i | the elements before it, parents).
 
     Arguments:
@@ -37,9 +33,11 @@ def Autoregressive(base: Variable, *, net: CausalNet, order: Any = None, adjacen
         order: the numbers of the elements (C order), from first to last; several orders for a net that mixes orders.
         adjacency: a `DAG` over the elements (their numbers, or names in the order in which it declares them), or a matrix whose row says
             which elements an element depends on; honoured exactly.
+        end: the token (code or label) with which a sequence ends; what stands after it does not count, and sampling stops.
+        length: the name of a parent (or an expression) that says how many steps along the first dimension count.
 
     Raises:
-        GraphError: a cycle, an order or graph of another size, a shape that the net cannot take.
+        GraphError: a cycle, an order or graph of another size, a shape that the net cannot take, an end that is no token.
 
     Example:
         >>> import dgm_ppl as dgm
@@ -64,7 +62,27 @@ def Autoregressive(base: Variable, *, net: CausalNet, order: Any = None, adjacen
     if not base.open_parameters:
         raise GraphError(f"Autoregressive: every parameter of {base!r} is given, so nothing is left for the net to compute; leave one out")
     graph = graph_over(base.numel, adjacency)
-    return Variable(Autoregression(base, net, orders_over(base.numel, order, graph), graph), base.shape, size=base.size, labels=base.labels)
+    orders = orders_over(base.numel, order, graph)
+    if (end is not None or length is not None) and (orders or graph is not None):
+        raise GraphError("Autoregressive: a sequence that ends is read from its beginning; got order= or adjacency=; leave them out, or end= and length=")
+    if end is not None and length is not None:
+        raise GraphError("Autoregressive: expected end= or length=, not both")
+    ending = None if end is None else _token(base, end)
+    lengths = None if length is None else Ref(length) if isinstance(length, str) else as_expression(length)
+    return Variable(Autoregression(base, net, orders, graph, ending, lengths), base.shape, size=base.size, labels=base.labels)
+
+
+def _token(base: Variable, end: int | str) -> int:
+    """The code of the token that ends a sequence."""
+    if base.space.cardinality is None or len(base.shape) != 1:
+        raise GraphError(f"Autoregressive: end= expects a sequence of tokens, such as Categorical(65, 256); got {base!r}; try length= for others")
+    if isinstance(end, str):
+        if base.labels is None or end not in base.labels:
+            raise GraphError(f"Autoregressive: end={end!r} is no state of {base!r}{did_you_mean(end, base.labels or ())}")
+        return base.labels.index(end)
+    if whole(end) is None or not 0 <= end < base.space.cardinality:
+        raise GraphError(f"Autoregressive: expected end= to be a token from 0 to {base.space.cardinality - 1}; got {end!r}")
+    return whole(end)
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,10 +93,12 @@ class Autoregression(Architecture):
     net: CausalNet
     orders: tuple[tuple[int, ...], ...] = ()
     graph: DAG | None = None
+    end: int | None = None
+    length: Expression | None = None
 
     @property
     def inner(self) -> tuple[Variable, ...]:
-        return (self.base,)
+        return (self.base,) if self.length is None else (self.base, Delta(v=self.length))
 
     @property
     def net_label(self) -> str:
@@ -88,8 +108,8 @@ class Autoregression(Architecture):
         return self.base.space
 
     def summary(self, variable: Variable) -> str:
-        asked = {"order": self.orders[0] if len(self.orders) == 1 else self.orders or None, "adjacency": self.graph}
-        return f"Autoregressive({', '.join([repr(self.base), f'net={self.net!r}', *(f'{name}={value!r}' for name, value in asked.items() if value is not None)])})"
+        asked = {"order": self.orders[0] if len(self.orders) == 1 else self.orders or None, "adjacency": self.graph, "end": self.end, "length": self.length}
+        return f"Autoregressive({', '.join([repr(self.base), f'net={self.net!r}', *(f'{name}={value!r}' if name != 'length' else f'length={value}' for name, value in asked.items() if value is not None)])})"
 
     def caption(self, variable: Variable) -> str:
         return f"Autoregressive {self.base.caption}"
@@ -100,12 +120,12 @@ class Autoregression(Architecture):
         outputs = [math.prod(self.base.parameter_shape(name)[len(shape):]) for name in self.base.open_parameters]
         width = math.prod(space.encoded_shape(shape)[len(shape):])
         states = space.cardinality if space.integer else None
-        return Event(shape, 1 if states else width, sum(outputs), states, self.orders, self._parents())
+        return Event(shape, 1 if states else width, sum(outputs), states, self.orders, parents_in(self.graph))
 
-    def _parents(self) -> tuple[tuple[int, ...], ...] | None:
-        return parents_in(self.graph)
-
-    def check(self, name: str, variable: Variable, parents: Any) -> None:
+    def check(self, name: str, variable: Variable, parents: Mapping[str, Variable]) -> None:
+        largest = parents[self.length.name].space.cardinality if isinstance(self.length, Ref) else None
+        if largest is not None and largest - 1 > self.base.shape[0]:
+            raise GraphError(f"node {name!r}: its length {self.length} can be up to {largest - 1}; the event {self.base.shape} holds {self.base.shape[0]}; try {self.base.shape[0] + 1} states")
         if variable.fn is not None:
             raise GraphError(f"node {name!r}: fn= computes parameters, which {self.net.label()} does here; try .given(..., net=dgm.MLP(64)), whose output it reads")
         try:
@@ -126,105 +146,5 @@ class Autoregression(Architecture):
             network = shared_module(self.net, (event, read), lambda: self.net.causal(event, read), shared)
         except ValueError as error:
             raise GraphError(f"node {name!r}: {error}") from error
-        return AutoregressiveConditional(name, variable, ports, base, network, reader)
-
-
-class AutoregressiveConditional(Conditional):
-    """log p(x | parents) = sum_i log p(x_i | x_before(i), parents)."""
-
-    def __init__(self, name: str, variable: Variable, ports: Sequence[Port], base: Parametric, network: Causal, reader: Network | None = None):
-        super().__init__(name, variable, ports)
-        self.base, self.network, self.reader = base, network, reader
-        self.register_buffer("anchor", torch.empty(0), persistent=False)
-        self._read = [i for i, port in enumerate(self.ports) if port.name in variable.parents]
-        self._shapes = [base.variable.parameter_shape(parameter)[len(variable.shape):] for parameter in base.computed]
-        self._sizes = [math.prod(shape) for shape in self._shapes]
-
-    @property
-    def finite(self) -> bool:
-        return False
-
-    @property
-    def functional(self) -> bool:
-        return self.base.functional
-
-    @property
-    def reparameterized(self) -> bool:
-        return self.base.reparameterized and self.network.differentiable
-
-    def prepare(self, *parents: Tensor) -> tuple:
-        """What the network made of the parents, `(*their batch, ...)` each, that batch, and the parents."""
-        if not self._read:
-            return (), (), parents
-        batch, encoded = self._encoded_parents([parents[i] for i in self._read])
-        context = self.network.context(*(value.reshape(-1, *value.shape[len(batch):]) for value in encoded))
-        return tuple(part.reshape(*batch, *part.shape[1:]) for part in context), batch, parents
-
-    def _encoded_parents(self, parents: Sequence[Tensor]) -> tuple[tuple[int, ...], list[Tensor]]:
-        """The batch of the parents of `given`, and what the network reads of them."""
-        ports = [self.ports[i] for i in self._read]
-        if self.reader is not None:
-            return leading(ports, parents), self.reader(*parents)
-        encoded = broadcast_batch([port.encode(value, self.anchor) for port, value in zip(ports, parents)], [port.encoded_rank for port in ports])
-        return tuple(encoded[0].shape[: encoded[0].ndim - ports[0].encoded_rank]), encoded
-
-    @property
-    def event_adjacency(self) -> Tensor:
-        return self.network.adjacency()
-
-    def surprisals(self, value: Tensor, prepared: tuple) -> Tensor:
-        terms = self.residuals(value, prepared)
-        return terms.sum(tuple(range(-len(self.variable.shape), 0))) if self.variable.shape else terms
-
-    def residuals(self, value: Tensor, prepared: tuple) -> Tensor:
-        context, lead, parents = prepared
-        event = self.variable.shape
-        batch = broadcast(lead, value.shape[: value.ndim - len(event)])
-        rows = self._encoded(value)
-        found = self.network(_rows(rows, batch, rows.ndim - value.ndim + len(event)), [_rows(part, batch, part.ndim - len(lead)) for part in context])
-        terms = self.base.surprisals(value, self.base.complete(self._cut(found.reshape(*batch, *event, -1)), parents))
-        return terms.expand(*batch, *event)
-
-    def _encoded(self, value: Tensor) -> Tensor:
-        """A value as the network reads it: codes, or numbers in a last dimension of their own."""
-        space = self.variable.space
-        if space.integer:
-            return value
-        encoded = space.encode(value)
-        return encoded if encoded.ndim > value.ndim else encoded.unsqueeze(-1)
-
-    def _cut(self, found: Tensor) -> list[Tensor]:
-        """The parameters `(..., *own shape)` from the outputs `(..., numbers)` of elements."""
-        pieces = (found,) if len(self._sizes) == 1 else found.split(self._sizes, -1)
-        return [piece.reshape(*piece.shape[:-1], *shape) if len(shape) != 1 else piece for piece, shape in zip(pieces, self._shapes)]
-
-    def draw(self, batch: Sequence[int], prepared: tuple, noise: Noise) -> Tensor:
-        context, lead, parents = prepared
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.reparameterized):
-            held = [_rows(part, batch, part.ndim - len(lead)) for part in context]
-            rows = math.prod(batch)
-            stepper, previous, drawn, schedule = self.network.stepper(held, rows), None, [], self.network.schedule()
-            for turn, cells in enumerate(schedule):
-                found = stepper.step(turn, previous).reshape(*batch, len(cells), -1)
-                params = self.base.complete_at(cells, self._cut(found), parents)
-                value = self.base.forms.sample((*batch, len(cells)), params, self.anchor, noise)
-                drawn.append(value)
-                encoded = self._encoded(value)
-                previous = encoded.reshape(rows, len(cells), *encoded.shape[len(batch) + 1:])
-            return self._arranged(torch.cat(drawn, -1), schedule)
-
-    def _arranged(self, drawn: Tensor, schedule: Sequence[Sequence[int]]) -> Tensor:
-        """Elements in the order in which they were drawn, as an event."""
-        order = [element for group in schedule for element in group]
-        places = sorted(range(len(order)), key=order.__getitem__)
-        found = drawn if places == order else drawn[..., places]
-        return found.reshape(*drawn.shape[:-1], *self.variable.shape)
-
-    def forward(self, *parents: Tensor, validate_args: bool | None = None) -> ConditionalDistribution:
-        return ConditionalDistribution(self, self.prepare(*parents), leading(self.ports, parents), validate_args)
-
-
-def _rows(value: Tensor, batch: Sequence[int], rank: int) -> Tensor:
-    """`(rows, *event)` of a value whose batch broadcasts to this one; `rank` counts the event's dimensions."""
-    event = value.shape[value.ndim - rank:]
-    return value.expand(*batch, *event).reshape(-1, *event)
+        length = None if self.length is None else Parametric(name, self.inner[1], ports, plates=plates, all_plates=all_plates)
+        return AutoregressiveConditional(name, variable, ports, base, network, reader, length)

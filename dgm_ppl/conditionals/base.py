@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..families import Noise, Variable
 from ..graph import GraphError
+from .drawing import Drawing
 from .ports import Port
 
 __all__ = ["Conditional"]
@@ -29,6 +30,7 @@ class Conditional(nn.Module):
     """
 
     density: str | None = "exact"                   # "exact", "bound", or None for one that only samples
+    stepwise: bool = False                          # whether its elements are drawn one after another, so that `draw_as` and `in_order` work
     elements: int = 0                               # trailing event dimensions whose elements are independent given the parents
 
     def __init__(self, name: str, variable: Variable, ports: Sequence[Port]):
@@ -65,6 +67,14 @@ class Conditional(nn.Module):
     def draw(self, batch: Sequence[int], prepared: Any, noise: Noise) -> Tensor:
         """A sample `(*batch, *event)`, differentiable where `reparameterized`."""
         raise NotImplementedError
+
+    def draw_as(self, batch: Sequence[int], prepared: Any, noise: Noise, drawing: Drawing) -> Tensor:
+        """A sample drawn otherwise: from a part of it that is known, or from transformed distributions of its elements."""
+        raise GraphError(f"node {self.name!r}: {drawing} goes with a node whose elements are drawn one after another, dgm.Autoregressive(...); this one is {self.variable.summary}")
+
+    def sampling(self, how: Any) -> Conditional:
+        """The same conditional, parameters shared, that draws as `how` says: a diffusion's `DDIM(20)`, say."""
+        raise GraphError(f"node {self.name!r} ~ {self.variable.summary} is drawn in one way alone; got {how!r}; leave {self.name!r} out of model.sampling(...)")
 
     def log_density(self, value: Tensor, prepared: Any) -> Tensor:
         """log p(value | parents), `(*batch)`."""

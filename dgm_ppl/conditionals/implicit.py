@@ -6,22 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyro.distributions as dist
-import torch
 from torch import Tensor
-from torch.distributions import constraints, transform_to
+from torch.distributions import transform_to
 
 from ..families import Delta, Noise, Real, Space, Variable
 from ..families.kind import Architecture
-from ..families.shapes import broadcast
 from ..families.variable import checked_shape
 from ..graph import GraphError
 from .base import Conditional
+from .distribution import ConditionalDistribution, leading
 from .networks import Shared
 from .parametric import Parametric
 from .ports import Port
 
-__all__ = ["Generator", "Implicit", "ImplicitDistribution"]
+__all__ = ["Generator", "Implicit"]
 
 
 def Generator(*shape: int, space: Space | None = None) -> Variable:
@@ -102,32 +100,5 @@ class Generating(Conditional):
     def surprisals(self, value: Tensor, prepared: Any) -> Tensor:
         raise self.without_density("its log-density")
 
-    def forward(self, *parents: Tensor, validate_args: bool | None = None) -> ImplicitDistribution:
-        value = self.prepare(*parents)
-        value = value.expand(broadcast(value.shape, self.variable.shape))
-        return ImplicitDistribution(self, value, len(self.variable.shape))
-
-
-class ImplicitDistribution(dist.TorchDistribution):
-    """The distribution of a generator given its parents: it gives one value, and refuses a density."""
-
-    arg_constraints: dict = {}
-    has_rsample = True
-
-    def __init__(self, conditional: Conditional, value: Tensor, event_dim: int):
-        self.conditional, self.value = conditional, value
-        end = value.ndim - event_dim
-        super().__init__(value.shape[:end], value.shape[end:], validate_args=False)
-
-    @property
-    def support(self) -> constraints.Constraint:
-        return constraints.independent(self.conditional.variable.space.constraint, len(self.event_shape))
-
-    def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
-        return self.value.expand(*sample_shape, *self.value.shape)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        raise self.conditional.without_density("its log-density")
-
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> ImplicitDistribution:
-        return ImplicitDistribution(self.conditional, self.value.expand(*batch_shape, *self.event_shape), len(self.event_shape))
+    def forward(self, *parents: Tensor, validate_args: bool | None = None) -> ConditionalDistribution:
+        return ConditionalDistribution(self, self.prepare(*parents), leading(self.ports, parents), validate_args)

@@ -2,6 +2,7 @@
 
 from .cells import HOLES, Cells, cells, packed, unpacked
 from .collapse import Collapse, Given, Mixture
+from .complete import complete_log_prob
 from .conditioning import certain
 from .engine import Answer, Engine
 from .factors import Compiled, Evidence
@@ -17,5 +18,5 @@ from .watching import Watched, watch
 
 __all__ = [
     "HOLES", "Answer", "Cells", "Collapse", "Compiled", "Engine", "Evidence", "FiniteChain", "Given", "LatentPlan", "Likelihood", "Mixture", "Observed", "Obstacle", "PlanReport", "Seen",
-    "Treatment", "Watched", "cells", "certain", "chain_engine", "hinges", "obstacle", "packed", "plan_latents", "refuse_soft", "see", "single", "unpacked", "watch",
+    "Treatment", "Watched", "cells", "certain", "chain_engine", "complete_log_prob", "hinges", "obstacle", "packed", "plan_latents", "refuse_soft", "see", "single", "unpacked", "watch",
 ]

@@ -72,17 +72,23 @@ class Seen:
         Where that would make too many groups, rows are told apart by the columns that make the cliques small, and other cells with holes are
         likelihoods, which are one for every state where the cell is missing.
         """
+        if not (self.holes or self.gaps):
+            yield torch.arange(self.rows, device=self.model.anchor.device), Evidence(self._aligned(self.columns), self._spread(), self.rows)
+            return
         everything, gaps = self._aligned(self.columns), self._gaps()
         split = tuple(self.holes) if self._is_split(engine) else self._critical(engine)
         soft = {name: self._likelihood(name, everything[name]) for name in self.holes if name not in split}
-        soft |= {name: value.expand(*self.worlds, value.shape[-1]).reshape(self.rows, -1) for name, value in self.soft.items()}
+        soft |= self._spread()
+        every = Evidence({name: value for name, value in everything.items() if name not in soft}, soft, self.rows, gaps)
         for rows, gone in self._split(split):
-            left_out = {name: gap[rows] for name, gap in gaps.items()}
-            gone |= {name for name, gap in left_out.items() if bool(gap.all())}
-            values = {name: value[rows] for name, value in everything.items() if name not in soft and name not in gone}
-            yield rows, Evidence(
-                values, {name: value[rows] for name, value in soft.items()}, len(rows), {name: gap for name, gap in left_out.items() if name not in gone and bool(gap.any())},
-            )
+            some = every if len(rows) == self.rows else every.part(rows)
+            gone |= {name for name, gap in some.gaps.items() if bool(gap.all())}
+            values = {name: value for name, value in some.values.items() if name not in gone}
+            yield rows, Evidence(values, some.soft, len(rows), {name: gap for name, gap in some.gaps.items() if name not in gone and bool(gap.any())})
+
+    def _spread(self) -> dict[str, Tensor]:
+        """The likelihoods with one dimension of rows."""
+        return {name: value.expand(*self.worlds, value.shape[-1]).reshape(self.rows, -1) for name, value in self.soft.items()}
 
     def _is_split(self, engine: Costed) -> bool:
         """Whether each pattern is a group: where many rows share it, or where a plan for all of them would be dear."""
@@ -97,12 +103,22 @@ class Seen:
         if not names:
             yield torch.arange(self.rows, device=self.model.anchor.device), set()
             return
-        patterns, member = torch.stack([self.holes[name] for name in names], 1).unique(dim=0, return_inverse=True)
-        for position, pattern in enumerate(patterns.tolist()):
-            yield (member == position).nonzero().squeeze(1), {name for name, missing in zip(names, pattern) if missing}
+        patterns, member = self._numbered(names).unique(return_inverse=True)
+        for position in range(len(patterns)):
+            rows = (member == position).nonzero().squeeze(1)
+            yield rows, {name for name in names if bool(self.holes[name][rows[0]])}
 
     def _patterns(self, names: Sequence[str]) -> int:
-        return len(torch.stack([self.holes[name] for name in names], 1).unique(dim=0)) if names else 1
+        return len(self._numbered(names).unique()) if names else 1
+
+    def _numbered(self, names: Sequence[str]) -> Tensor:
+        """A number for each row that tells its pattern of holes in some columns."""
+        code = torch.zeros(self.rows, dtype=torch.long, device=self.model.anchor.device)
+        for place, name in enumerate(names, start=1):
+            code = code.mul_(2).add_(self.holes[name])
+            if place % 40 == 0:                                             # before the bits run out
+                code = code.unique(return_inverse=True)[1]
+        return code
 
     def _critical(self, engine: Costed) -> tuple[str, ...]:
         """The columns which, when seen, make the sum of states smallest, one after the other."""
@@ -137,9 +153,9 @@ class Seen:
 
     def _likelihood(self, name: str, value: Tensor) -> Tensor:
         """One for the states that a row allows, `(rows, states)`."""
-        states = self.model.net[name].space.cardinality
-        allowed = torch.nn.functional.one_hot(value.long(), states).bool() | self.holes[name].unsqueeze(1)
-        return allowed.to(self.model.anchor.dtype)
+        states = torch.arange(self.model.net[name].space.cardinality, device=value.device).unsqueeze(1)
+        allowed = (states == value.reshape(-1).long()) | self.holes[name]
+        return allowed.to(self.model.anchor.dtype).T                        # rows last, as elimination has them
 
 
 def see(model: Compiled, data: Any) -> Seen:

@@ -160,7 +160,7 @@ class Single:
         if step.outer:
             return [*calls, (numpy.multiply, (static, operand, result))]
         if shape[0] == 1:
-            return [*calls, (numpy.dot, (static[0], operand[0], result[0]))]
+            return [*calls, (static[0].dot, (operand[0], result[0]))]
         return [*calls, (numpy.matmul, (static, operand, result))]
 
 

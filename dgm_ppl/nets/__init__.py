@@ -10,6 +10,8 @@ from dgm_ppl.nets.wrappers import Flat, Shaped
 
 LATER = {                                                                   # the builders that most nets do without are loaded when first asked for
     "causal": ["CausalNet"],
+    "companding": ["mu_law", "mu_law_inverse"],
+    "dit": ["DiT"],
     "masked": ["FVSBN", "MADE"],
     "nade": ["NADE"],
     "pixelcnn": ["PixelCNN"],
@@ -18,6 +20,7 @@ LATER = {                                                                   # th
     "transformer": ["Transformer"],
     "wavenet": ["WaveNet"],
     "spectral": ["SpectralNorm"],
+    "unet": ["UNet"],
 }
 
 __all__ = ["ConvNet", "ConvTransposeNet", "Flat", "MLP", "Net", "ResNet", "Shaped", "adapt", *(name for names in LATER.values() for name in names)]

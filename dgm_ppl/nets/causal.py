@@ -92,6 +92,10 @@ class CausalNet(Net):
         """The shape in which a network of the parents hands what it computed to this one."""
         return (64,)
 
+    def with_one_order(self) -> CausalNet:
+        """The net that has one of its orders alone."""
+        return self
+
     def build(self, inputs: Shapes, outputs: Shapes) -> nn.Module:
         raise ValueError(
             f"net {self.label()}: reads the event itself, and stands in the distribution, not in .given; "
@@ -108,7 +112,8 @@ class Causal(nn.Module, ABC):
     after another without computing anything twice.
     """
 
-    orders: int = 1                                                         # the number of orders in which it can be evaluated
+    orders: int = 1                                                         # the number of orders that were declared
+    agnostic: bool = False                                                  # whether it is trained in every order
     differentiable: bool = False                                            # whether gradients pass through the stepper
 
     def __init__(self, event: Event):
@@ -139,6 +144,15 @@ class Causal(nn.Module, ABC):
     def stepper(self, context: Sequence[Tensor], rows: int, order: int = 0) -> Stepper:
         """A stepper for so many rows."""
         return Naive(self, context, rows, order)
+
+    def trained(self, order: Sequence[int]) -> int | tuple[int, ...] | None:
+        """An order, from first to last, as `forward` takes it; None where the network was not trained in it."""
+        declared = [[element for group in self.schedule(number) for element in group] for number in range(self.orders)]
+        return declared.index(list(order)) if list(order) in declared else None
+
+    def random_order(self) -> Tensor:
+        """An order for one evaluation in training, as `forward` takes it."""
+        raise NotImplementedError
 
     @property
     def like(self) -> Tensor:

@@ -83,6 +83,9 @@ class MADE(CausalNet):
         if event.orders and self.orders not in (1, len(event.orders)):
             raise ValueError(f"{self.label()}: expected {self.orders} orders; got {len(event.orders)} in order=; leave one of the two out")
 
+    def with_one_order(self) -> MADE:
+        return MADE(*self.hidden, activation=self.activation, agnostic=self.agnostic, seed=self.seed)
+
     def context_shape(self, event: Event) -> Shape:
         return (self.hidden[0],)
 
@@ -181,6 +184,15 @@ class Masked(Causal):
 
     def schedule(self, order: int = 0) -> list[list[int]]:
         return [[element] for element in self.order_lists[order]]
+
+    def trained(self, order: Sequence[int]) -> int | tuple[int, ...] | None:
+        return tuple(order) if self.agnostic else super().trained(order)
+
+    def random_order(self) -> Tensor:
+        """The places of the elements in any order, or in one of those declared."""
+        if self.agnostic:
+            return torch.randperm(self.event.size, device=self.places.device)
+        return self.places[torch.randint(self.orders, (), device=self.places.device)]
 
     def adjacency(self, order: int = 0) -> Tensor:
         return super().adjacency(order) if self.event.parents is None else self.rows

@@ -123,6 +123,8 @@ class Layout:
             raise GraphError(f"node {name!r} is empty: got the shape {tuple(value.shape)}; give at least one row")
 
     def _check_values(self, name: str, value: Tensor) -> None:
+        if value.ndim == 0 and not value.is_floating_point() and 0 <= value.item() < (self.net[name].space.cardinality or 0):
+            return                                                          # one code: quicker than tensors
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise _missing(name) if bool(value.isnan().any()) else GraphError(f"node {name!r}: expected finite numbers; got {_sample(value[value.isinf()])}")
         variable = self.net[name]

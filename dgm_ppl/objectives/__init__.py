@@ -8,6 +8,7 @@ from .likelihood import MaximumLikelihood
 LATER = {                                                                   # what comparing samples needs
     "adversarial": ["Adversarial"],
     "critics": ["Critic"],
+    "denoising": ["Denoising"],
     "games": [
         "FDivergence", "Game", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares", "Pearson", "ReverseKullbackLeibler", "SquaredHellinger",
         "TotalVariation", "Wasserstein",

@@ -65,7 +65,7 @@ def checked(model: Model, data: Mapping[str, Any]) -> Seen:
                 f"MaximumLikelihood: node {name!r} has no data, and nothing that was observed depends on it, so nothing can be learned about it; give a column "
                 f"{name!r}, or leave the node out: net.remove({name!r})"
             )
-    reason = obstacle(model, seen)
+    reason = obstacle(model, seen) if latents or seen.holes or seen.gaps else None      # complete data need no elimination, and a bound will do
     if reason is not None:
         raise GraphError(_refusal(model, seen, latents, reason))
     return seen

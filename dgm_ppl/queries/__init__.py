@@ -2,10 +2,11 @@
 
 from ..exact import Likelihood
 from .asking import posterior
+from .beams import Beams, beam_search
 from .evidence import Score, log_prob
 from .exact import Exact
 from .methods import NUTS, Amortized, Bound, Importance, Method
 from .posterior import Posterior
 from .psis import Diagnosis
 
-__all__ = ["NUTS", "Amortized", "Bound", "Diagnosis", "Exact", "Importance", "Likelihood", "Method", "Posterior", "Score", "log_prob", "posterior"]
+__all__ = ["NUTS", "Amortized", "Beams", "Bound", "Diagnosis", "Exact", "Importance", "Likelihood", "Method", "Posterior", "Score", "beam_search", "log_prob", "posterior"]

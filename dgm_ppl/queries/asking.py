@@ -8,11 +8,11 @@ from typing import Any
 
 from ..compile import Model
 from ..data import columns, row_labels
-from ..exact import Obstacle, cells, obstacle, refuse_soft, see, watch
+from ..exact import Obstacle, cells, refuse_soft, see, watch
 from ..graph import GraphError
 from .collapsed import CollapsedPosterior
 from .elimination import by_cliques, integrates
-from .exact import Exact, ExactPosterior
+from .exact import Exact, ExactPosterior, why_not
 from .methods import NUTS, Amortized, Importance, Method
 from .posterior import ChainPosterior, GuidePosterior, Posterior
 from .sequences import SequencePosterior
@@ -57,7 +57,7 @@ def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
     if found is None or by_cliques(model, found):
         seen = see(model, evidence)
         _check_open(model, seen.complete)
-        reason = obstacle(model, seen)
+        reason = why_not(model, seen)
         if reason is None:
             return ExactPosterior(model, seen, method, index, beyond=None if found is None else lambda: CollapsedPosterior(model, found, method, index))
         if found is None:

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..compile import Model
 from ..data import columns
-from ..exact import Obstacle, cells, obstacle, refuse_soft, see, watch
+from ..exact import Obstacle, cells, complete_log_prob, refuse_soft, see, watch
 from ..graph import GraphError
 from .elimination import by_cliques, collapsed_log_prob, integrates
-from .exact import Exact, exact_log_prob
+from .exact import Exact, exact_log_prob, why_not
 from .methods import Bound, Importance, Method
 from .sequences import sequence_log_prob
 from .weighting import WeightedDraws
@@ -87,7 +87,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
             ) from obstacle_met
     if exact:
         seen = see(model, data)
-        reason = obstacle(model, seen)
+        reason = why_not(model, seen)
         if (seen.holes or seen.gaps or seen.soft or relevant(model, seen.columns)) and reason is None:
             return Score(exact_log_prob(model, seen, method or Exact()), "exact")
         if seen.soft:
@@ -122,13 +122,15 @@ def relevant(model: Model, observed: Iterable[str]) -> list[str]:
 
 def _complete(model: Model, values: Mapping[str, Tensor]) -> Tensor:
     found, worlds, sizes = model.layout.align_all(values), model.layout.worlds(values), model.layout.sizes(values)
-    total = torch.zeros(worlds, dtype=model.anchor.dtype, device=model.device)
+    rows = math.prod(worlds)
     with torch.no_grad():
+        total, gathered = complete_log_prob(Exact().engine(model).factors, {name: value for name, value in found.items() if value.numel() == rows}, rows)
+        total = total.reshape(worlds)
         for node in model.schedule:
             readable = all(parent in found for parent in node.parents)
             if node.deterministic and readable:
                 found[node.name] = model.compute(node, found, sizes)
-            elif node.name in values:
+            elif node.name in values and node.name not in gathered:
                 total = total + model.per_world(node.conditional.log_density(found[node.name], node.prepare(found)))
     return total
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..exact import Engine, Seen, certain, single
+from ..exact import Engine, Seen, certain, obstacle, single
 from ..graph import GraphError, did_you_mean
 from .answers import Explanation, Joint, labelled, labels_of, state_code
 from .methods import Method
 from .posterior import Posterior
 from .sensitivity import sensitivities
 
-__all__ = ["Exact", "ExactPosterior", "exact_log_prob"]
+__all__ = ["Exact", "ExactPosterior", "exact_log_prob", "why_not"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +61,29 @@ def exact_log_prob(model: Model, seen: Seen, method: Exact) -> Tensor:
     return found.reshape(seen.worlds)
 
 
+def why_not(model: Model, seen: Seen) -> str | None:
+    """`obstacle`, found once where it does not depend on which cells are missing."""
+    if seen.holes or seen.gaps:
+        return obstacle(model, seen)
+    key = ("obstacle", *seen.columns, None, *seen.soft)
+    if key not in model.memo:
+        model.memo[key] = obstacle(model, seen)
+    return model.memo[key]
+
+
+def _open_nodes(model: Model, observed: Collection[str]) -> tuple[str, ...]:
+    settled, found = {*observed, *model.net.inputs}, []
+    for node in model.schedule:
+        if node.name in settled or not settled.issuperset(node.parents):
+            continue
+        if node.deterministic:
+            settled.add(node.name)
+        elif single(model, node.name):
+            settled.add(node.name)
+            found.append(node.name)
+    return tuple(found)
+
+
 class ExactPosterior(Posterior):
     """p(hidden nodes | evidence), summed out exactly; one batch entry a world.
 
@@ -87,16 +110,10 @@ class ExactPosterior(Posterior):
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The finite nodes that some row leaves open and that no open real node is above of."""
-        settled, found = {*self.evidence, *self.model.net.inputs}, []
-        for node in self.model.schedule:
-            if node.name in settled or not settled.issuperset(node.parents):
-                continue
-            if node.deterministic:
-                settled.add(node.name)
-            elif single(self.model, node.name):
-                settled.add(node.name)
-                found.append(node.name)
-        return tuple(found)
+        key = ("open", *self.evidence)
+        if key not in self.model.memo:
+            self.model.memo[key] = _open_nodes(self.model, self.evidence)
+        return self.model.memo[key]
 
     @property
     def draws(self) -> Mapping[str, Tensor]:
@@ -130,7 +147,8 @@ class ExactPosterior(Posterior):
         """The probability of each state of every node, `(*worlds, *states)`: codes have no mean."""
         if any((name,) not in self._joints for name in self.names):
             self._joints.update(self._solve([(name,) for name in self.names]))
-        return super().mean()
+        self._check_possible()
+        return {name: self._joints[name,] for name in self.names}
 
     def joint(self, *names: str) -> Joint:
         """The joint distribution of some nodes as a table."""
@@ -247,7 +265,7 @@ class ExactPosterior(Posterior):
         with self.method.recording():
             found, logs = self._together(queries) if self._one_pattern else self._by_pattern(queries)
         self.log_evidence = logs.reshape(self.worlds)
-        return {query: value.reshape(*self.worlds, *value.shape[1:]) for query, value in found.items()}
+        return {query: value[0] for query, value in found.items()} if not self.worlds else {query: value.reshape(*self.worlds, *value.shape[1:]) for query, value in found.items()}
 
     @property
     def _one_pattern(self) -> bool:

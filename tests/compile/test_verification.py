@@ -218,3 +218,40 @@ def test_an_order_that_is_none():
 def test_of_a_large_event_some_elements_are_tried():
     report = ordered(torch.ones(100, 100).tril(-1) / 100)
     assert report.ok and "has 100 elements, 64 of which were held against their order" in str(report)
+
+
+ORDERED = [
+    dgm.MAF(1, hidden=(8,)), dgm.MAF(1, hidden=(8,), random_order=True), dgm.MAF(1, hidden=(8,), passes=2), dgm.IAF(1, hidden=(8,)),
+    dgm.NSF(1, bins=4, hidden=(8,)), dgm.NAF(1, signal=4, hidden=(8,), network=(8,)), dgm.BPF(1, degree=4, hidden=(8,)),
+]
+
+
+@pytest.mark.parametrize("kind", ORDERED, ids=str)
+def test_a_flow_of_one_transformation_keeps_its_order(kind):
+    model = dgm.compile(dgm.BayesNet(z=dgm.Normal(2), x=dgm.Flow(2, 2, kind, space=dgm.Positive()).given("z")), seed=0)
+    assert model.verify_structure().ok
+    adjacency = model.conditionals["x"].event_adjacency
+    assert 0 < adjacency.sum() <= 6 and not (adjacency & adjacency.T).any()
+    model.conditionals["x"].flow.transform.register_forward_hook(lambda module, inputs, made: _Mixed(made))
+    assert "which its order does not allow" in str(model.verify_structure())
+
+
+class _Mixed:
+    """A transformation after which every number has a little of the last."""
+
+    def __init__(self, made):
+        self.made = made
+
+    def __call__(self, x):
+        return self.made(x) + 0.1 * self.made(x)[..., -1:].sum(-1, keepdim=True) + 0.1 * x.sum(-1, keepdim=True)
+
+    inv = __call__
+
+    def call_and_ladj(self, x):
+        return self.made.call_and_ladj(x)
+
+
+@pytest.mark.parametrize("kind", [dgm.MAF(2, hidden=(8,)), dgm.RealNVP(2, hidden=(8,)), dgm.GF(1)], ids=str)
+def test_other_flows_have_no_order(kind):
+    model = dgm.compile(dgm.BayesNet(x=dgm.Flow(4, kind)), seed=0)
+    assert model.conditionals["x"].event_adjacency is None and model.verify_structure().ok

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped, SpectralNorm
+from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, DiT, Flat, ResNet, Shaped, SpectralNorm, UNet
 
 __all__ = ["CASES", "DATA"]
 
@@ -29,6 +29,10 @@ DATA = {  # builders that are data: they can be saved
     "resnet image to image with a scalar": (ResNet(4, blocks=1), ((2, 7, 5), ()), IMAGES),
     "resnet vector to vector": (ResNet(8, 6, activation=nn.SiLU), ((3,), (2,)), TWO),
     "resnet of a scalar": (ResNet(8, blocks=1), ((), (2,)), TWO),
+    "unet": (UNet(4, 8, heads=2), ((1, 8, 12), (3,)), ((1, 8, 12),)),
+    "unet without vectors": (UNet(4, heads=0), ((2, 7, 5),), ((1, 7, 5), (2, 7, 5))),
+    "dit of images": (DiT(8, depth=1, heads=2, patch=2), ((1, 4, 6), (3,)), ((1, 4, 6),)),
+    "dit of a sequence": (DiT(8, depth=1, heads=2), ((5, 2), (3,), (5, 2)), ((5, 2), (5, 2))),
     "spectral norm of an mlp": (SpectralNorm(MLP(16)), ((4,), (2,)), TWO),
     "spectral norm of a convnet": (SpectralNorm(ConvNet(4, 8)), ((1, 9, 6),), TWO),
     "resnet to one pixel": (ResNet(4, 4, blocks=1), ((1, 3, 3),), ((1,),)),

@@ -141,7 +141,7 @@ def test_plans_are_kept_with_the_model_and_not_by_a_copy():
     import copy
     model = weather()
     dgm.posterior(model, {"ground": "wet"}).mean()
-    (engine,) = model.memo.values()
+    engine = dgm.Exact().engine(model)
     kept = dict(engine._programs)
     dgm.posterior(model, {"ground": ["dry", "damp"]}).mean()
     assert engine._programs == kept and not copy.deepcopy(model).memo

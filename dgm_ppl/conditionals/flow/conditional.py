@@ -16,6 +16,7 @@ from ..distribution import ConditionalDistribution, leading
 from ..networks import Shared, network_of
 from ..ports import Port
 from ..predictors import Function, joined
+from .door import zuko
 from .kinds import FlowKind
 from .links import Link
 
@@ -37,6 +38,15 @@ class Bijection(nn.Module):
 
     def train(self, mode: bool = True) -> Bijection:
         return super().train(True)
+
+    def adjacency(self) -> Tensor | None:
+        """Which numbers of the noise depend on which of the value's: those up to it, of a single autoregressive transformation.
+
+        Several of them in turn, which change their order, let every number depend on every other, and so do couplings: None.
+        """
+        masked = zuko().flows.autoregressive.MaskedAutoregressiveTransform
+        layers = [layer for layer in self.transform.modules() if isinstance(layer, masked)] if self.kind.ordered else []
+        return layers[0].order.unsqueeze(-1) > layers[0].order if len(layers) == 1 else None
 
     def settle(self, context: Tensor | None) -> Settled:
         """The transformation given a context."""
@@ -72,6 +82,11 @@ class Settled:
             return self._base(z) - ladj
         z = self.transform.inv(x)
         return self._base(z) + self.transform.call_and_ladj(z)[1]
+
+    def noise(self, x: Tensor) -> Tensor:
+        """What `x`, `(*batch, features)`, is the value of."""
+        x = x.expand(*broadcast(x.shape[:-1], self.batch), x.shape[-1])
+        return self.transform.inv(x) if self.kind.inverse else self.transform(x)
 
     def _based(self, z: Tensor) -> Tensor:
         return math.pi * torch.erf(z / math.sqrt(2)) if self.kind.circular else z
@@ -130,6 +145,14 @@ class FlowConditional(Conditional):
         x, ladj = self.link.real(value, self.event)
         found = prepared.surprisal(x)
         return found if ladj is None else found - ladj
+
+    @property
+    def event_adjacency(self) -> Tensor | None:
+        return self.flow.adjacency() if self.features == math.prod(self.event) else None
+
+    def residuals(self, value: Tensor, prepared: Settled) -> Tensor:
+        z = prepared.noise(self.link.real(value, self.event)[0])
+        return z.reshape(*z.shape[:-1], *self.event)
 
     def forward(self, *parents: Tensor, validate_args: bool | None = None) -> ConditionalDistribution:
         return ConditionalDistribution(self, self.prepare(*parents), leading(self.ports, parents), validate_args)

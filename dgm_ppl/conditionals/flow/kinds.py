@@ -27,6 +27,7 @@ class FlowKind(Setting):
 
     inverse: ClassVar[bool] = False                 # whether the module maps noise to values, so that sampling is its fast direction
     circular: ClassVar[bool] = False                # whether values are angles
+    ordered: ClassVar[bool] = False                 # whether each transformation is autoregressive, so that a single one keeps an order
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -72,6 +73,7 @@ class MAF(FlowKind):
     MAF(transforms=5, hidden=(128, 128))
     """
 
+    ordered: ClassVar[bool] = True
     transforms: int = 3
     hidden: tuple[int, ...] = (64, 64)
     random_order: bool = False
@@ -99,6 +101,7 @@ class IAF(MAF):
 class NSF(FlowKind):
     """Neural spline flow, of rational-quadratic splines on [-5, 5] and the identity outside (Durkan et al., 2019, https://arxiv.org/abs/1906.04032)."""
 
+    ordered: ClassVar[bool] = True
     transforms: int = 3
     bins: int = 8
     hidden: tuple[int, ...] = (64, 64)
@@ -154,6 +157,7 @@ class NICE(RealNVP):
 class NAF(FlowKind):
     """Neural autoregressive flow: each transformation a monotonic network; invertible on [-10, 10] (Huang et al., 2018, https://arxiv.org/abs/1804.00779)."""
 
+    ordered: ClassVar[bool] = True
     transforms: int = 3
     signal: int = 16
     hidden: tuple[int, ...] = (64, 64)
@@ -178,6 +182,7 @@ class UNAF(NAF):
 class BPF(FlowKind):
     """Bernstein polynomial flow, on [-5, 5] and linear outside (Sick et al., 2020, https://arxiv.org/abs/2004.00464)."""
 
+    ordered: ClassVar[bool] = True
     transforms: int = 3
     degree: int = 16
     hidden: tuple[int, ...] = (64, 64)
@@ -193,6 +198,7 @@ class BPF(FlowKind):
 class SOSPF(FlowKind):
     """Sum-of-squares polynomial flow; invertible on [-10, 10] (Jaini et al., 2019, https://arxiv.org/abs/1905.02325)."""
 
+    ordered: ClassVar[bool] = True
     transforms: int = 3
     degree: int = 4
     polynomials: int = 3

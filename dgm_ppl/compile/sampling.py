@@ -1,0 +1,69 @@
+"""Draws that are asked for otherwise than from the model as it is: parts of events as evidence, transformed elements, other orders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from ..conditionals.drawing import Drawing, Partial, Prefix, drawings
+from ..graph import GraphError, did_you_mean
+
+if TYPE_CHECKING:
+    from ..conditionals import Conditional
+    from ..network import BayesNet
+    from .model import Model
+
+__all__ = ["in_order", "read_evidence"]
+
+
+def read_evidence(model: Model, given: Mapping[str, Any], transform: Any) -> tuple[dict[str, Tensor], dict[str, Drawing], tuple[int, ...]]:
+    """Whole values of nodes, how other nodes are drawn, and the worlds that evidence has.
+
+    Raises:
+        GraphError: evidence on part of a node that is not drawn element by element, a transform of such a node, values that are excluded.
+    """
+    parts: dict[str, tuple[Tensor, Tensor]] = {}
+    whole = dict(given)
+    for name, value in given.items():
+        if isinstance(value, (Partial, Prefix)):
+            if name not in model.net:
+                raise GraphError(f"data: no node {name!r}{did_you_mean(name, model.net)}")
+            whole[name], known = value.of(name, model.net[name].shape, model.net[name].space.example((), model.anchor))
+            parts[name] = whole[name], known
+    values = model.encode(whole)
+    worlds = model.layout.worlds(values)
+    aligned = {name: (model.layout.align(name, values.pop(name)), known.to(model.device)) for name, (_, known) in parts.items()}
+    stepwise = [node.name for node in model.schedule if node.conditional.stepwise]
+    found = drawings(transform, aligned, [name for name in stepwise if name not in values])
+    for name in found:
+        _check(model, name, found[name], stepwise, values)
+    return values, found, worlds
+
+
+def _check(model: Model, name: str, drawing: Drawing, stepwise: Sequence[str], values: Mapping[str, Tensor]) -> None:
+    if name not in model.net:
+        raise GraphError(f"sample: no node {name!r}{did_you_mean(name, model.net)}")
+    if name in values:
+        raise GraphError(f"sample: {drawing} is asked of {name!r}, which is given whole; leave one of the two out")
+    if name not in stepwise:
+        raise GraphError(f"node {name!r}: {drawing} goes with a node whose elements are drawn one after another, dgm.Autoregressive(...); this one is {model.net[name].summary}")
+    if model.net.chains:
+        raise GraphError(f"node {name!r}: {drawing} goes with nets without chains; this one has {list(model.net.chains)}; try model.unroll(steps) first")
+
+
+def in_order(model: Model, orders: Mapping[str, Sequence[int]]) -> tuple[BayesNet, dict[str, Conditional]]:
+    """The net and the conditionals of the model with autoregressive nodes in other orders, sharing its parameters."""
+    kept = {name: model.conditionals[name] for name in model.conditionals}
+    changed = {}
+    for name, order in orders.items():
+        conditional = model.conditional(name)
+        if not conditional.stepwise:
+            raise GraphError(f"node {name!r}: an order goes with a node whose elements are drawn one after another, dgm.Autoregressive(...); this one is {model.net[name].summary}")
+        kept[name] = twin = conditional.in_order(order)
+        kind = twin.variable.family
+        twin.variable = replace(twin.variable, family=replace(kind, net=kind.net.with_one_order(), orders=(tuple(map(int, order)),)))
+        changed[name] = twin.variable
+    return model.net.replace(**changed), kept

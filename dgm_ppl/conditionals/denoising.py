@@ -1,0 +1,199 @@
+"""What diffusions share: a network that takes noise out of a value at any time, trained by regression, run backwards to sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..families import Architecture, Noise, Real, Variable, noise as plain_noise
+from ..graph import GraphError, did_you_mean
+from ..nets import Net
+from .base import Conditional
+from .distribution import ConditionalDistribution, leading
+from .networks import Shared, network_of
+from .ports import Port
+from .samplers import Sampler
+from .schedules import Schedule
+
+__all__ = ["Denoiser", "Denoising", "DenoisingConditional"]
+
+FEATURES = 32                                           # sines and cosines of the time that the network reads
+FASTEST = 40.0                                          # radians that the fastest of them turns from t = 0 to 1; faster ones make flows rough
+
+
+@dataclass(frozen=True, repr=False)
+class Denoising(Architecture):
+    """What the kinds of diffusion declare in common."""
+
+    net: Any
+    sampler: Sampler
+    drop: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def net_label(self) -> str:
+        return self.net.label() if isinstance(self.net, Net) else type(self.net).__name__
+
+    def space(self, variable: Variable) -> Any:
+        return Real()
+
+    def check(self, name: str, variable: Variable, parents: Mapping[str, Variable]) -> None:
+        if variable.net is not None or variable.fn is not None:
+            raise GraphError(f"node {name!r}: the denoiser reads the parents itself; give it where the node is declared, {self.name}(..., net=dgm.MLP(128)), and write .given({', '.join(map(repr, variable.parents))})")
+        for parent, share in self.drop:
+            if parent not in variable.parents:
+                raise GraphError(f"node {name!r}: drop names {parent!r}, which is no parent{did_you_mean(parent, variable.parents)}; got the parents {list(variable.parents)}")
+            if not 0 < share < 1:
+                raise GraphError(f"node {name!r}: expected drop of {parent!r} between 0 and 1, the share of worlds that train without it; got {share!r}; try 0.1")
+        self.sampler.check(name, [parent for parent, _ in self.drop], variable.parents)
+
+
+class DenoisingConditional(Conditional):
+    """p(x | parents) by a denoising network: `denoiser(prepared, batch)` gives the clean value and the noise in a noisy one."""
+
+    schedule: Any
+
+    def __init__(self, name: str, variable: Variable, ports: Sequence[Port], schedule: Schedule, shared: Shared):
+        super().__init__(name, variable, ports)
+        kind: Denoising = variable.family
+        self.register_buffer("anchor", torch.empty(0), persistent=False)
+        learned = schedule.module()
+        self.schedule = schedule if learned is None else learned
+        self.sampler, self.dropped = kind.sampler, tuple(parent for parent, _ in kind.drop)
+        self.shares = tuple(share for _, share in kind.drop)
+        read = [Port("noisy", Real(), variable.shape), Port("time", Real(), (FEATURES,))]
+        if self.dropped:
+            read.append(Port("present", Real(), (len(self.dropped),)))
+        read += [Port(port.name, Real(), port.encoded_shape) for port in ports]
+        self.network = network_of(name, kind.net, read, ("denoised",), [variable.shape], shared)
+
+    @property
+    def finite(self) -> bool:
+        return False
+
+    @property
+    def functional(self) -> bool:
+        return True
+
+    # ---- what the parents determine
+
+    def prepare(self, *parents: Tensor) -> tuple[list[Tensor], tuple[int, ...]]:
+        """The encoded parents and their batch."""
+        return [port.encode(value, self.anchor) for port, value in zip(self.ports, parents)], leading(self.ports, parents)
+
+    def denoiser(self, prepared: Any, batch: Sequence[int], guidance: Mapping[str, float] | None = None, drop: bool = False) -> Denoiser:
+        """The network over these parents; `guidance` weighs parents, `drop` leaves some out at random as training does."""
+        encoded, _ = prepared
+        present = None
+        if self.dropped:
+            present = self.anchor.new_ones(*batch, len(self.dropped))
+            if drop and self.training:
+                present = (torch.rand_like(present) >= self.anchor.new_tensor(self.shares)).to(present.dtype)
+        return Denoiser(self, encoded, tuple(batch), present, dict(guidance or {}))
+
+    # ---- learning
+
+    def events(self, value: Tensor) -> tuple[int, ...]:
+        return tuple(range(-len(self.variable.shape), 0))
+
+    def times(self, batch: Sequence[int], like: Tensor) -> Tensor:
+        """Times in [0, 1], uniform each and spread evenly over the batch, so that their mean varies little."""
+        count = math.prod(batch)
+        spread = torch.arange(count, device=like.device, dtype=like.dtype) / max(count, 1)
+        return ((spread + torch.rand((), device=like.device, dtype=like.dtype)) % 1.0).reshape(*batch)
+
+    def spread(self, times: Tensor) -> Tensor:
+        """A number a world as one that multiplies its event."""
+        return times.reshape(*times.shape, *(1,) * len(self.variable.shape))
+
+    def read(self, output: Tensor, noisy: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The clean value and the noise that the network's output stands for."""
+        raise NotImplementedError
+
+    def matching_loss(self, value: Tensor, prepared: Any, weighting: Any) -> Tensor:
+        """The denoising error at a random time, weighted, `(*batch)`."""
+        raise NotImplementedError
+
+    # ---- sampling
+
+    def draw(self, batch: Sequence[int], prepared: Any, noise: Noise) -> Tensor:
+        with torch.no_grad():
+            return self.decode(self.sampler(self.denoiser(prepared, batch, self.sampler.weights), noise))
+
+    def sampling(self, how: Any) -> DenoisingConditional:
+        if not isinstance(how, Sampler):
+            raise GraphError(f"node {self.name!r}: expected a sampler such as dgm.DDIM(20) or dgm.DPMSolver(20, guidance={{'y': 2.0}}); got {how!r}")
+        how.check(self.name, self.dropped, self.variable.parents)
+        twin = copy(self)
+        twin.sampler = how
+        return twin
+
+    def decode(self, value: Tensor) -> Tensor:
+        """From what is diffused to the node's own values."""
+        return value
+
+    def encode(self, value: Tensor) -> Tensor:
+        """From the node's values to what is diffused."""
+        return value
+
+    def forward(self, *parents: Tensor, validate_args: bool | None = None) -> ConditionalDistribution:
+        return ConditionalDistribution(self, self.prepare(*parents), leading(self.ports, parents), validate_args)
+
+
+class Denoiser:
+    """E[x | z_t, parents] and the noise in z_t, for one batch of parents. `schedule` says what t stands for."""
+
+    def __init__(self, conditional: DenoisingConditional, parents: Sequence[Tensor], batch: tuple[int, ...], present: Tensor | None, guidance: dict[str, float]):
+        self.conditional, self.parents, self.batch, self.present, self.guidance = conditional, list(parents), batch, present, guidance
+        self.schedule, self.event = conditional.schedule, conditional.variable.shape
+        self.like = conditional.anchor
+
+    def __call__(self, noisy: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The clean value and the noise, both `(*batch, *event)`; `t` is `(*batch)` or a number."""
+        clean, found = self._once(noisy, t, self.present)
+        if not self.guidance:
+            return clean, found
+        alpha, sigma = (self.conditional.spread(level) for level in self.schedule.levels(t))
+        guided = found
+        for parent, weight in self.guidance.items():
+            without = self.present.clone()
+            without[..., self.conditional.dropped.index(parent)] = 0.0
+            guided = guided + (weight - 1) * (found - self._once(noisy, t, without)[1])
+        return (noisy - sigma * guided) / alpha, guided
+
+    def _once(self, noisy: Tensor, t: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor]:
+        t = t.expand(self.batch)
+        parents = self._masked(present)
+        extra = [] if present is None else [present]
+        (output,) = self.conditional.network(noisy, time_features(t, FEATURES), *extra, *parents)
+        return self.conditional.read(output, noisy, t)
+
+    def _masked(self, present: Tensor | None) -> list[Tensor]:
+        """The parents, zero where they are left out."""
+        if present is None:
+            return self.parents
+        masked = []
+        for port, value in zip(self.conditional.ports, self.parents):
+            if port.name in self.conditional.dropped:
+                kept = present[..., self.conditional.dropped.index(port.name)]
+                value = value * kept.reshape(*kept.shape, *(1,) * port.encoded_rank)
+            masked.append(value)
+        return masked
+
+    def start(self, noise: Noise = plain_noise) -> Tensor:
+        """z_1: pure noise of the size that the schedule ends with."""
+        alpha, sigma = self.schedule.levels(self.like.new_ones(()))
+        return (alpha.square() + sigma.square()).sqrt() * noise.normal((*self.batch, *self.event), self.like)
+
+
+def time_features(t: Tensor, count: int) -> Tensor:
+    """Sines and cosines of the time at geometric frequencies, `(*batch, count)`."""
+    half = count // 2
+    frequencies = torch.exp(torch.arange(half, device=t.device, dtype=t.dtype) * (math.log(FASTEST) / (half - 1)))
+    angles = t.unsqueeze(-1) * frequencies
+    return torch.cat([angles.sin(), angles.cos()], -1)

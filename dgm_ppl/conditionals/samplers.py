@@ -1,0 +1,164 @@
+"""Ways back from noise to a value, step by step along a denoiser."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..families import Noise, Setting
+from ..graph import GraphError, did_you_mean
+
+if TYPE_CHECKING:
+    from .denoising import Denoiser
+
+__all__ = ["DDIM", "Ancestral", "DPMSolver", "Heun", "Sampler"]
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Sampler(Setting):
+    """Takes noise out in `steps` steps; to add one, write `step`.
+
+    `guidance` weighs parents by name (classifier-free guidance, Ho and Salimans, 2022, https://arxiv.org/abs/2207.12598): 1 is the model's own
+    conditional, more follows the parent more. `clip` keeps the clean value within [-clip, clip] on the way.
+    """
+
+    steps: int
+    guidance: tuple[tuple[str, float], ...] = ()
+    clip: float | None = None
+
+    def __init__(self, steps: int = 250, *, guidance: Mapping[str, float] | tuple = (), clip: float | None = None):
+        self._hold(steps, guidance, clip)
+
+    def _hold(self, steps: int, guidance: Mapping[str, float] | tuple, clip: float | None) -> None:
+        kind = type(self).__name__
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise GraphError(f"{kind}: expected a positive whole number of steps; got {steps!r}")
+        if clip is not None and not clip > 0:
+            raise GraphError(f"{kind}: expected clip above 0; got {clip!r}")
+        pairs = tuple((name, float(weight)) for name, weight in (guidance.items() if isinstance(guidance, Mapping) else guidance))
+        for name, value in (("steps", steps), ("guidance", pairs), ("clip", clip)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def weights(self) -> dict[str, float]:
+        return dict(self.guidance)
+
+    def check(self, node: str, dropped: Collection[str], parents: Collection[str]) -> None:
+        """Raises `GraphError` for guidance by what is no parent, or by one that was never left out in training."""
+        for name, _ in self.guidance:
+            if name not in parents:
+                raise GraphError(f"node {node!r}: guidance names {name!r}, which is no parent{did_you_mean(name, parents)}; got the parents {list(parents)}")
+            if name not in dropped:
+                raise GraphError(f"node {node!r}: guidance by {name!r} needs a network that was trained without it now and then; declare drop={{{name!r}: 0.1}}")
+
+    def __call__(self, denoiser: Denoiser, noise: Noise) -> Tensor:
+        value, memory = denoiser.start(noise), None
+        times = torch.linspace(1.0, 0.0, self.steps + 1, device=value.device, dtype=value.dtype)
+        for t, s in zip(times[:-1], times[1:]):
+            value, memory = self.step(denoiser, value, t, s, noise, memory)
+        return value / denoiser.schedule.levels(times[-1])[0]
+
+    @abstractmethod
+    def step(self, denoiser: Denoiser, value: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: object) -> tuple[Tensor, object]:
+        """From time t to the earlier time s; `memory` is what the last step left behind."""
+
+    def denoised(self, denoiser: Denoiser, value: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The clean value, within bounds, and the noise that goes with it."""
+        clean, found = denoiser(value, t)
+        if self.clip is None:
+            return clean, found
+        alpha, sigma = denoiser.schedule.levels(t)
+        clean = clean.clamp(-self.clip, self.clip)
+        return clean, (value - alpha * clean) / sigma
+
+
+def _vanishing(denoiser: Denoiser, t: Tensor, s: Tensor) -> Tensor:
+    """1 - SNR(t) / SNR(s): the share of the noise at s that is fresh, seen from t."""
+    return -torch.expm1(denoiser.schedule.log_snr(t)[0] - denoiser.schedule.log_snr(s)[0])
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Ancestral(Sampler):
+    """The generative chain itself: z_s ~ q(z_s | z_t, x = the clean value).
+
+    Source: Ho et al. (2020), https://arxiv.org/abs/2006.11239.
+    """
+
+    def step(self, denoiser: Denoiser, value: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: object) -> tuple[Tensor, object]:
+        _, found = self.denoised(denoiser, value, t)
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = denoiser.schedule.levels(t), denoiser.schedule.levels(s)
+        fresh = _vanishing(denoiser, t, s)
+        mean = alpha_s / alpha_t * (value - sigma_t * fresh * found)
+        return mean + sigma_s * fresh.sqrt() * noise.normal(value.shape, value), None
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class DDIM(Sampler):
+    """z_s = alpha_s x + sigma_s noise, deterministic; `eta` = 1 puts back the chain's fresh noise.
+
+    Source: Song et al. (2021), https://arxiv.org/abs/2010.02502.
+    """
+
+    eta: float = 0.0
+
+    def __init__(self, steps: int = 50, *, eta: float = 0.0, guidance: Mapping[str, float] | tuple = (), clip: float | None = None):
+        self._hold(steps, guidance, clip)
+        if not 0 <= eta <= 1:
+            raise GraphError(f"DDIM: expected eta between 0 and 1; got {eta!r}")
+        object.__setattr__(self, "eta", float(eta))
+
+    def step(self, denoiser: Denoiser, value: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: object) -> tuple[Tensor, object]:
+        clean, found = self.denoised(denoiser, value, t)
+        alpha, sigma = denoiser.schedule.levels(s)
+        if not self.eta:
+            return alpha * clean + sigma * found, None
+        fresh = self.eta**2 * sigma.square() * _vanishing(denoiser, t, s)
+        return alpha * clean + (sigma.square() - fresh).clamp_min(0).sqrt() * found + fresh.sqrt() * noise.normal(value.shape, value), None
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Heun(Sampler):
+    """Heun's second-order steps along the probability flow dz/dt = alpha' x + sigma' noise, two evaluations each.
+
+    Source: Karras et al. (2022), https://arxiv.org/abs/2206.00364.
+    """
+
+    def __init__(self, steps: int = 20, *, guidance: Mapping[str, float] | tuple = (), clip: float | None = None):
+        self._hold(steps, guidance, clip)
+
+    def step(self, denoiser: Denoiser, value: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: object) -> tuple[Tensor, object]:
+        first = self._velocity(denoiser, value, t)
+        second = self._velocity(denoiser, value + (s - t) * first, s)
+        return value + (s - t) * (first + second) / 2, None
+
+    def _velocity(self, denoiser: Denoiser, value: Tensor, t: Tensor) -> Tensor:
+        clean, found = self.denoised(denoiser, value, t)
+        alpha_rate, sigma_rate = denoiser.schedule.rates(t)
+        return alpha_rate * clean + sigma_rate * found
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class DPMSolver(Sampler):
+    """DPM-Solver++(2M): second-order steps in log-SNR with one evaluation each.
+
+    Source: Lu et al. (2022), https://arxiv.org/abs/2211.01095.
+    """
+
+    def __init__(self, steps: int = 20, *, guidance: Mapping[str, float] | tuple = (), clip: float | None = None):
+        self._hold(steps, guidance, clip)
+
+    def step(self, denoiser: Denoiser, value: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: object) -> tuple[Tensor, object]:
+        clean, _ = self.denoised(denoiser, value, t)
+        (_, sigma_t), (alpha_s, sigma_s) = denoiser.schedule.levels(t), denoiser.schedule.levels(s)
+        width = (denoiser.schedule.log_snr(s)[0] - denoiser.schedule.log_snr(t)[0]) / 2
+        target = clean
+        if memory is not None:
+            earlier, last_width = memory
+            share = width / last_width / 2
+            target = (1 + share) * clean - share * earlier
+        return sigma_s / sigma_t * value - alpha_s * torch.expm1(-width) * target, (clean, width)

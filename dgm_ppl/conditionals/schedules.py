@@ -1,0 +1,204 @@
+"""How much of a value is left and how much noise is in it at each time of a diffusion."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from ..families import Setting
+from ..graph import GraphError
+
+__all__ = ["Cosine", "Learned", "LogLinear", "Schedule", "Straight", "VarianceExploding", "VariancePreserving"]
+
+
+class Schedule(Setting):
+    """z_t = alpha(t) x + sigma(t) noise for t in [0, 1]; log-SNR(t) = log(alpha^2 / sigma^2) falls.
+
+    To add one that preserves variance (alpha^2 + sigma^2 = 1), write `log_snr`; another writes `levels` and `rates` too.
+    """
+
+    @abstractmethod
+    def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The logarithm of the signal-to-noise ratio, and its derivative in t, which is negative."""
+
+    def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """alpha and sigma."""
+        ratio, _ = self.log_snr(t)
+        return ratio.sigmoid().sqrt(), (-ratio).sigmoid().sqrt()
+
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """The derivatives of alpha and sigma in t."""
+        alpha, sigma = self.levels(t)
+        _, slope = self.log_snr(t)
+        return slope * alpha * sigma.square() / 2, -slope * sigma * alpha.square() / 2
+
+    def module(self) -> nn.Module | None:
+        """What is learned; None where nothing is."""
+        return None
+
+
+def _check_ends(schedule: Schedule, high: float, low: float) -> None:
+    if not (math.isfinite(high) and math.isfinite(low) and high > low):
+        raise GraphError(
+            f"{type(schedule).__name__}: expected finite log signal-to-noise ratios with high, that of t = 0, above low, that of t = 1; got high={high!r}, low={low!r}: "
+            f"noise that vanishes at t = 0, or a step without noise, has no density; try high=13.0, low=-13.0"
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class LogLinear(Schedule):
+    """log-SNR(t) = high - (high - low) t, variance preserving."""
+
+    high: float = 13.0
+    low: float = -5.0
+
+    def __post_init__(self) -> None:
+        _check_ends(self, self.high, self.low)
+
+    def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return self.high - (self.high - self.low) * t, torch.full_like(t, self.low - self.high)
+
+
+@dataclass(frozen=True, repr=False)
+class Cosine(Schedule):
+    """alpha(t) = cos(pi t / 2), cut to log-SNR between `high` and `low`.
+
+    Source: Nichol and Dhariwal (2021), https://arxiv.org/abs/2102.09672.
+    """
+
+    high: float = 13.0
+    low: float = -13.0
+
+    def __post_init__(self) -> None:
+        _check_ends(self, self.high, self.low)
+
+    def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        first = math.atan(math.exp(-self.high / 2))
+        span = math.atan(math.exp(-self.low / 2)) - first
+        angle = first + span * t
+        return -2 * angle.tan().log(), -4 * span / (2 * angle).sin()
+
+
+@dataclass(frozen=True, repr=False)
+class VariancePreserving(Schedule):
+    """alpha(t)^2 = exp(-B(t)), B' rising linearly from `least` to `most`; t = 0 stands for `start`.
+
+    Source: Song et al. (2021), https://arxiv.org/abs/2011.13456.
+    """
+
+    least: float = 0.1
+    most: float = 20.0
+    start: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if not (0 < self.least <= self.most and 0 < self.start < 1):
+            raise GraphError(f"VariancePreserving: expected 0 < least <= most and 0 < start < 1, so that there is noise at t = 0; got {self!r}")
+
+    def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        time = self.start + (1 - self.start) * t
+        total = self.least * time + (self.most - self.least) * time.square() / 2
+        rate = (self.least + (self.most - self.least) * time) * (1 - self.start)
+        return -total.expm1().log(), rate / torch.expm1(-total)
+
+
+@dataclass(frozen=True, repr=False)
+class VarianceExploding(Schedule):
+    """alpha(t) = 1, sigma(t) from `least` to `most`, geometrically.
+
+    Source: Song et al. (2021), https://arxiv.org/abs/2011.13456.
+    """
+
+    least: float = 0.002
+    most: float = 50.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least < self.most:
+            raise GraphError(f"VarianceExploding: expected 0 < least < most, so that there is noise at t = 0; got {self!r}")
+
+    def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        span = math.log(self.most / self.least)
+        return -2 * (math.log(self.least) + span * t), torch.full_like(t, -2 * span)
+
+    def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.ones_like(t), (-self.log_snr(t)[0] / 2).exp()
+
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(t), math.log(self.most / self.least) * self.levels(t)[1]
+
+
+@dataclass(frozen=True, repr=False)
+class Straight(Schedule):
+    """alpha(t) = 1 - t, sigma(t) = t: the straight lines of flow matching, `margin` kept from both ends."""
+
+    margin: float = 1e-4
+
+    def _time(self, t: Tensor) -> Tensor:
+        return self.margin + (1 - 2 * self.margin) * t
+
+    def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        time = self._time(t)
+        return 2 * ((1 - time) / time).log(), -2 * (1 - 2 * self.margin) / (time * (1 - time))
+
+    def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        time = self._time(t)
+        return 1 - time, time
+
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        rate = 1 - 2 * self.margin
+        return torch.full_like(t, -rate), torch.full_like(t, rate)
+
+
+@dataclass(frozen=True, repr=False)
+class Learned(Schedule):
+    """A log-SNR that falls as a small monotone network says, its ends learned too, variance preserving.
+
+    The bound depends on the ends alone, its variance on what lies between.
+
+    Source: Kingma et al. (2021), https://arxiv.org/abs/2107.00630.
+    """
+
+    high: float = 13.0
+    low: float = -5.0
+    width: int = 16
+
+    def __post_init__(self) -> None:
+        _check_ends(self, self.high, self.low)
+
+    def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        raise GraphError("Learned: a schedule that is learned belongs to a compiled node; read model.conditional('x').schedule")
+
+    def module(self) -> nn.Module:
+        return MonotoneSchedule(self.high, self.low, self.width)
+
+
+class MonotoneSchedule(nn.Module):
+    """The log-SNR of `Learned`: high + (low - high) share(t), with share rising from 0 to 1."""
+
+    def __init__(self, high: float, low: float, width: int):
+        super().__init__()
+        self.high, self.raw_span = nn.Parameter(torch.tensor(high)), nn.Parameter(torch.tensor(high - low).expm1().log())
+        self.weights, self.slopes = nn.Parameter(torch.full((width,), -3.0)), nn.Parameter(torch.linspace(0.5, 3.0, width))
+        self.centres = nn.Parameter(torch.linspace(0.0, 1.0, width))
+
+    def _rise(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        """An increasing function and its derivative: t and sigmoids of t."""
+        weights, slopes = softplus(self.weights), softplus(self.slopes)
+        inner = (slopes * (t.unsqueeze(-1) - self.centres)).sigmoid()
+        return t + (weights * inner).sum(-1), 1 + (weights * slopes * inner * (1 - inner)).sum(-1)
+
+    def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        (first, _), (last, _) = self._rise(torch.zeros_like(t)), self._rise(torch.ones_like(t))
+        value, rate = self._rise(t)
+        span = softplus(self.raw_span)
+        return self.high - span * (value - first) / (last - first), -span * rate / (last - first)
+
+    def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return Schedule.levels(self, t)
+
+    def rates(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        return Schedule.rates(self, t)
