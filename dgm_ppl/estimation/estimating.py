@@ -58,6 +58,8 @@ def estimate(
     """
     if not isinstance(model, Model):
         raise GraphError(f"estimate: expected a compiled model; got {type(model).__name__}; try dgm.estimate(dgm.compile(net), data)")
+    if model.net.chains:
+        raise GraphError(f"estimate: the net has the chain {model.net.chains[0]!r}; its parameters are learned by gradient, hidden steps eliminated exactly: dgm.fit(dgm.MaximumLikelihood(model), data)")
     if method is not None and not isinstance(method, EM):
         raise GraphError(f"estimate: expected method=dgm.EM(...), or none; got {method!r}")
     learning = learners(model, prior)
