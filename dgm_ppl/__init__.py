@@ -3,20 +3,22 @@
 from typing import TYPE_CHECKING
 
 from . import families
-from .compile import Model, compile
+from .compile import Model, collapse, compile
 from .families import *  # noqa: F403
 from .graph import DAG, GraphError, Independence
 from .graph.lazy import later
-from .guides import amortize
-from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
+from .guides import Apart, Faithful, Forward, Full, InTurn, Jointly, LowRank, MeanField, PriorAnchored, amortize
+from .nets import MLP, ConvNet, ConvTransposeNet, DeepSet, Flat, ResNet, SetTransformer, Shaped
 from .network import BayesNet, Chain, Plate
 from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
 if TYPE_CHECKING:
+    from . import metrics
     from .conditionals import Autoregressive, Partial, Prefix, Temperature, TopK, TopP, Transform
     from .conditionals import Generator
     from .conditionals import Clean, Diffusion, LikelihoodWeighting, MinSNR, NoisePrediction, SimpleWeighting, Velocity
     from .conditionals import FlowMatching, Independent, OptimalTransport
+    from .conditionals import MaskedDiffusion, Unmasking
     from .conditionals import DDIM, Ancestral, DPMSolver, Heun
     from .conditionals import Cosine, Learned, LogLinear, VarianceExploding, VariancePreserving
     from .conditionals import Hurdle, Mixture, ZeroInflated
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from .objectives import Denoising, Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
     from .queries import Beams, beam_search
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Likelihood, Posterior, Score, log_prob, posterior
+    from .queries import ProbabilityFlow
     from .saving import load, save
     from .showing import load_ipython_extension, notebook
     from .structure import GES, PC, ConditionalTest, DataOracle, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg
@@ -42,6 +45,7 @@ LATER = {                                                                   # wh
         "Autoregressive", "Partial", "Prefix", "Temperature", "TopK", "TopP", "Transform",
         "Generator",
         "FlowMatching", "Independent", "OptimalTransport",
+        "MaskedDiffusion", "Unmasking",
         "Clean", "Diffusion", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity",
         "DDIM", "Ancestral", "DPMSolver", "Heun",
         "Cosine", "Learned", "LogLinear", "VarianceExploding", "VariancePreserving",
@@ -57,6 +61,7 @@ LATER = {                                                                   # wh
         "SpectralNorm",
         "DiT", "UNet",
     ],
+    "metrics": [],
     "objectives": [
         "Adversarial", "Consistency", "Critic", "Denoising", "FDivergence", "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares",
         "Matching", "MutualInformation", "Pearson", "R1", "R2", "ReverseKullbackLeibler", "SquaredHellinger", "TotalVariation", "Wasserstein",
@@ -64,6 +69,7 @@ LATER = {                                                                   # wh
     "queries": [
         "NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior",
         "Likelihood",
+        "ProbabilityFlow",
         "Beams", "beam_search",
     ],
     "saving": ["load", "save"],
@@ -77,7 +83,8 @@ LATER = {                                                                   # wh
 
 __all__ = [
     *families.__all__, *(name for names in LATER.values() for name in names),
+    "Apart", "DeepSet", "Faithful", "Forward", "Full", "InTurn", "Jointly", "LowRank", "MeanField", "PriorAnchored", "SetTransformer",
     "BayesNet", "Chain", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
-    "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "compile",
+    "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "collapse", "compile",
 ]
 __getattr__ = later(__name__, LATER)

@@ -26,7 +26,7 @@ ROWS = [                                            # upper rows come later; tho
     {"network"},
     {"exact"},
     {"compile", "guides", "drawing", "formats", "structure"},
-    {"queries", "objectives", "diagnostics", "saving", "estimation"},
+    {"queries", "objectives", "diagnostics", "metrics", "saving", "estimation"},
     {"training"},
     {"cli", "showing"},
 ]
@@ -47,11 +47,12 @@ DOORS = {                                           # where an outside library m
     "rich": {"training/progress.py"},
     "safetensors": {"saving.py", "training/checkpoint.py"},
     "scipy": {"conditionals/flow_matching.py"},
+    "sklearn": {"metrics/two_sample.py"},
     "torchdiffeq": {"conditionals/probability_flow.py"},
     "zuko": {"conditionals/flow/door.py"},
 }
 OPEN = {"numpy", "torch", "pyro"}                   # what the library is made of
-HEAVY = {"IPython", "torchdiffeq", "arviz", "arviz_base", "causallearn", "lightning_fabric", "matplotlib", "networkx", "ot", "pandas", "pgmpy", "rich", "zuko"}     # loaded when asked for
+HEAVY = {"IPython", "sklearn", "torchdiffeq", "arviz", "arviz_base", "causallearn", "lightning_fabric", "matplotlib", "networkx", "ot", "pandas", "pgmpy", "rich", "zuko"}     # loaded when asked for
 LEADING = {("drawing/picture.py", "drawing.pdf"), ("training/fitting.py", "training.distributed")}  # modules of ours that load a heavy one
 LOADED_LATER = {"drawing/pdf.py", "formats/networkx_graph.py", "structure/causal_learn.py"}
 STATEMENTS = {"sample", "plate", "param", "deterministic", "module", "factor", "barrier"}

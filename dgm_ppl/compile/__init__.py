@@ -1,7 +1,8 @@
 """From a Bayesian network to a Pyro program that is a plain torch module."""
 
+from .collapsing import CollapsedProgram, collapse
 from .compiling import compile
 from .guide import Guide
 from .model import Model
 
-__all__ = ["Guide", "Model", "compile"]
+__all__ = ["CollapsedProgram", "Guide", "Model", "collapse", "compile"]

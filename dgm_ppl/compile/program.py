@@ -8,13 +8,17 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pyro
+import torch
 from pyro.poutine.runtime import am_i_wrapped, effectful
 from torch import Tensor, nn
 
+from ..families.shapes import broadcast
+
 if TYPE_CHECKING:
+    from .collapsing import CollapsedProgram
     from .model import Model, Node
 
-__all__ = ["run_program"]
+__all__ = ["run_collapsed", "run_program"]
 
 
 def run_program(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], device) -> dict[str, Tensor]:
@@ -44,6 +48,41 @@ def run_program(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int
                 else:
                     infer = {"enumerate": "parallel"} if node.conditional.finite else {}
                     found[node.name] = pyro.sample(node.name, node.conditional(*_parents(node, found)), obs=values.get(node.name), infer=infer)
+    return found
+
+
+def run_collapsed(program: CollapsedProgram, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], device) -> dict[str, Tensor]:
+    """Runs what is not eliminated as sample statements; densities that read what is eliminated are in one factor a row.
+
+    Eliminated nodes have no site: the model's draw stands for them where others are drawn from it.
+    """
+    declare_parameters(program)
+    model = program.model
+    layout, found = model.layout, dict(values)
+    plates = {
+        name: pyro.plate(name, layout.size(name, sizes), dim=position - layout.rank, device=device)
+        for position, name in enumerate(model.net.plates) if any(node in model.conditionals for node in model.net.plates[name].nodes)
+    }
+    with ExitStack() as rows:
+        for position, size in enumerate(worlds):
+            name = "rows" if len(worlds) == 1 else f"rows_{position}"
+            rows.enter_context(pyro.plate(name, size, dim=position - len(worlds) - layout.rank, device=device))
+        for node in model.schedule:
+            if node.name in program.hidden:
+                leads = [found[parent].shape[: found[parent].ndim - layout.rank - len(layout.events[parent])] for parent in node.parents]
+                with torch.no_grad():
+                    found[node.name] = model.draw(node, node.prepare(found), broadcast(tuple(worlds), *leads), sizes)
+            elif node.deterministic:
+                found[node.name] = model.compute(node, found, sizes)
+            else:
+                with ExitStack() as inside:
+                    for plate in model.net.plates_of(node.name):
+                        inside.enter_context(plates[plate])
+                    distribution = node.conditional(*_parents(node, found))
+                    if node.name in program.touched:
+                        distribution = distribution.mask(False)             # its density is in the factor
+                    found[node.name] = pyro.sample(node.name, distribution, obs=values.get(node.name))
+        pyro.factor("eliminated", program.log_factor(found, worlds, sizes))
     return found
 
 

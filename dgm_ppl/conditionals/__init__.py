@@ -16,8 +16,10 @@ LATER = {                                                                   # th
         "UNAF",
     ],
     "inflated": ["Hurdle", "HurdleCounts", "ZeroInflated", "ZeroInflatedCounts"],
+    "anchored": ["Anchored"], "copies": ["JointCopies", "OneByOne"],
     "mixture": ["FiniteMixture", "Mixture"],
     "implicit": ["Generator", "Implicit"],
+    "masked_diffusion": ["MaskedDiffusion", "MaskedDiffusionKind", "Unmasking"],
     "samplers": ["DDIM", "Ancestral", "DPMSolver", "Heun"],
     "schedules": ["Cosine", "Learned", "LogLinear", "Straight", "VarianceExploding", "VariancePreserving"],
 }

@@ -92,9 +92,20 @@ class Conditional(nn.Module):
             f"dgm.Adversarial(model, {{{self.name!r}: dgm.MLP(128)}}), dgm.Matching(model, dgm.EnergyDistance()); queries: model.sample, dgm.metrics"
         )
 
+    def prepare_on_grid(self, *parents: Tensor) -> Any:
+        """`prepare` where each parent is finite and holds all its states, in order, along a dimension of its own."""
+        return self.prepare(*parents)
+
+    def log_probabilities(self, prepared: Any) -> Tensor | None:
+        """log p of every state of a single finite value, `(*batch, states)`, where they are at hand."""
+        return None
+
     def divergences(self, prepared: Any, other: Conditional, other_prepared: Any) -> Tensor | None:
         """KL(self || other) of each independent element, in closed form; it broadcasts to `(*batch, *elements)`. None where there is none."""
         return None
+
+    def of_model(self, theirs: Conditional | None) -> None:
+        """Takes what a guide's conditional shares with the model's of the same node; None where no model was handed over."""
 
     @property
     def event_adjacency(self) -> Tensor | None:

@@ -21,7 +21,7 @@ from .ports import Port
 from .samplers import Sampler
 from .schedules import Schedule
 
-__all__ = ["Denoiser", "Denoising", "DenoisingConditional"]
+__all__ = ["FEATURES", "Denoiser", "Denoising", "DenoisingConditional", "time_features"]
 
 FEATURES = 32                                           # sines and cosines of the time that the network reads
 FASTEST = 40.0                                          # radians that the fastest of them turns from t = 0 to 1; faster ones make flows rough

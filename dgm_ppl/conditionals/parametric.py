@@ -88,7 +88,7 @@ class Parametric(Conditional):
         elif variable.fn is not None:
             self.computed, self.predictor = opened, Function(self.name, variable.fn, opened, self._shapes(opened))
         elif not variable.classical:
-            self.computed, self.predictor = opened, network_of(self.name, variable.net, self._predicted, opened, self._shapes(opened), shared)
+            self.computed, self.predictor = opened, network_of(self.name, variable.net, self._predicted, opened, self._shapes(opened), shared, self.plates)
         elif len(finite) == len(self._predicted):
             self.computed, self.predictor = opened, self._table(opened) if opened else None
         else:
@@ -248,6 +248,11 @@ class Parametric(Conditional):
             computed = self._predict(*parents) if self._all_predict else self._predict(*[parents[i] for i in self._predicted_at])
         return self.complete(computed, parents)
 
+    def prepare_on_grid(self, *parents: Tensor) -> tuple:
+        if self._fixed is not None or not isinstance(self.predictor, Table):
+            return self.prepare(*parents)
+        return self.complete(self.predictor.laid_out(*[parents[i] for i in self._predicted_at]), parents)
+
     def complete(self, computed: Sequence[Tensor], parents: Sequence[Tensor]) -> tuple:
         """What `prepare` returns, from what a predictor computed, unconstrained."""
         if self._as_computed:
@@ -295,6 +300,12 @@ class Parametric(Conditional):
 
     def surprisals(self, value: Tensor, prepared: tuple) -> Tensor:
         return self.forms.surprisal(value, prepared)
+
+    def log_density(self, value: Tensor, prepared: tuple) -> Tensor:
+        return self.forms.log_density(value, prepared, self.elements)
+
+    def log_probabilities(self, prepared: tuple) -> Tensor | None:
+        return self.forms.log_probabilities(prepared, self._buffers["anchor"])
 
     def divergences(self, prepared: tuple, other: Conditional, other_prepared: Any) -> Tensor | None:
         if not isinstance(other, Parametric) or other.event != self.event or other.elements != self.elements:

@@ -60,6 +60,21 @@ class Table(nn.Module):
         row = self.configurations(*parents)
         return [rows[row] for rows in self._modules["rows"]._parameters.values()]  # on a CPU many times faster, backwards, than an embedding
 
+    def laid_out(self, *parents: Tensor) -> list[Tensor]:
+        """The rows where each parent holds all its states, in order, along a dimension of its own: nothing has to be looked up."""
+        configurations = self.configurations
+        dims = [parents[i].ndim for i in configurations.selected]
+        order = sorted(range(len(dims)), key=lambda position: -dims[position])
+        batch = [1] * max(dims)
+        for dim, size in zip(dims, configurations.sizes):
+            batch[max(dims) - dim] = size
+        found = []
+        for rows, shape in zip(self._modules["rows"]._parameters.values(), self.shapes):
+            if len(order) > 1:
+                rows = rows.reshape(*configurations.sizes, *shape).permute(*order, *range(len(order), len(order) + len(shape)))
+            found.append(rows.reshape(*batch, *shape))
+        return found
+
 
 class Linear(nn.Module):
     """A linear predictor on the real parents, with its own coefficients for each configuration of the finite ones.

@@ -1,6 +1,6 @@
 """Exact elimination: finite hidden nodes summed out along a tree of cliques, Gaussian ones integrated, chains forwards and backwards, and what can be eliminated at all."""
 
-from .cells import HOLES, Cells, cells, packed, unpacked
+from .cells import Cells, cells, hole_name, packed, unpacked
 from .collapse import Collapse, Given, Mixture
 from .complete import complete_log_prob
 from .conditioning import certain
@@ -12,11 +12,12 @@ from .obstacle import obstacle, single
 from .report import PlanReport
 from .sequences import chain_engine
 from .soft import Likelihood, refuse_soft
-from .structure import Obstacle, hinges
+from .structure import Block, Obstacle, hinges, kind_of
 from .treatment import LatentPlan, Treatment, plan_latents
 from .watching import Watched, watch
 
 __all__ = [
-    "HOLES", "Answer", "Cells", "Collapse", "Compiled", "Engine", "Evidence", "FiniteChain", "Given", "LatentPlan", "Likelihood", "Mixture", "Observed", "Obstacle", "PlanReport", "Seen",
-    "Treatment", "Watched", "cells", "certain", "chain_engine", "complete_log_prob", "hinges", "obstacle", "packed", "plan_latents", "refuse_soft", "see", "single", "unpacked", "watch",
+    "Answer", "Block", "Cells", "Collapse", "Compiled", "Engine", "Evidence", "FiniteChain", "Given", "LatentPlan", "Likelihood", "Mixture", "Observed", "Obstacle",
+    "PlanReport", "Seen", "Treatment", "Watched", "cells", "certain", "chain_engine", "complete_log_prob", "hinges", "hole_name", "kind_of", "obstacle", "packed",
+    "plan_latents", "refuse_soft", "see", "single", "unpacked", "watch",
 ]

@@ -15,9 +15,9 @@ from .factors import Compiled
 from .soft import take_soft
 from .structure import kind_of
 
-__all__ = ["HOLES", "Cells", "cells", "packed", "unpacked"]
+__all__ = ["Cells", "cells", "hole_name", "packed", "unpacked"]
 
-HOLES = "missing cells of "                         # before a node's name, a column of a batch
+MARK = "missing("                                   # before a node's name, a column of a batch that says where cells are missing
 
 
 class Cells(dict):
@@ -67,13 +67,18 @@ def _check_whole(model: Compiled, name: str, hole: Tensor) -> None:
 
 def packed(found: Cells, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Values, with rows in front, and holes as columns of one batch."""
-    return {**values, **{HOLES + name: hole.reshape(values[name].shape) for name, hole in found.holes.items()}}
+    return {**values, **{f"{MARK}{name})": hole.reshape(values[name].shape) for name, hole in found.holes.items()}}
+
+
+def hole_name(column: str) -> str | None:
+    """The node whose missing cells a column of a batch marks; None for a column of values."""
+    return column[len(MARK): -1] if column.startswith(MARK) else None
 
 
 def unpacked(batch: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """The values and the holes of a batch."""
-    values = {name: value for name, value in batch.items() if not name.startswith(HOLES)}
-    return values, {name.removeprefix(HOLES): hole for name, hole in batch.items() if name.startswith(HOLES)}
+    values = {name: value for name, value in batch.items() if hole_name(name) is None}
+    return values, {hole_name(name): hole for name, hole in batch.items() if hole_name(name) is not None}
 
 
 def _missing(value: Any) -> numpy.ndarray | None:

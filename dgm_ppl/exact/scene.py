@@ -67,14 +67,18 @@ class Scene:
 
     def log_density(self, name: str) -> Tensor:
         """log p(node | parents), one number for each member of its plates."""
-        conditional, value = self.model.conditionals[name], self.value(name)
-        terms = -conditional.surprisals(value, conditional.prepare(*self.parents(name)))
-        if name in self.holes and name not in self.axes:
-            terms = torch.where(self.seen(name), terms, 0.0)
-        if conditional.elements:
-            event = self.layout.events[name][: conditional.elements]
-            terms = terms.expand(*terms.shape[: terms.ndim - conditional.elements], *event).sum(tuple(range(-conditional.elements, 0)))
-        return padded(terms, self.dims)
+        conditional = self.model.conditionals[name]
+        on_grid = conditional.ports and all(port.name in self.axes for port in conditional.ports)
+        prepared = (conditional.prepare_on_grid if on_grid else conditional.prepare)(*self.parents(name))
+        if name in self.axes:
+            found = conditional.log_probabilities(prepared)
+            if found is not None:                                           # every state at once, its axis still the last dimension
+                return padded(found, self.dims + 1).transpose(self.axes[name] - 1, -1).squeeze(-1)
+        value = self.value(name)
+        if name not in self.holes or name in self.axes:
+            return padded(conditional.log_density(value, prepared), self.dims)
+        terms = torch.where(self.seen(name), -conditional.surprisals(value, prepared), 0.0)
+        return padded(terms.sum(tuple(range(-conditional.elements, 0))) if conditional.elements else terms, self.dims)
 
     def seen(self, name: str) -> Tensor:
         """Which independent elements of a node's value are there, `(*worlds, *plates, *elements)`."""

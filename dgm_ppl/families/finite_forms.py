@@ -166,6 +166,9 @@ class CategoricalForms(Forms):
 class CategoricalLogits(CategoricalForms):
     """log p(x) is the x-th entry of log softmax(l)."""
 
+    def log_probabilities(self, params: Params, like: Tensor) -> Tensor:
+        return params[0].log_softmax(-1)
+
     def probs(self, params: Params) -> Tensor:
         (logits,) = params
         return (logits - logits.logsumexp(-1, keepdim=True)).softmax(-1)

@@ -104,6 +104,15 @@ class Forms:
     def log_prob(self, value: Tensor, params: Params) -> Tensor:
         return -self.surprisal(value, params)
 
+    def log_density(self, value: Tensor, params: Params, elements: int) -> Tensor:
+        """log p of a value whose last dimensions are `elements` independent ones, `(*batch)`."""
+        surprisals = self.surprisal(value, params)
+        return -surprisals.sum(tuple(range(-elements, 0))) if elements else -surprisals
+
+    def log_probabilities(self, params: Params, like: Tensor) -> Tensor | None:
+        """log p of every state, `(*batch, states)`, of finite families that have it at hand."""
+        return None
+
     def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
         built = self.build(params, like)
         expanded = built.expand(shape[: len(shape) - self.event_dim])
@@ -125,6 +134,21 @@ def _float(like: Tensor) -> torch.dtype:
     return like.dtype if like.is_floating_point() else torch.get_default_dtype()
 
 
+class _HalfSquares(torch.autograd.Function):
+    """sum z^2 / 2 over the last dimensions, whose gradient is z: one pass over the elements where autograd makes three."""
+
+    @staticmethod
+    def forward(ctx, z: Tensor, dims: tuple[int, ...]) -> Tensor:
+        ctx.save_for_backward(z)
+        ctx.count = len(dims)
+        return 0.5 * (torch.linalg.vecdot(z, z) if len(dims) == 1 else (z * z).sum(dims))
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        (z,) = ctx.saved_tensors
+        return z * gradient.reshape(*gradient.shape, *(1,) * ctx.count), None
+
+
 class NormalForms(Forms):
     """N(x; loc, scale): -log p = z^2 / 2 + log scale + log(2 pi) / 2 with z = (x - loc) / scale."""
 
@@ -136,6 +160,21 @@ class NormalForms(Forms):
         z = value if _is(loc, 0) else value - loc
         z = z if _is(scale, 1) else z / scale
         return 0.5 * (z * z) + (log_scale + HALF_LOG_TWO_PI)
+
+    def log_density(self, value: Tensor, params: Params, elements: int) -> Tensor:
+        """The sum of squares first, then the logarithms of the scales: half the passes over the elements."""
+        loc, scale, log_scale = params
+        if not elements:
+            return -self.surprisal(value, params)
+        z = value if _is(loc, 0) else loc - value                           # so that the gradient of loc is a plain sum
+        dims, event = tuple(range(-elements, 0)), z.shape[-elements:]
+        if isinstance(log_scale, Tensor):
+            z = z * (-log_scale).exp()
+            spread = (log_scale if log_scale.shape[-elements:] == event else log_scale.expand(*log_scale.shape[:-elements], *event)).sum(dims)
+        else:
+            z = z if _is(scale, 1) else z * (1 / scale)
+            spread = log_scale * math.prod(event)
+        return -_HalfSquares.apply(z, dims) - (spread + HALF_LOG_TWO_PI * math.prod(event))
 
     def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
         loc, scale, _ = params
@@ -159,6 +198,9 @@ class LogNormalForms(NormalForms):
     def surprisal(self, value: Tensor, params: Params) -> Tensor:
         logarithm = value.log()
         return super().surprisal(logarithm, params) + logarithm
+
+    def log_density(self, value: Tensor, params: Params, elements: int) -> Tensor:
+        return Forms.log_density(self, value, params, elements)
 
     def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
         return super().sample(shape, params, like, noise).exp()

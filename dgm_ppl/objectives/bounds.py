@@ -12,7 +12,7 @@ from torch import Tensor
 from ..compile import Model
 from ..compile.pairing import COLLAPSED, Pairing, check_guide, own_latents
 from ..compile.reduction import PerWorld, Reduction, Total, added
-from ..exact import HOLES, cells, packed, unpacked
+from ..exact import cells, hole_name, packed, unpacked
 from ..families import Noise, ShardedNoise, noise
 from ..formats.declaration import describe
 from ..graph import GraphError
@@ -79,8 +79,8 @@ class Bound(Objective):
         """The pairing for a pattern of columns, made once."""
         key = frozenset(batch)
         if key not in self._pairings:
-            partial = [name.removeprefix(HOLES) for name in batch if name.startswith(HOLES)]
-            pairing = Pairing(self.model, self.guide, [name for name in batch if not name.startswith(HOLES)], partial)
+            partial = [name for name in map(hole_name, batch) if name is not None]
+            pairing = Pairing(self.model, self.guide, [name for name in batch if hole_name(name) is None], partial)
             self._check_pairing(pairing)
             self._pairings[key] = pairing
         return self._pairings[key]

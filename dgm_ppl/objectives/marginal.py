@@ -14,7 +14,7 @@ from ..compile.reduction import Reduction
 from ..exact import Engine, Evidence, Seen, obstacle, see
 from ..graph import GraphError
 
-__all__ = ["Marginal", "Without", "checked", "columns_of", "missing_key", "seen_in"]
+__all__ = ["Marginal", "Without", "check_learnable", "checked", "columns_of", "missing_key", "seen_in"]
 
 
 def missing_key(name: str) -> str:
@@ -51,24 +51,30 @@ def checked(model: Model, data: Mapping[str, Any]) -> Seen:
         GraphError: a column of missing cells alone, latents that cannot be eliminated, or that nothing is seen of.
     """
     seen = see(model, data)
-    if seen.empty:
-        name = seen.empty[0]
+    check_learnable(model, seen.columns, seen.empty)
+    latents = [name for name in model.random if name not in seen.columns]
+    reason = obstacle(model, seen) if latents or seen.holes or seen.gaps else None      # complete data need no elimination, and a bound will do
+    if reason is not None:
+        raise GraphError(_refusal(model, seen, latents, reason))
+    return seen
+
+
+def check_learnable(model: Model, columns: Collection[str], empty: Collection[str]) -> None:
+    """Raises where a column has no values, or a learned node has no data and nothing that does depends on it."""
+    if empty:
+        name = next(iter(empty))
         raise GraphError(
             f"MaximumLikelihood: node {name!r}: every cell of its column is missing; give some values, or leave the column out, which makes {name!r} latent: "
             f"{{name: column for name, column in data.items() if name != {name!r}}}"
         )
-    latents = [name for name in model.random if name not in seen.columns]
-    above = set(model.net.ancestors(*seen.columns)) if seen.columns else set()
+    latents = [name for name in model.random if name not in columns]
+    above = set(model.net.ancestors(*columns)) if columns else set()
     for name in latents:
         if name not in above and next(model.conditionals[name].parameters(), None) is not None:
             raise GraphError(
                 f"MaximumLikelihood: node {name!r} has no data, and nothing that was observed depends on it, so nothing can be learned about it; give a column "
                 f"{name!r}, or leave the node out: net.remove({name!r})"
             )
-    reason = obstacle(model, seen) if latents or seen.holes or seen.gaps else None      # complete data need no elimination, and a bound will do
-    if reason is not None:
-        raise GraphError(_refusal(model, seen, latents, reason))
-    return seen
 
 
 def _refusal(model: Model, seen: Seen, latents: Collection[str], reason: str) -> str:

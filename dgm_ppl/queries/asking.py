@@ -11,6 +11,7 @@ from ..data import columns, row_labels
 from ..exact import Obstacle, cells, refuse_soft, see, watch
 from ..graph import GraphError
 from .collapsed import CollapsedPosterior
+from .bounded import refuse_implicit
 from .elimination import by_cliques, integrates
 from .exact import Exact, ExactPosterior, why_not
 from .methods import NUTS, Amortized, Importance, Method
@@ -39,6 +40,8 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
     refuse_soft(evidence, "posterior", method)
     values = model.encode(evidence if isinstance(evidence, Mapping) else columns(evidence))
     _check_open(model, values)
+    if not isinstance(method, Amortized):
+        refuse_implicit(model, values, f"posterior by {type(method).__name__}")
     if isinstance(method, (Amortized, Importance)):
         return GuidePosterior(model, values, method)
     if isinstance(method, NUTS):
@@ -61,11 +64,13 @@ def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
         if reason is None:
             return ExactPosterior(model, seen, method, index, beyond=None if found is None else lambda: CollapsedPosterior(model, found, method, index))
         if found is None:
+            refuse_implicit(model, seen.columns, "posterior")
             raise GraphError(f"posterior: expected a method; got None, and {reason}, so that it cannot be summed out; {_mend(seen.complete)}")
     _check_open(model, found, found.holes)
     try:
         return CollapsedPosterior(model, found, method, index)
     except Obstacle as obstructed:
+        refuse_implicit(model, found, "posterior")
         name = obstructed.name
         raise GraphError(
             f"posterior: expected a method; got None, and node {name!r} ~ {model.net[name].summary} cannot be eliminated: {obstructed.reason}; {_mend(found)}"

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..exact import Cells, Collapse, Mixture, Obstacle
-from ..exact.structure import Block, kind_of
+from ..exact import Block, Cells, Collapse, Mixture, Obstacle, kind_of
 from ..graph import GraphError, did_you_mean
 from .answers import labels_of
 from .elimination import Elimination

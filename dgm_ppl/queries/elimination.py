@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..exact import Cells, Collapse, Given, single
-from ..exact.structure import kind_of
+from ..exact import Cells, Collapse, Given, Obstacle, kind_of, single
 from .exact import Exact
 
 __all__ = ["Elimination", "by_cliques", "collapsed_log_prob", "integrates"]
@@ -53,6 +52,9 @@ class Elimination:
         key = ("collapse", frozenset(wanted), frozenset(given), frozenset(self.sizes.items()), self.method.memory)
         if key not in model.memo:
             counted = [name for name in given if name in model.random]
+            for name in (*wanted, *counted):
+                if model.conditionals[name].density != "exact":
+                    raise Obstacle(name, "it has no exact density")
             model.memo[key] = Collapse(model, wanted, given, counted=counted, sizes=self.sizes, memory=self.method.memory)
         return model.memo[key]
 
@@ -86,7 +88,10 @@ def collapsed_log_prob(model: Model, cells: Cells, method: Exact) -> Tensor:
 
 def integrates(model: Model) -> bool:
     """Whether the net has nodes that only sums and integrals together can eliminate: Gaussian ones, and finite ones in plates."""
-    return any(kind_of(model.net, name) == "gaussian" or kind_of(model.net, name) == "finite" and model.net.plates_of(name) for name in model.random)
+    if "integrates" not in model.memo:
+        kinds = {name: kind_of(model.net, name) for name in model.random}
+        model.memo["integrates"] = any(kind == "gaussian" or kind == "finite" and model.net.plates_of(name) for name, kind in kinds.items())
+    return model.memo["integrates"]
 
 
 def by_cliques(model: Model, cells: Cells) -> bool:

@@ -14,9 +14,10 @@ from ..compile import Model
 from ..data import columns
 from ..exact import Obstacle, cells, complete_log_prob, refuse_soft, see, watch
 from ..graph import GraphError
+from .bounded import bounded, bounds, check_weights, flowing, refuse_implicit
 from .elimination import by_cliques, collapsed_log_prob, integrates
 from .exact import Exact, exact_log_prob, why_not
-from .methods import Bound, Importance, Method
+from .methods import Bound, Importance, Method, ProbabilityFlow
 from .sequences import sequence_log_prob
 from .weighting import WeightedDraws
 
@@ -62,7 +63,8 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
     Args:
         model: a compiled net.
         data: a dict of tensors, arrays or labels (a DataFrame is taken too), one row or many.
-        method: `Importance(guide, 5000)` for the estimate log mean_s p(x, z_s) / q(z_s | x), or `Bound(guide, particles)`.
+        method: `Importance(guide, 5000)` for the estimate log mean_s p(x, z_s) / q(z_s | x), or `Bound(guide, particles)`;
+            `ProbabilityFlow()` for the exact density of diffusions, whose bound is the answer else.
 
     Raises:
         GraphError: latents without a method, a method that cannot do this, data that the declaration excludes.
@@ -81,6 +83,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         try:
             return Score(collapsed_log_prob(model, found, method or Exact()), "exact")
         except Obstacle as obstacle_met:
+            refuse_implicit(model, found, "log_prob")
             raise GraphError(
                 f"log_prob: the latents {relevant(model, found)} have to be marginalised, and {obstacle_met.name!r} cannot be eliminated exactly: {obstacle_met.reason}; say how: "
                 f"method=dgm.Importance(guide, 5000), with guide = dgm.compile(dgm.amortize(net, observed={list(found)}))"
@@ -94,9 +97,17 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
             raise GraphError(f"log_prob: the evidence on {next(iter(seen.soft))!r} is soft, which needs exact elimination, and {reason}; observe that node, or give states")
     else:
         refuse_soft(data, "log_prob", method)
-    values = model.encode(data if isinstance(data, Mapping) else columns(data))
+    whole = exact and not (seen.holes or seen.gaps or seen.empty)
+    values = seen.complete if whole else model.encode(data if isinstance(data, Mapping) else columns(data))
+    refuse_implicit(model, values, "log_prob")
+    if isinstance(method, ProbabilityFlow):
+        value, stderr = flowing(model, values, method)
+        return Score(value, "exact" if stderr is None else "estimate", stderr, "probability flow")
     latents = relevant(model, values)
     if not latents:
+        if bounded(model, values):
+            value, stderr = bounds(lambda: _complete(model, values))
+            return Score(value, "bound", stderr)
         return Score(_complete(model, values), "exact")
     if method is None or isinstance(method, Exact):
         raise GraphError(
@@ -105,6 +116,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         )
     if not isinstance(method, (Importance, Bound)):
         raise GraphError(f"log_prob: {type(method).__name__} gives no evidence; use dgm.Importance(guide, samples) or dgm.Bound(guide, particles)")
+    check_weights(model, method)
     pieces = list(WeightedDraws(model, method.guide, values).pieces())
     answers = [_estimate(piece, method) if isinstance(method, Importance) else _bound(piece, method) for piece in pieces]
     value, stderr = (torch.cat(parts) if len(parts) > 1 else parts[0] for parts in zip(*answers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import pyro.distributions as dist
@@ -163,7 +164,11 @@ class GuidePosterior(Posterior):
     def __init__(self, model: Model, values: Mapping[str, Tensor], method: Amortized | Importance):
         super().__init__(model, values)
         self.method, self._source = method, WeightedDraws(model, method.guide, values)
-        self._draws, self._log_weights = self._source.draw(method.samples)
+        self._draws, self._weigh = self._source.unweighted(method.samples)
+
+    @cached_property
+    def _log_weights(self) -> Tensor:
+        return self._weigh()
 
     @property
     def draws(self) -> Mapping[str, Tensor]:
@@ -179,7 +184,7 @@ class GuidePosterior(Posterior):
 
     def sample(self, samples: int) -> dict[str, Tensor]:
         if self.log_weights is None:
-            drawn = self._source.draw(samples)[0]
+            drawn, _ = self._source.unweighted(samples)
             return {name: self.model.layout.release(name, drawn[name]) for name in self.names}
         picked = dist.Categorical(logits=self._log_weights.movedim(0, -1)).sample((samples,))          # with replacement, (samples, *worlds)
         return {name: _pick(self.released(name), picked) for name in self.names}

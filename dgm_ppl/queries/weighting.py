@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -27,10 +27,19 @@ class WeightedDraws:
 
     def draw(self, samples: int) -> tuple[dict[str, Tensor], Tensor]:
         """Aligned values `(samples, *worlds, ...)` of every node that is not observed, and log-weights `(samples, *worlds)`."""
+        drawn, weigh = self.unweighted(samples)
+        return drawn, weigh()
+
+    def unweighted(self, samples: int) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
+        """The same, the weights when they are asked for: a model without a density has draws and no weights."""
+        worlds = (samples, *self.worlds)
         with torch.no_grad():
-            worlds = (samples, *self.worlds)
             found, prepared = self.pairing.draw(self.layout.align_all(self.values), worlds, self.sizes, noise)
-            return {name: value for name, value in found.items() if name not in self.values}, self.pairing.log_weights(found, prepared, worlds)
+
+        def weigh() -> Tensor:
+            with torch.no_grad():
+                return self.pairing.log_weights(found, prepared, worlds)
+        return {name: value for name, value in found.items() if name not in self.values}, weigh
 
     def weights(self, samples: int) -> Iterator[Tensor]:
         """The log-weights of `samples` draws, `(some, *worlds)` at a time."""

@@ -62,7 +62,7 @@ def test_plates_and_functions():
 
 
 def test_refusals():
-    model = dgm.compile(dgm.BayesNet(z=dgm.Normal(), x=dgm.Normal().given("z")))
+    model = dgm.compile(dgm.BayesNet(z=dgm.Normal(), x=dgm.Normal().given("z", net=dgm.MLP(2))))
     objective = dgm.MaximumLikelihood(model)
     with pytest.raises(dgm.GraphError, match=r"MaximumLikelihood: node 'z' has no data; give a column 'z', or treat it as latent: dgm.ELBO\(model, dgm.compile\(dgm.amortize\(net, observed=\['x'\]\)\)\)"):
         objective.prepare({"x": torch.zeros(3)})

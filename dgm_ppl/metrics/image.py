@@ -1,0 +1,98 @@
+"""Distances on features, fidelity and diversity, and copies of the training data."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..distances import distances
+from .measured import Measured, as_rows, jackknife
+
+__all__ = ["density_coverage", "frechet_distance", "kernel_distance", "memorisation", "precision_recall"]
+
+
+def frechet_distance(real: Tensor, fake: Tensor) -> Measured:
+    """|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)) of the features' means and covariances: W2^2 between Gaussians.
+
+    Biased upwards for few rows: compare at equal numbers. Source: Heusel et al. (2017), https://arxiv.org/abs/1706.08500.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> x = torch.randn(2000, 3)
+        >>> round(frechet_distance(x, 2 * x + 1).value)                     # 3 for the shift, 3 for the scale
+        6
+    """
+    return jackknife("Frechet distance", _frechet, *as_rows(real, fake))
+
+
+def _frechet(x: Tensor, y: Tensor) -> Tensor:
+    x, y = x.double(), y.double()
+    first, second = torch.cov(x.T).reshape(x.shape[1], -1), torch.cov(y.T).reshape(x.shape[1], -1)
+    values, vectors = torch.linalg.eigh(first)
+    root = vectors * values.clamp_min(0).sqrt() @ vectors.T
+    middle = torch.linalg.eigvalsh(root @ second @ root).clamp_min(0).sqrt().sum()
+    return (x.mean(0) - y.mean(0)).square().sum() + first.trace() + second.trace() - 2 * middle
+
+
+def kernel_distance(real: Tensor, fake: Tensor) -> Measured:
+    """The squared MMD of features with the kernel (x . y / d + 1)^3, without bias.
+
+    Source: Binkowski et al. (2018), https://arxiv.org/abs/1801.01401.
+    """
+    return jackknife("kernel distance", _cubic, *as_rows(real, fake))
+
+
+def _cubic(x: Tensor, y: Tensor) -> Tensor:
+    n, m, d = len(x), len(y), x.shape[1]
+    xx, yy, xy = ((a @ b.T / d + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
+    within = (xx.sum() - xx.diagonal().sum()) / (n * (n - 1)) + (yy.sum() - yy.diagonal().sum()) / (m * (m - 1))
+    return within - 2 * xy.mean()
+
+
+def _radii(x: Tensor, neighbours: int) -> Tensor:
+    """The distance of each row to its k-th nearest other row."""
+    return distances(x, x).kthvalue(neighbours + 1, 1).values
+
+
+def precision_recall(real: Tensor, fake: Tensor, *, neighbours: int = 5) -> tuple[Measured, Measured]:
+    """Precision, the share of generated rows within the real ones' neighbourhoods, and recall, the share of real rows within the generated ones'.
+
+    Source: Kynkaanniemi et al. (2019), https://arxiv.org/abs/1904.06991.
+    """
+    real, fake = as_rows(real, fake)
+    across = distances(fake, real)
+    precise = (across <= _radii(real, neighbours)).any(1)
+    recalled = (across.T <= _radii(fake, neighbours)).any(1)
+    return _share("precision", precise), _share("recall", recalled)
+
+
+def density_coverage(real: Tensor, fake: Tensor, *, neighbours: int = 5) -> tuple[Measured, Measured]:
+    """Density, how many real neighbourhoods a generated row lies in, over k; coverage, the share of real neighbourhoods with a generated row.
+
+    Near 1 and 1 for equal distributions; outliers among the real rows matter less than in precision and recall.
+
+    Source: Naeem et al. (2020), https://arxiv.org/abs/2002.09797.
+    """
+    real, fake = as_rows(real, fake)
+    inside = distances(fake, real) <= _radii(real, neighbours)
+    counts = inside.sum(1).to(real.dtype) / neighbours
+    return Measured("density", float(counts.mean()), float(counts.std() / math.sqrt(len(counts)))), _share("coverage", inside.any(0))
+
+
+def memorisation(train: Tensor, held_out: Tensor, fake: Tensor) -> Measured:
+    """The share of generated rows that lie nearer to a training row than to any held-out row: 0.5 for a model that has not copied.
+
+    As many training rows as held-out ones are taken. p is that of a share of a half or less. Source: Meehan et al. (2020), https://arxiv.org/abs/2004.05675.
+    """
+    train, held_out, fake = as_rows(train, held_out, fake)
+    count = min(len(train), len(held_out))
+    nearer = distances(fake, train[:count]).min(1).values < distances(fake, held_out[:count]).min(1).values
+    share = _share("memorisation", nearer)
+    return Measured(share.name, share.value, share.stderr, 0.5 * math.erfc((share.value - 0.5) * math.sqrt(len(fake)) / 0.5 / math.sqrt(2)))
+
+
+def _share(name: str, rows: Tensor) -> Measured:
+    share = float(rows.float().mean())
+    return Measured(name, share, math.sqrt(max(share * (1 - share), 0.25 / len(rows)) / len(rows)))

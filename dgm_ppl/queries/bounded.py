@@ -1,0 +1,82 @@
+"""Scores of complete data where a node's density is a bound, or is had by solving an equation; and of nodes without one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..compile import Model
+from ..conditionals.denoising import DenoisingConditional
+from ..conditionals.probability_flow import flow_log_density
+from ..graph import GraphError
+from .methods import Bound, Method, ProbabilityFlow
+
+__all__ = ["bounded", "bounds", "check_weights", "flowing", "refuse_implicit"]
+
+REPEATS = 16                                        # draws of a stochastic bound that are averaged
+
+
+def refuse_implicit(model: Model, observed: Collection[str], asked: str) -> None:
+    """Raises `GraphError` where a density is needed of a node that has none: one that is observed, or above one."""
+    for name in model.random:
+        if model.conditionals[name].density is None and name in observed:
+            raise model.conditionals[name].without_density(asked)
+
+
+def bounded(model: Model, observed: Collection[str]) -> bool:
+    """Whether a node that is observed has a bound for its density."""
+    return any(name in observed and model.conditionals[name].density == "bound" for name in model.random)
+
+
+def bounds(score: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
+    """The mean of several draws of the bound of each world, and its standard error."""
+    found = torch.stack([score() for _ in range(REPEATS)])
+    return found.mean(0), found.std(0) / math.sqrt(REPEATS)
+
+
+def check_weights(model: Model, method: Method) -> None:
+    """Raises `GraphError` where weights would be exponentials of a noisy bound, which are no weights."""
+    noisy = next((name for name in model.random if model.conditionals[name].density == "bound"), None)
+    if noisy is not None and not (isinstance(method, Bound) and method.particles == 1):
+        raise GraphError(
+            f"log_prob: the density of {noisy!r} ~ {model.net[noisy].summary} is a stochastic bound, whose exponential would bias importance weights; ask for the "
+            f"bound: method=dgm.Bound(guide, samples=100)"
+        )
+
+
+def flowing(model: Model, values: Mapping[str, Tensor], method: ProbabilityFlow) -> tuple[Tensor, Tensor | None]:
+    """log p of complete data, that of each denoising node by its probability flow; the standard error where divergences were estimated."""
+    if not any(isinstance(model.conditionals[name], DenoisingConditional) for name in model.random):
+        raise GraphError(f"log_prob: no node is a Diffusion or FlowMatching, whose flow could be solved; got {list(model.random)}; leave the method out")
+    missing = [name for name in model.random if name not in values]
+    if missing:
+        raise GraphError(f"log_prob: ProbabilityFlow scores complete data; node {missing[0]!r} has no value; marginalise it by dgm.Importance(guide, 1000), which takes the bound")
+    repeats = method.repeats if method.probes is not None else 1
+    found = torch.stack([_once(model, values, method) for _ in range(repeats)])
+    return found.mean(0), found.std(0) / math.sqrt(repeats) if repeats > 1 else None
+
+
+def _once(model: Model, values: Mapping[str, Tensor], method: ProbabilityFlow) -> Tensor:
+    layout, worlds, sizes = model.layout, model.layout.worlds(values), model.layout.sizes(values)
+    found, total = layout.align_all(values), torch.zeros(worlds, dtype=model.anchor.dtype, device=model.device)
+    with torch.no_grad():
+        for node in model.schedule:
+            if node.deterministic:
+                found[node.name] = model.compute(node, found, sizes)
+                continue
+            total = total + model.per_world(_density(model, node, found, layout.batch(node.name, worlds, sizes), method))
+    return total
+
+
+def _density(model: Model, node: Any, found: Mapping[str, Tensor], batch: tuple[int, ...], method: ProbabilityFlow) -> Tensor:
+    conditional, value, prepared = node.conditional, found[node.name], node.prepare(found)
+    if not isinstance(conditional, DenoisingConditional):
+        return conditional.log_density(value, prepared)
+    if model.net[node.name].space.integer:
+        raise GraphError(f"log_prob: node {node.name!r} has levels, of which the flow has no density; the bound is dgm.log_prob(model, data)")
+    value = value.expand(*batch, *conditional.variable.shape)
+    return flow_log_density(conditional.denoiser(prepared, batch), value, rtol=method.tolerance, atol=method.tolerance, probes=method.probes)

@@ -1,0 +1,99 @@
+"""Metrics against closed forms, calibration of their tests and standard errors, what they refuse."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import dgm_ppl as dgm
+
+torch.set_num_threads(1)
+metrics = dgm.metrics
+
+
+def normal(rows, shift=0.0, seed=0, features=2):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(rows, features, generator=generator) + shift
+
+
+@pytest.mark.parametrize("test", [metrics.mmd, metrics.energy_distance], ids=lambda f: f.__name__)
+def test_permutation_tests_are_calibrated(test):
+    """Under one distribution p is uniform: a share alpha lies below alpha; under another it is small."""
+    torch.manual_seed(0)
+    ps = torch.tensor([test(normal(20, seed=2 * i), normal(20, seed=2 * i + 1), permutations=39).p for i in range(120)])
+    for level in (0.1, 0.5):
+        share, error = float((ps <= level).float().mean()), (level * (1 - level) / len(ps)) ** 0.5
+        assert abs(share - level) < 4 * error
+    assert test(normal(60), normal(60, 1.0, seed=1), permutations=99).p <= 0.02
+
+
+def test_values_are_those_of_the_distances():
+    x, y = normal(60), normal(50, 0.5, seed=1)
+    assert metrics.mmd(x, y, permutations=1).value == pytest.approx(float(dgm.MMD()(x, y)))
+    assert metrics.energy_distance(x, y, permutations=1).value == pytest.approx(float(dgm.EnergyDistance()(x, y)))
+
+
+@pytest.mark.parametrize("metric", [metrics.energy_distance, metrics.frechet_distance, metrics.kernel_distance, metrics.sliced_wasserstein], ids=lambda f: f.__name__)
+def test_standard_errors_cover(metric):
+    """The estimate's spread over fresh samples is about what one sample says."""
+    options = {"permutations": 1} if metric is metrics.energy_distance else {}
+    found = [metric(normal(80, seed=2 * i), normal(80, 1.0, seed=2 * i + 1), **options) for i in range(40)]
+    spread = float(torch.tensor([one.value for one in found]).std())
+    said = float(torch.tensor([one.stderr for one in found]).mean())
+    assert 0.5 < said / spread < 2.0
+
+
+def test_frechet_distance_of_gaussians():
+    x = normal(20000)
+    y = normal(20000, seed=1) * torch.tensor([2.0, 0.5]) + torch.tensor([1.0, 0.0])
+    assert metrics.frechet_distance(x, y).value == pytest.approx(1 + 1 + 0.25, rel=0.05)
+
+
+def test_a_classifier_tells_apart_what_differs():
+    pytest.importorskip("sklearn", reason="scikit-learn trains the classifier")
+    same = metrics.classifier_two_sample(normal(150), normal(150, seed=1))
+    other = metrics.classifier_two_sample(normal(150), normal(150, 4.0, seed=1))
+    assert abs(same.value - 0.5) < 0.12 and other.value > 0.95 and other.p < 1e-6
+
+
+def test_fidelity_and_diversity_are_told_apart():
+    real = torch.cat([normal(100, -3.0), normal(100, 3.0, seed=1)])
+    one_mode, spread = normal(200, -3.0, seed=2), torch.cat([real[::2] + 0.01, normal(100, 30.0, seed=3)])
+    precision, recall = metrics.precision_recall(real, one_mode)
+    assert precision.value > 0.9 and recall.value < 0.6
+    precision, recall = metrics.precision_recall(real, spread)
+    assert precision.value < 0.6 and recall.value > 0.9
+    density, coverage = metrics.density_coverage(real, torch.cat([normal(100, -3.0, seed=5), normal(100, 3.0, seed=6)]))
+    assert density.value == pytest.approx(1.0, abs=0.25) and coverage.value > 0.85
+
+
+def test_copies_are_found():
+    train, held = normal(200), normal(200, seed=1)
+    assert metrics.memorisation(train, held, train[:100] + 0.001).value > 0.95
+    fresh = metrics.memorisation(train, held, normal(200, seed=2))
+    assert abs(fresh.value - 0.5) < 4 * fresh.stderr
+
+
+def test_features_learn_the_classes():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(200) % 2
+    images = 0.3 * torch.randn(200, 1, 8, 8, generator=generator)
+    images[labels == 1, :, :4] += 1.0
+    state = torch.get_rng_state()
+    features = metrics.train_features(images, labels, width=16, epochs=5, batch_size=16)
+    assert torch.equal(state, torch.get_rng_state())
+    assert features.accuracy > 0.9 and features(images).shape == (200, 16)
+    same, other = metrics.frechet_distance(features(images[:100]), features(images[100:])), metrics.frechet_distance(features(images[::2]), features(images[1::2]))
+    assert same.value < 0.3 * other.value
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: metrics.mmd(torch.zeros(30, 2), torch.zeros(30, 3)), r"samples of one event shape; got \(2,\), \(3,\)"),
+    (lambda: metrics.frechet_distance(torch.zeros(3, 2), torch.zeros(30, 2)), r"expected 20 rows at least.*got 3, 30.*model.sample\(20\)"),
+    (lambda: metrics.mmd(torch.full((30, 2), torch.nan), torch.zeros(30, 2)), r"sample 1 has numbers that are not finite, in 30 rows"),
+    (lambda: metrics.classifier_two_sample(torch.zeros(30, 2), torch.zeros(40, 2)), r"as many rows of each"),
+    (lambda: metrics.train_features(torch.zeros(30, 2), torch.zeros(30)), r"expected images"),
+])
+def test_refused(call, message):
+    with pytest.raises(dgm.GraphError, match=message):
+        call()
