@@ -14,11 +14,11 @@ from ..conditionals import Chained, Conditional
 from ..conditionals.drawing import Drawing
 from ..exact import LatentPlan, plan_latents
 from ..families import Noise, noise
-from ..families.lags import node_of
+from ..families.lags import Lagged, node_of
 from ..families.shapes import broadcast
 from ..graph import Displayed, GraphError, did_you_mean
 from ..network import BayesNet, Layout, build_conditionals
-from ..network.chains import segments
+from ..network.chains import segments, stages
 from ..network.unrolling import unrolled
 from .ancestral import draws_of_tables, has_tables
 from .program import run_program
@@ -49,6 +49,13 @@ class Node:
     joint: int
 
     strand: Strand | None = None
+
+    @property
+    def now(self) -> tuple[str, ...]:
+        """The parents within the same step."""
+        if self.strand is None:
+            return self.parents
+        return tuple(parent for parent, port in zip(self.parents, self.conditional.ports) if not isinstance(port.name, Lagged))
 
     def receive(self, values: Mapping[str, Tensor]) -> list[Tensor]:
         """The parents' values as the conditional sees them."""
@@ -115,6 +122,7 @@ class Model(Displayed, nn.Module):
 
         self.nodes = {node.name: node for node in self.schedule}
         self._segments: dict[frozenset[str], tuple] = {}
+        self.stages = tuple((chain, tuple(self.nodes[name] for name in names if name in self.nodes)) for chain, names in stages(self.net))
 
     def segments(self, known: Mapping[str, Tensor]) -> tuple[tuple[tuple[str, ...], bool], ...]:
         """The nodes that are not known, in the order in which they can be had, and whether each group goes step by step along its chain."""
@@ -132,7 +140,7 @@ class Model(Displayed, nn.Module):
         return Node(name, conditional, parents, rank, variable.is_deterministic, pooled, inside, rank - conditional.elements, strand)
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "random", "nodes", "_segments", "shared", "memo")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("schedule", "random", "nodes", "stages", "_segments", "shared", "memo")}
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
@@ -267,7 +275,7 @@ class Model(Displayed, nn.Module):
         return value.expand((*worlds, *own))
 
     def _check_upstream(self, values: Mapping[str, Tensor], evidence: Sequence[str]) -> None:
-        for name in evidence:
+        for name in (name for name in evidence if name in self.net):
             above = [parent for parent in self.net.ancestors(name) if parent not in values and parent in self.random]
             if above:
                 raise GraphError(

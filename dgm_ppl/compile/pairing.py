@@ -24,6 +24,8 @@ COLLAPSED = ""                                      # no node is named so
 def check_guide(model: Model, guide: Model) -> None:
     """Raises where the guide names nodes that the model lacks, or declares them otherwise."""
     for name in guide.net:
+        if name not in model.net and guide.net[name].is_deterministic:
+            continue                                                        # what a guide computes on the way, such as the state of a recurrent encoder
         if name not in model.net:
             raise GraphError(f"guide: the model has no node {name!r}{did_you_mean(name, model.net)}")
         ours, theirs = guide.net[name], model.net[name]
@@ -144,16 +146,17 @@ class Pairing:
         return self.collapse is not None and bool({name, *self.model.net.ancestors(name)} & set(self.collapse.structure.hidden))
 
     def _latent(self, node: Node) -> Latent:
-        later = {node.name, *self.guide.net.descendants(node.name)}
+        later = {node.name, *self.guide.net.dag.descendants(node.name)}     # what lies some steps back was drawn before, in a chain of either net
+        later |= {name for name in self.guide.net.descendants(node.name) if self.guide.net.chain_of(name) is None}
         above = set(self.model.net.ancestors(node.name))                # through deterministic nodes as well
         p = next(step for step in self.model.schedule if step.name == node.name)
-        reached = set(p.parents) | {name for name in above if self._deterministic_path(name, p)}
+        reached = set(p.now) | {name for name in above if self._deterministic_path(name, p)}
         return Latent(node.name, node, p, closed=not (reached & later))
 
     def _deterministic_path(self, name: str, p: Node) -> bool:
         """Whether `name` reaches the node's parents through deterministic nodes alone."""
         dag, functions = self.model.net.dag, set(self.model.net.deterministic)
-        frontier = [parent for parent in p.parents if parent in functions]
+        frontier = [parent for parent in p.now if parent in functions]
         while frontier:
             parents = dag.parents(frontier.pop())
             if name in parents:
@@ -189,6 +192,10 @@ class Pairing:
     def draw(self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Every node's aligned value, latents drawn from the guide, and what the guide's conditionals were prepared with."""
         found, prepared = dict(values), {}
+        if self.model.net.chains:
+            found = self.guide.run({name: value for name, value in values.items() if name in self.guide.layout.members}, worlds, sizes, noise)
+            prepared = {node.name: node.prepare(found) for node in self.drawing if not node.deterministic}
+            return self.model.run({**values, **{name: value for name, value in found.items() if name in self.model.net}}, worlds, sizes, noise), prepared
         for node in self.drawing:
             if node.deterministic:
                 found[node.name] = self.guide.compute(node, found, sizes)

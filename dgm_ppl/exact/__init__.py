@@ -7,17 +7,18 @@ from .conditioning import certain
 from .engine import Answer, Engine
 from .factors import Compiled, Evidence
 from .finite_chain import FiniteChain, Observed
+from .gaussian_chain import GaussianChain
 from .holes import Seen, see
 from .obstacle import obstacle, single
 from .report import PlanReport
-from .sequences import chain_engine
+from .sequences import ChainEngine, chain_engine, engine_for
 from .soft import Likelihood, refuse_soft
 from .structure import Block, Obstacle, hinges, kind_of
 from .treatment import LatentPlan, Treatment, plan_latents
 from .watching import Watched, watch
 
 __all__ = [
-    "Answer", "Block", "Cells", "Collapse", "Compiled", "Engine", "Evidence", "FiniteChain", "Given", "LatentPlan", "Likelihood", "Mixture", "Observed", "Obstacle",
-    "PlanReport", "Seen", "Treatment", "Watched", "cells", "certain", "chain_engine", "complete_log_prob", "hinges", "hole_name", "kind_of", "obstacle", "packed",
+    "Answer", "Block", "Cells", "ChainEngine", "Collapse", "Compiled", "Engine", "Evidence", "FiniteChain", "GaussianChain", "Given", "LatentPlan", "Likelihood", "Mixture", "Observed", "Obstacle",
+    "PlanReport", "Seen", "Treatment", "Watched", "cells", "certain", "chain_engine", "complete_log_prob", "engine_for", "hinges", "hole_name", "kind_of", "obstacle", "packed",
     "plan_latents", "refuse_soft", "see", "single", "unpacked", "watch",
 ]

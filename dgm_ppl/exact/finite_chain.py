@@ -19,7 +19,7 @@ from ..network import Chain
 from .factors import Compiled
 from .forward_backward import Potentials, filtered_evidence, log_likelihood, smoothed
 
-__all__ = ["FiniteAnswer", "FiniteChain", "Observed"]
+__all__ = ["FiniteAnswer", "FiniteChain", "Observed", "hidden_chain"]
 
 MEMORY = 2**31
 
@@ -55,6 +55,29 @@ class FiniteAnswer:
     smoothed: Tensor
 
 
+def hidden_chain(model: Compiled, observed: Collection[str], partial: Collection[str] = ()) -> tuple[list[str], Chain]:
+    """The random nodes that have to be eliminated, parents first, and their chain: those without a value on which something observed depends, those
+    of which cells are missing that others depend on, and the finite nodes on which their own later steps depend.
+
+    Raises:
+        GraphError: hidden nodes in more than one chain.
+    """
+    net = model.net
+    hidden = []
+    for name in (name for name in net.order if name in model.conditionals and not net[name].is_deterministic):
+        below = set(net.descendants(name))
+        if name in observed:
+            needed = name in partial and bool(below)                        # the cells that are seen hold it to one state
+        else:
+            needed = bool(below & set(observed)) or name in below and net[name].space.cardinality is not None
+        if needed:
+            hidden.append(name)
+    found = list(dict.fromkeys(chain.name for name in hidden if (chain := net.chain_of(name)) is not None))
+    if len(found) > 1:
+        raise GraphError(f"exact chains: hidden nodes are in the chains {found}; expected one; observe the nodes of the others")
+    return hidden, net.plates[found[0] if found else net.chains[0]]
+
+
 class FiniteChain:
     """A net whose hidden nodes are finite and have one value a step, or one a sequence.
 
@@ -73,8 +96,7 @@ class FiniteChain:
     def __init__(self, model: Compiled, observed: Collection[str], partial: Collection[str] = (), *, memory: int = MEMORY):
         self.model, self.net, self.memory = model, model.net, memory
         self.observed = frozenset(observed)
-        hidden = [name for name in self.net.order if name in model.conditionals and not self.net[name].is_deterministic and self._is_hidden(name, partial)]
-        self.chain = self._the_chain(hidden)
+        hidden, self.chain = hidden_chain(model, observed, partial)
         self.names = tuple(name for name in hidden if self.net.chain_of(name) is not None)
         self.outside = tuple(name for name in hidden if self.net.chain_of(name) is None)
         self.partial = frozenset(partial) - set(hidden)
@@ -91,30 +113,11 @@ class FiniteChain:
 
     # ---- what is hidden
 
-    def _is_hidden(self, name: str, partial: Collection[str]) -> bool:
-        if name in self.observed:
-            return name in partial and self._has_children(name)             # the cells that are seen hold it to one state
-        return not self._barren(name)
-
-    def _has_children(self, name: str) -> bool:
-        return any(name in map(node_of, variable.all_parents) for variable in self.net.variables.values())
-
-    def _barren(self, name: str) -> bool:
-        """Whether nothing observed depends on a node, and the rest of the chain does not need it either."""
-        below = set(self.net.descendants(name))
-        return not below & self.observed and (name not in below or self.net[name].space.cardinality is None)
-
     @cached_property
     def barren(self) -> tuple[str, ...]:
         """The random nodes that were left out, as nothing observed depends on them."""
         return tuple(name for name in self.net.order if name in self.model.conditionals and not self.net[name].is_deterministic
                      and name not in self.observed and name not in self.cards)
-
-    def _the_chain(self, hidden: Sequence[str]) -> Chain:
-        found = list(dict.fromkeys(chain.name for name in hidden if (chain := self.net.chain_of(name)) is not None))
-        if len(found) > 1:
-            raise GraphError(f"exact chains: hidden nodes are in the chains {found}; expected one; observe the nodes of the others")
-        return self.net.plates[found[0] if found else self.net.chains[0]]
 
     def _check(self, hidden: Sequence[str]) -> None:
         for name in hidden:

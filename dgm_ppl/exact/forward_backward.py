@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Potentials", "draw_paths", "filtered_evidence", "log_likelihood", "most_probable_path", "predicted", "smoothed"]
+__all__ = ["Potentials", "draw_paths", "filtered_evidence", "log_likelihood", "most_probable_path", "smoothed"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,12 +296,3 @@ def _categorical(weights: Tensor) -> Tensor:
     cumulated = weights.cumsum(-1)
     uniform = torch.rand_like(cumulated[..., :1]) * cumulated[..., -1:]
     return (cumulated <= uniform).sum(-1).clamp_max(weights.shape[-1] - 1)
-
-
-def predicted(state: Tensor, transition: Tensor, steps: int) -> Tensor:
-    """The probabilities of the states `1 ... steps` steps after `state` `(states, rows)`, `(steps, states, rows)`."""
-    found = []
-    for _ in range(steps):
-        state = transition.T @ state
-        found.append(state)
-    return torch.stack(found)

@@ -43,6 +43,42 @@ class Watched:
         holes = {name: self._rowed(name, layout.align(name, hole), rows) for name, hole in self.holes.items()}
         return Observed(self.model.determined(values, self.sizes), holes, rows, layout.size(chain, self.sizes))
 
+    def longer(self, steps: int) -> Watched:
+        """The evidence with so many steps behind the end of every sequence, of which nothing is seen.
+
+        Raises:
+            GraphError: an input of the chain, which is not known there.
+        """
+        layout, net, chain = self.model.layout, self.model.net, self.model.net.chains[0]
+        values, holes = dict(self.values), dict(self.holes)
+        total = layout.size(chain, self.sizes)
+        lengths = values.get(chain)
+        if lengths is not None:
+            values[chain] = lengths + steps
+        for name in (name for name in self.values if name in net.plates[chain].nodes):
+            if name in net.inputs:
+                raise GraphError(f"predict: the input {name!r} is not known after the end; append its values there, and NaN to what is observed, and ask for the marginals")
+            value, place = values[name], net.plates_of(name).index(chain)
+            axis = place - len(net.plates_of(name)) - len(layout.events[name])
+            shape = list(value.shape)
+            shape[axis] = steps
+            values[name] = torch.cat([value, net[name].space.example(tuple(shape), value).to(value.dtype)], axis)
+            hole = holes[name].expand(value.shape) if name in holes else torch.zeros_like(value, dtype=torch.bool)
+            hole = torch.cat([hole, torch.ones(shape, dtype=torch.bool, device=value.device)], axis)
+            if lengths is not None:
+                ended = ~real_steps(lengths, total + steps)
+                hole = hole | ended.reshape(*ended.shape[:-1], *(1,) * place, total + steps, *(1,) * (-axis - 1))
+            holes[name] = hole
+        return Watched(self.model, values, holes)
+
+    def ends(self, steps: int) -> Tensor:
+        """The positions of so many steps behind the end of each row's sequence, `(rows, steps)`."""
+        chain, rows = self.model.net.chains[0], torch.Size(self.worlds).numel()
+        after = torch.arange(steps, device=self.model.anchor.device)
+        if chain not in self.values:
+            return (self.model.layout.size(chain, self.sizes) + after).expand(rows, steps)
+        return self.values[chain].expand(self.worlds).reshape(rows, 1) + after
+
     def _rowed(self, name: str, value: Tensor, rows: int) -> Tensor:
         inner = value.shape[value.ndim - self.model.layout.rank - len(self.model.layout.events[name]):]
         return value.expand(*self.worlds, *inner).reshape(rows, *inner)

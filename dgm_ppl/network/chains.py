@@ -20,7 +20,7 @@ from .plates import Chain, Plate
 if TYPE_CHECKING:
     from .bayes_net import BayesNet
 
-__all__ = ["chain_of", "check_chains", "check_loops", "first_steps", "segments", "slice_dag", "through_time", "with_lags"]
+__all__ = ["chain_of", "check_chains", "check_loops", "first_steps", "segments", "slice_dag", "stages", "through_time", "with_lags"]
 
 
 def chain_of(name: str, plates: Mapping[str, Plate]) -> Chain | None:
@@ -227,6 +227,23 @@ def segments(net: BayesNet, known: Collection[str]) -> tuple[tuple[tuple[str, ..
         inside = tuple(name for name in net.order if name in part)
         found.append((inside, len(part) > 1 or inside[0] in parents[inside[0]]))
     return tuple(found)
+
+
+def stages(net: BayesNet) -> list[tuple[str | None, tuple[str, ...]]]:
+    """The nodes in an order in which they can be had, those of a chain together as far as that goes, with the chain's name."""
+    if not net.chains:
+        return [(None, net.order)]
+    parents, level = _arrows(net.variables), {}
+    kinds = {name: None if (chain := net.chain_of(name)) is None else chain.name for name in net}
+    for part in _components(net.variables, ()):
+        before = [parent for name in part for parent in parents[name] if parent not in part]
+        kind = kinds[next(iter(part))]
+        reached = max((level[parent] + (kinds[parent] != kind) for parent in before), default=0 if kind is None else 1)
+        level |= dict.fromkeys(part, reached)
+    groups: dict[tuple[int, str], list[str]] = {}
+    for name in net.order:
+        groups.setdefault((level[name], kinds[name] or ""), []).append(name)
+    return [(kind or None, tuple(groups[level, kind])) for level, kind in sorted(groups)]
 
 
 def _components(variables: Mapping[str, Variable], known: Collection[str]) -> list[set[str]]:

@@ -14,7 +14,7 @@ from ..families.expressions import indices
 from ..graph import GraphError
 from ..nets import Net, SetNet
 from .chains import with_lags
-from .plates import Plate
+from .plates import Chain, Plate
 
 __all__ = ["check_variable", "members_of", "sized"]
 
@@ -125,6 +125,8 @@ def sized(plates: Mapping[str, Plate], variables: Mapping[str, Variable]) -> dic
     for name in variables:
         for plate, size, parameter in members_of(name, seen, around):
             place = f"{parameter!r} of {name!r}"
+            if isinstance(plates[plate], Chain) and not variables[name].is_deterministic:
+                raise GraphError(f"node {name!r}: parameter {parameter!r} has {size} values, one a step of the chain {plate!r}; give them as an input: {name}_{parameter}=dgm.Given()")
             other, source = known.setdefault(plate, (size, place))
             if other != size:
                 raise GraphError(f"plate {plate!r}: expected one size; got {other} members by {source}, {size} by {place}")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..families.lags import node_of
 from .building import build_conditionals
+from .unrolling import declared_at
 
 if TYPE_CHECKING:
     from ..families import Variable
@@ -55,25 +57,34 @@ def count_parameters(net: BayesNet) -> ParameterCount:
     5 in all; the full joint table takes 7
     """
     with torch.random.fork_rng(devices=[]):
-        learned = [name for name, variable in net.variables.items() if not (variable.is_given or _is_table(net, variable))]
+        learned = [name for name, variable in net.variables.items() if not (variable.is_given or _is_table(net, name))]
         built = build_conditionals(net, {}, skip=[name for name in net if name not in learned])
     owned = {name: {id(one): one.numel() for one in conditional.parameters()} for name, conditional in built.items()}
-    tables = {name: _table(net, variable) for name, variable in net.variables.items() if _is_table(net, variable)}
+    tables = {name: sum(_table(net, one) for one in _declared(net, name)) for name in net if _is_table(net, name)}
     nodes = {name: tables.get(name, sum(owned.get(name, {}).values())) for name in net}
     shared = {key: number for numbers in owned.values() for key, number in numbers.items()}
     owners = {id(net[name].net) if net[name].net is not None else name: number for name, number in tables.items()}     # a tied table counts once
     return ParameterCount(nodes, sum(owners.values()) + sum(shared.values()), _joint(net))
 
 
-def _is_table(net: BayesNet, variable: Variable) -> bool:
+def _declared(net: BayesNet, name: str) -> list[Variable]:
+    """What a node is; in a chain at the first steps too, each kind once."""
+    return list({id(one): one for one in declared_at(net, name)}.values())
+
+
+def _is_table(net: BayesNet, name: str) -> bool:
     """Whether a node is finite, its parents too, and the table is free: no network, function or expression computes it."""
+    return all(_tabular(net, variable) for variable in _declared(net, name))
+
+
+def _tabular(net: BayesNet, variable: Variable) -> bool:
     if variable.is_given or variable.is_deterministic or variable.family_name not in ("Bernoulli", "Categorical"):
         return False
-    return variable.classical and not variable.expression_parents and all(_states(net[parent]) is not None and not net[parent].shape for parent in variable.parents)
+    return variable.classical and not variable.expression_parents and all(_states(net[node_of(parent)]) is not None and not net[node_of(parent)].shape for parent in variable.parents)
 
 
 def _table(net: BayesNet, variable: Variable) -> int:
-    rows = math.prod(net[parent].space.cardinality for parent in variable.parents)
+    rows = math.prod(net[node_of(parent)].space.cardinality for parent in variable.parents)
     return rows * variable.numel * (variable.space.cardinality - 1)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..exact import FiniteChain, Observed, chain_engine, watch
+from ..exact import ChainEngine, Observed, chain_engine, engine_for, watch
 from .marginal import missing_key
 
 __all__ = ["SequenceLikelihood"]
@@ -20,7 +20,7 @@ class SequenceLikelihood:
 
     def __init__(self, model: Model):
         self.model = model
-        self._engines: dict[frozenset[str], FiniteChain] = {}
+        self._engines: dict[frozenset[str], ChainEngine] = {}
 
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
         """Encoded columns, rows first, with a column for the missing cells of each node that has any.
@@ -47,7 +47,7 @@ class SequenceLikelihood:
         holes = {name: layout.align(name, batch[missing_key(name)]) for name in values if missing_key(name) in batch}
         key = frozenset(batch)
         if key not in self._engines:
-            self._engines[key] = FiniteChain(self.model, [name for name in values if name in self.model.net], holes)
+            self._engines[key] = engine_for(self.model, [name for name in values if name in self.model.net], holes)
         engine, sizes = self._engines[key], layout.sizes(values)
         aligned = self.model.determined(layout.align_all(values), sizes)
         rows = torch.Size(layout.worlds(values)).numel()

@@ -8,12 +8,13 @@ from typing import Any
 
 from ..compile import Model
 from ..data import columns, row_labels
-from ..exact import Obstacle, cells, refuse_soft, see, watch
+from ..exact import GaussianChain, Obstacle, cells, chain_engine, refuse_soft, see, watch
 from ..graph import GraphError
 from .collapsed import CollapsedPosterior
 from .bounded import refuse_implicit
 from .elimination import by_cliques, integrates
 from .exact import Exact, ExactPosterior, why_not
+from .gaussian_sequences import GaussianSequencePosterior
 from .methods import NUTS, Amortized, Importance, Method
 from .posterior import ChainPosterior, GuidePosterior, Posterior
 from .sequences import SequencePosterior
@@ -55,7 +56,8 @@ def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
     if model.net.chains:
         watched = watch(model, evidence)
         _check_open(model, watched.values, watched.holes)
-        return SequencePosterior(model, watched, method)
+        exact = chain_engine(model, watched, memory=method.memory)
+        return (GaussianSequencePosterior if isinstance(exact, GaussianChain) else SequencePosterior)(model, watched, method)
     found = cells(model, evidence) if integrates(model) else None
     if found is None or by_cliques(model, found):
         seen = see(model, evidence)

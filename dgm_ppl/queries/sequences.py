@@ -17,7 +17,7 @@ from ..graph import GraphError, did_you_mean
 from .exact import Exact, Explanation
 from .posterior import Marginals, Posterior
 
-__all__ = ["SequencePosterior", "sequence_log_prob"]
+__all__ = ["SequencePosterior", "checked_steps", "picked", "sequence_log_prob"]
 
 
 def sequence_log_prob(model: Model, watched: Watched, method: Exact) -> Tensor:
@@ -131,18 +131,11 @@ class SequencePosterior(Posterior):
         """The distributions of the hidden nodes at each of so many steps after the end of a sequence.
 
         Raises:
-            GraphError: steps that differ by inputs or by what was observed, as their values after the end are not known.
+            GraphError: an input, or an observed node on which others depend, whose values after the end are not known.
         """
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-            raise GraphError(f"predict: expected a positive whole number of steps; got {steps!r}")
-        if self._engine.outside:
-            raise GraphError(f"predict: {self._engine.outside[0]!r} outside the chain is hidden too; give it a value, or draw: post.sample(...)")
-        with torch.no_grad():
-            (chain,), _ = self._engine.potentials(self._observed)
-            if not chain.homogeneous:
-                raise GraphError("predict: how the hidden nodes move depends on inputs or observations that are not known after the end; give the steps to come as inputs, their observations NaN")
-            found = forward_backward.predicted(self._answer.filtered[-1], chain.transition, steps)
-        return {name: self._distribution(name, self._by_step(found, (name,))) for name in self._engine.names}
+        later = SequencePosterior(self.model, self.watched.longer(checked_steps(steps)), self.method)
+        at = self.watched.ends(steps)
+        return {name: self._distribution(name, picked(later.probabilities(name), at, self.worlds)) for name in self._engine.names}
 
     def sample(self, samples: int) -> dict[str, Tensor]:
         """Independent draws of the hidden nodes, `(samples, *worlds, steps)`: filtered forwards, drawn backwards. Nodes on which nothing observed depends come along."""
@@ -218,6 +211,20 @@ class _Filtered:
 
     def marginal(self, name: str) -> dist.TorchDistribution:
         return self.posterior._distribution(name, self.posterior.probabilities(name, filtered=True))
+
+
+def checked_steps(steps: int) -> int:
+    """A number of steps ahead."""
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise GraphError(f"predict: expected a positive whole number of steps; got {steps!r}")
+    return steps
+
+
+def picked(value: Tensor, at: Tensor, worlds: tuple[int, ...]) -> Tensor:
+    """Some steps of each row: from `(*worlds, steps, ...)` those at `(rows, steps asked for)`."""
+    rows = value.reshape(len(at), *value.shape[len(worlds):])
+    found = rows[torch.arange(len(at), device=at.device).unsqueeze(1), at]
+    return found.reshape(*worlds, *found.shape[1:])
 
 
 def labels_of(model: Model, name: str) -> tuple[str, ...]:

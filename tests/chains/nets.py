@@ -107,3 +107,57 @@ def cut(model: dgm.Model, data: Mapping[str, Tensor], row: int, length: int) -> 
         plates = model.net.plates_of(name)
         found[name] = value[row: row + 1].narrow(1 + plates.index("time"), 0, length) if "time" in plates else value[row: row + 1]
     return found
+
+
+GAUSSIAN = {
+    "local level": (dgm.BayesNet(z=dgm.Normal().given(lag("z")), x=dgm.Normal().given("z"), plates=chain("z", "x")), ["z"]),
+    "vectors": (dgm.BayesNet(z=dgm.Normal(2).given(lag("z")), x=dgm.Normal(3).given("z"), plates=chain("z", "x")), ["z"]),
+    "full covariances": (dgm.BayesNet(z=dgm.MultivariateNormal(2).given(lag("z")), x=dgm.MultivariateNormal(3).given("z"), plates=chain("z", "x")), ["z"]),
+    "low rank": (dgm.BayesNet(z=dgm.Normal().given(lag("z")), x=dgm.LowRankMultivariateNormal(3, rank=1).given("z"), plates=chain("z", "x")), ["z"]),
+    "two steps back": (dgm.BayesNet(z=dgm.Normal().given(lag("z"), lag("z", 2)), x=dgm.Normal().given("z"), plates=chain("z", "x")), ["z"]),
+    "two latents": (
+        dgm.BayesNet(
+            a=dgm.Normal().given(lag("a")), b=dgm.Normal(2).given("a", lag("b"), lag("a")), x=dgm.Normal(2).given("a", "b"), y=dgm.Normal().given("b"),
+            plates=chain("a", "b", "x", "y")),
+        ["a", "b"],
+    ),
+    "observations of two steps": (dgm.BayesNet(z=dgm.Normal().given(lag("z")), x=dgm.Normal().given("z", lag("z"), lag("x")), plates=chain("z", "x")), ["z"]),
+    "inputs": (dgm.BayesNet(u=dgm.Given(2), z=dgm.Normal().given(lag("z"), "u"), x=dgm.Normal().given("z", "u"), plates=chain("u", "z", "x")), ["z"]),
+    "arithmetic": (
+        dgm.BayesNet(z=dgm.Normal(loc=0.9 * lag("z", initial=0.5), scale=0.3), x=dgm.Normal(loc=2 * dgm.Ref("z"), scale=0.5), plates=chain("z", "x")), ["z"],
+    ),
+    "a Gaussian of each sequence": (dgm.BayesNet(g=dgm.Normal(2), z=dgm.Normal().given(lag("z"), "g"), x=dgm.Normal().given("z", "g"), plates=chain("z", "x")), ["g", "z"]),
+    "a switch that is seen": (
+        dgm.BayesNet(s=dgm.Categorical(2).given(lag("s")), z=dgm.Normal().given(lag("z"), "s"), x=dgm.Normal().given("z", "s"), plates=chain("s", "z", "x")), ["z"],
+    ),
+    "a network of inputs": (
+        dgm.BayesNet(
+            u=dgm.Given(2), d=dgm.Delta().given("u", net=dgm.MLP(4)), z=dgm.Normal(loc=lag("z", initial=0.0) + dgm.Ref("d"), scale=1.0), x=dgm.Normal(scale=1.0).given("z"),
+            plates=chain("u", "d", "z", "x")),
+        ["z"],
+    ),
+    "a function of the state": (
+        dgm.BayesNet(z=dgm.Normal().given(lag("z")), d=dgm.Delta(v=2 * dgm.Ref("z") + 1), x=dgm.Normal().given("d"), plates=chain("z", "d", "x")), ["z"],
+    ),
+    "sensors": (dgm.BayesNet(z=dgm.Normal().given(lag("z")), x=dgm.Normal(2).given("z"), plates={"sensor": dgm.Plate(["x"], size=3), **chain("z", "x")}), ["z"]),
+}
+
+
+def gaussian_joint(model: dgm.Model, data: Mapping[str, Tensor], hidden: Sequence[str], steps: int) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    """log p(data) of one row, and the means and variances of the hidden nodes, from the curvature of log p of everything."""
+    shapes = {name: ((steps,) if model.net.chain_of(name) else ()) + model.net[name].shape for name in hidden}
+    sizes = {name: torch.Size(shape).numel() for name, shape in shapes.items()}
+
+    def value(flat: Tensor) -> Tensor:
+        parts = dict(zip(hidden, flat.split(list(sizes.values()))))
+        return model.log_prob({**data, **{name: part.reshape(1, *shapes[name]) for name, part in parts.items()}}).sum()
+
+    zero = torch.zeros(sum(sizes.values()), dtype=torch.double)
+    covariance = torch.linalg.inv(-torch.autograd.functional.hessian(value, zero))
+    mean = covariance @ torch.autograd.functional.jacobian(value, zero)
+    log = value(mean) + 0.5 * len(mean) * torch.log(torch.tensor(2 * torch.pi, dtype=torch.double)) + 0.5 * torch.logdet(covariance)
+
+    def shaped(flat: Tensor) -> dict[str, Tensor]:
+        return {name: part.reshape(shapes[name]) for name, part in zip(hidden, flat.split(list(sizes.values())))}
+
+    return log.detach(), shaped(mean.detach()), shaped(covariance.diagonal().detach())
