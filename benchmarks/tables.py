@@ -9,8 +9,10 @@ and checks nothing; `estimate` checks every column, counts, fills the tables and
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import measure
 import numpy
@@ -42,13 +44,15 @@ def timer(work: Callable[[], object]) -> Callable[[], float]:
     return run
 
 
-def agrum(path: str, columns: dict[str, numpy.ndarray], net: dgm.BayesNet) -> Callable[[], object]:
+def agrum(net: dgm.BayesNet, columns: dict[str, numpy.ndarray]) -> Callable[[], object]:
     """pyAgrum's learner with a smoothing prior (without one it raises where a configuration has no row), its data in place beforehand."""
     import pandas
     import pyagrum
 
     frame = pandas.DataFrame({name: numpy.asarray(net[name].labels)[column] for name, column in columns.items()})
-    template = pyagrum.loadBN(path)
+    with tempfile.TemporaryDirectory() as folder:
+        dgm.write(net, Path(folder) / "net.bif")
+        template = pyagrum.loadBN(str(Path(folder) / "net.bif"))
     learner = pyagrum.BNLearner(frame, template)
     learner.useSmoothingPrior(1e-9)
     return lambda: learner.learnParameters(template.dag())
@@ -74,7 +78,7 @@ def main() -> None:
     assert all((found.counts[name].numpy() == expected[name]).all() for name in net)
     contenders = {"numpy bincount by hand": timer(lambda: by_hand(net, columns)), "dgm_ppl estimate": timer(lambda: dgm.estimate(model, columns))}
     if arguments.peers:
-        contenders["pyAgrum learnParameters"] = timer(agrum(arguments.network, columns, net))
+        contenders["pyAgrum learnParameters"] = timer(agrum(net, columns))
     seconds = measure.interleaved(contenders, arguments.rounds)
     summary = measure.ratios(seconds, "numpy bincount by hand")
     print(f"{len(net)} nodes, {arguments.rows:,} rows, {'bytes' if arguments.narrow else 'int64'}; configurations without a row: {sum(map(len, found.unseen.values()))}")
