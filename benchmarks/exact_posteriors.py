@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -28,20 +29,27 @@ NETWORKS = ["asia", "alarm", "insurance", "hailfinder", "win95pts", "hepar2", "p
 
 
 class Peer:
-    """pyAgrum's LazyPropagation in another process."""
+    """Another library in another process."""
 
-    def __init__(self, python: str, network: Path, observed: list[str]):
+    def __init__(self, python: str, task: str, network: Path, observed: Sequence[str] = ()):
         script = Path(__file__).with_name("exact_peer.py")
-        self.process = subprocess.Popen([python, str(script), str(network), *observed], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([python, str(script), task, str(network), *observed], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def ask(self, rows: list[list[int]]) -> dict:
-        """Seconds for all marginals of these rows, and the marginals of the first."""
+    def ask(self, rows: list) -> dict:
+        """Seconds for the task on these rows, and what it found."""
         print(json.dumps(rows), file=self.process.stdin, flush=True)
         return json.loads(self.process.stdout.readline())
 
     def close(self) -> None:
         self.process.stdin.close()
         self.process.wait()
+
+
+def unpacked(networks: Path, network: str, folder: str) -> Path:
+    """A network's file, unpacked."""
+    path = Path(folder) / f"{network}.bif"
+    path.write_bytes(gzip.open(networks / f"{network}.bif.gz").read())
+    return path
 
 
 def evidence_of(model: dgm.Model, rows: int, share: float, seed: int) -> dict[str, torch.Tensor]:
@@ -58,14 +66,14 @@ def seconds_of(model: dgm.Model, evidence: dict[str, torch.Tensor], method: Exac
     return time.process_time() - start
 
 
-def compare(network: str, path: Path, args: argparse.Namespace) -> dict[str, float]:
+def compare(path: Path, args: argparse.Namespace) -> dict[str, float]:
     """One network: microseconds a row, ratios, the largest difference of the answers."""
     model = dgm.compile(dgm.read(path)).double()
     evidence, method = evidence_of(model, args.rows, args.share, args.seed), Exact()
     codes = torch.stack(list(evidence.values()), 1)
     first = {name: value[0] for name, value in evidence.items()}
     planning = seconds_of(model, first, method)
-    peer = Peer(args.peer, path, list(evidence))
+    peer = Peer(args.peer, "posteriors", path, list(evidence))
     asked = codes[: args.peer_rows].tolist()
     ours, single, theirs = [], [], []
     for turn in range(args.rounds):
@@ -103,9 +111,7 @@ def main() -> None:
     print(f"{'':12}{'us/row':>9}{'pyAgrum':>11}{'ratio':>8}{'low-high':>16}{'distinct':>9}{'ratio':>8}{'one row ms':>11}{'ratio':>7}{'plan s':>7}{'difference':>11}")
     with tempfile.TemporaryDirectory() as folder:
         for network in args.only:
-            path = Path(folder) / f"{network}.bif"
-            path.write_bytes(gzip.open(args.networks / f"{network}.bif.gz").read())
-            row = found[network] = compare(network, path, args)
+            row = found[network] = compare(unpacked(args.networks, network, folder), args)
             spread = f"{row['low']:.0f}-{row['high']:.0f}"
             print(f"{network:12}{row['us']:9.2f}{row['peer_us']:11.1f}{row['ratio']:8.0f}{spread:>16}{row['distinct_rows']:9.0f}{row['distinct']:8.0f}"
                   f"{row['single_ms']:11.2f}{row['single_ratio']:7.2f}{row['planning_s']:7.2f}{row['difference']:11.1e}", flush=True)

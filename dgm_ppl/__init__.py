@@ -7,8 +7,8 @@ from .compile import Model, collapse, compile
 from .families import *  # noqa: F403
 from .graph import DAG, GraphError, Independence
 from .graph.lazy import later
-from .guides import amortize
-from .nets import MLP, ConvNet, ConvTransposeNet, Flat, ResNet, Shaped
+from .guides import Apart, Faithful, Forward, Full, InTurn, Jointly, LowRank, MeanField, PriorAnchored, amortize
+from .nets import MLP, ConvNet, ConvTransposeNet, DeepSet, Flat, ResNet, SetTransformer, Shaped
 from .network import BayesNet, Chain, Plate
 from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
@@ -83,6 +83,7 @@ LATER = {                                                                   # wh
 
 __all__ = [
     *families.__all__, *(name for names in LATER.values() for name in names),
+    "Apart", "DeepSet", "Faithful", "Forward", "Full", "InTurn", "Jointly", "LowRank", "MeanField", "PriorAnchored", "SetTransformer",
     "BayesNet", "Chain", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
     "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "collapse", "compile",
 ]

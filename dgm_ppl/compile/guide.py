@@ -28,6 +28,9 @@ class Guide(Model):
         own = [name for name in net.order if name in net.own or net[name].is_deterministic]
         kept = {name: share.conditionals[name] for name in own if share is not None and name in share.conditionals}
         built = {**build_conditionals(net, shared, skip=kept), **kept}
+        for name, conditional in built.items():
+            if name not in kept:
+                conditional.of_model(None if share is None or name not in share.conditionals else share.conditionals[name])
         left: set[str] = set()
         for name in own:
             if name not in kept and any(True for _ in built[name].parameters()) or left & set(net[name].all_parents):

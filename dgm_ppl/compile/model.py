@@ -239,7 +239,7 @@ class Model(Displayed, nn.Module):
         are drawn: `Temperature(0.8)`, `TopK(40)`, `TopP(0.9)`, several in a tuple, or a dict of these by node.
 
         Raises:
-            GraphError: an unknown name, a Given input without a value, evidence below a node that is not given.
+            GraphError: an unknown name, a plate of another size, a Given input without a value, evidence below a node that is not given.
         """
         with torch.no_grad():
             values, rows, drawings = self._asked(worlds, given, transform)

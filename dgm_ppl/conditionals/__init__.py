@@ -16,6 +16,7 @@ LATER = {                                                                   # th
         "UNAF",
     ],
     "inflated": ["Hurdle", "HurdleCounts", "ZeroInflated", "ZeroInflatedCounts"],
+    "anchored": ["Anchored"], "copies": ["JointCopies", "OneByOne"],
     "mixture": ["FiniteMixture", "Mixture"],
     "implicit": ["Generator", "Implicit"],
     "masked_diffusion": ["MaskedDiffusion", "MaskedDiffusionKind", "Unmasking"],

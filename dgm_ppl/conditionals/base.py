@@ -104,6 +104,9 @@ class Conditional(nn.Module):
         """KL(self || other) of each independent element, in closed form; it broadcasts to `(*batch, *elements)`. None where there is none."""
         return None
 
+    def of_model(self, theirs: Conditional | None) -> None:
+        """Takes what a guide's conditional shares with the model's of the same node; None where no model was handed over."""
+
     @property
     def event_adjacency(self) -> Tensor | None:
         """Which elements of the event may depend on which given the parents, boolean `(elements, elements)`, row-major over the event.

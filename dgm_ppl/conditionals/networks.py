@@ -8,9 +8,10 @@ from typing import Any
 from torch import nn
 
 from ..graph import GraphError
-from ..nets import Flat, Net, Shaped, adapt
+from ..nets import Flat, Net, SetNet, Shaped, adapt
 from .ports import Port
 from .predictors import Network
+from .sets import SetNetwork, set_network
 
 __all__ = ["Shared", "network_of", "shared_module"]
 
@@ -19,18 +20,20 @@ Shared = dict[int, tuple[nn.Module, tuple[Any, Shapes], Net]]
 """By the identity of a builder: the module it became, the shapes that it was built for, and the builder, which keeps its identity from being taken."""
 
 
-def network_of(name: str, net: Net | nn.Module, ports: Sequence[Port], parameters: Sequence[str], shapes: Sequence[tuple[int, ...]], shared: Shared) -> Network:
-    """The network of a node, which computes `parameters` of the given shapes.
+def network_of(name: str, net: Net | nn.Module, ports: Sequence[Port], parameters: Sequence[str], shapes: Sequence[tuple[int, ...]], shared: Shared, plates: Sequence[int] = ()) -> Network | SetNetwork:
+    """The network of a node in the plates at some positions, which computes `parameters` of the given shapes.
 
     Raises:
         GraphError: a net that cannot join these shapes, or that was built for others.
     """
+    if isinstance(net, SetNet) and ports[0].frame:
+        return set_network(name, net, ports, shapes, plates, shared)
     inputs, outputs = tuple(port.encoded_shape for port in ports), tuple(map(tuple, shapes))
     for port in ports:
         if None in port.encoded_shape:
             raise GraphError(
                 f"node {name!r}: its network reads all members of a plate through {port.name!r}, so the plate needs a size: "
-                f"plates={{...: dgm.Plate([...], size=8)}}; or use fn=, which takes any size"
+                f"plates={{...: dgm.Plate([...], size=8)}}; or read it as a set of any size: net=dgm.DeepSet(64); or use fn="
             )
     try:
         if isinstance(net, Net):

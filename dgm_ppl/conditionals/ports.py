@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -22,7 +22,8 @@ class Port:
 
     Values arrive as `(*worlds, *plates of the net, *event)`, absent plates being singletons. `pooled` are the positions among the
     net's `plates` that the parent has and the child has not: the child sees them as leading event dimensions, of `sizes`
-    where the plate declares one.
+    where the plate declares one. A child whose network reads plates as sets sees the value as it is: `frame` are the net's plates
+    with their declared sizes, and each of `readings` the positions of the plates over which it reads all members, inner ones first.
     """
 
     name: str
@@ -31,6 +32,16 @@ class Port:
     plates: int = 0
     pooled: tuple[int, ...] = ()
     sizes: tuple[int | None, ...] = ()
+    frame: tuple[tuple[str, int | None], ...] = ()
+    readings: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def plain(self) -> Port:
+        """The parent as a child sees it whose network does not read plates as sets."""
+        if not self.frame:
+            return self
+        pooled = tuple(sorted(self.readings[0]))
+        return replace(self, pooled=pooled, sizes=tuple(self.frame[place][1] for place in pooled), frame=(), readings=())
 
     @property
     def rank(self) -> int:

@@ -179,9 +179,11 @@ def _arrows(dependence: Dependence, place: dict[str, int]) -> Iterable[Arrow]:
     upward = {parent: place[parent] > place[child] for parent in dependence.parents}
     if len(dependence.parents) == 1:
         (parent,) = dependence.parents
-        return [Arrow(parent, child, dependence.label, role, dependence.heads, upward[parent], dependence.detail)]
+        label = ", ".join(filter(None, [dependence.label, *dependence.pools]))
+        return [Arrow(parent, child, label, role, dependence.heads, upward[parent], dependence.detail)]
     network = _key(dependence)
-    lines = [Arrow(parent, network, role=role, heads=0, upward=upward[parent]) for parent in dependence.parents]
+    pools = dependence.pools or ("",) * len(dependence.parents)
+    lines = [Arrow(parent, network, pool, role, 0, upward[parent]) for parent, pool in zip(dependence.parents, pools)]
     return [*lines, Arrow(network, child, role=role, upward=any(upward.values()))]
 
 

@@ -7,13 +7,14 @@ of three parents; where nothing stands on the arrows, each parent is a dependenc
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from ..families import Variable
 from ..families.lags import Lagged, node_of
 from ..graph import DAG, GraphError, MixedGraph, did_you_mean
 from ..graph.names import Names, chosen
+from ..nets import SetNet
 from ..network import BayesNet
 from .tables import states_of, table_lines
 
@@ -54,7 +55,7 @@ class Node:
 class Dependence:
     """`child` depends on `parents` by one network, function or parameter, called `label`.
 
-    An arrow has one head; a line whose direction is not known has none, and one for a hidden common cause has two. The
+    `pools` says for each parent over which plates all its members are read. An arrow has one head; a line whose direction is not known has none, and one for a hidden common cause has two. The
     detail is what a network says of itself beyond its label.
     """
 
@@ -64,6 +65,7 @@ class Dependence:
     guide: bool = False
     heads: int = 1
     detail: str = ""
+    pools: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -173,11 +175,19 @@ def _dependences(net: BayesNet) -> Iterator[Dependence]:
         by_parameter = {parent: names for parent, names in variable.parameter_edges.items() if parent in parents}
         together = tuple(p for p in parents if p not in by_parameter or (variable.net_label and p in variable.parents))
         if variable.net_label and together:
-            yield Dependence(together, name, variable.net_label, detail=_detail(variable))
+            pools = tuple(_pools(net, parent, name) for parent in together) if isinstance(variable.net, SetNet) else ()
+            yield Dependence(together, name, variable.net_label, detail=_detail(variable), pools=pools if any(pools) else ())
         else:
             yield from (Dependence((parent,), name) for parent in together)
         for parent, names in by_parameter.items():
             yield Dependence((parent,), name, "" if variable.is_deterministic else ", ".join(names))
+
+
+def _pools(net: BayesNet, parent: str, child: str) -> str:
+    """The plates over which a child reads all members of a parent, in words."""
+    reads = [frozenset(net.templates.plates[parent]) - agree for agree in net.templates.aligned[parent, child]]
+    plates = [plate for plate in net.templates.plates[parent] if any(plate in read for read in reads)]
+    return ", ".join(f"all {plate}" for plate in plates)
 
 
 def _detail(variable: Variable) -> str:

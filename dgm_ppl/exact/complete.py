@@ -15,13 +15,13 @@ BLOCK = 16_384                                          # rows whose codes stay 
 
 
 def complete_log_prob(factors: Factors, values: Mapping[str, Tensor], rows: int) -> tuple[Tensor, set[str]]:
-    """The sum of log p(node | parents) over the nodes that have tables, `(rows)`, from aligned values; and their names.
+    """The sum of log p(node | parents) over the nodes whose tables are no larger than the data, `(rows)`, from aligned values; and their names.
 
     Minus infinity where an entry is zero.
     """
     net, anchor = factors.net, factors.model.anchor
     random = [name for name in net.order if name in factors.conditionals and not net[name].is_deterministic]
-    tabular = [name for name in random if factors.tabular(name) and values.keys() >= {name, *net[name].all_parents}]
+    tabular = [name for name in random if values.keys() >= {name, *net[name].all_parents} and factors.tabular(name) and factors.count((*net[name].all_parents, name)) <= rows]
     needed = {one for name in tabular for one in (name, *net[name].all_parents)}
     codes = {name: values[name].reshape(-1).long() for name in needed}
     tables = [(*_flat(factors, name), name) for name in tabular]
@@ -39,9 +39,9 @@ def complete_log_prob(factors: Factors, values: Mapping[str, Tensor], rows: int)
 
 def _flat(factors: Factors, name: str) -> tuple[Tensor, list[tuple[str, int]]]:
     """The logarithms of a table, flat, and how far a parent's next state lies."""
-    table, parents, strides = factors.table(name), factors.net[name].all_parents, []
+    table, parents, strides = factors.log_table(name), factors.net[name].all_parents, []
     stride = table.shape[-1]
     for axis in reversed(range(len(parents))):
         strides.append((parents[axis], stride))
         stride *= table.shape[axis]
-    return table.log().reshape(-1), strides
+    return table.reshape(-1), strides

@@ -24,6 +24,8 @@ CELLS = 24_000_000                                      # numbers held at once b
 
 DRAWS = 200_000                                         # draws made at once
 
+LOADS = 10_000                                          # patterns whose cost is kept
+
 PLANS = 256                                             # patterns of evidence and questions whose plans are kept
 
 
@@ -62,6 +64,7 @@ class Engine:
     def __init__(self, model: Compiled, *, runs: int = 10, memory: int = 2**31, cases: int = 1024):
         self.model, self.factors, self.runs, self.memory, self.cases = model, Factors(model), runs, memory, cases
         self._programs: dict[tuple, Program | Conditioned] = {}
+        self._loads: dict[tuple, tuple[int, dict[str, int]]] = {}
 
     # ---- answers
 
@@ -182,8 +185,26 @@ class Engine:
 
     def cost(self, observed: Collection[str], soft: Collection[str]) -> int:
         """The sum of states that log p(evidence) would take for a row of such evidence, by the rules alone."""
-        hidden = self._hidden(Question(frozenset(observed), frozenset(soft), (), frozenset(), frozenset()))
-        return best_order([leaf.scope for leaf in self.factors.leaves(hidden, observed, soft)], self.factors.cards(hidden), runs=0).states
+        return self.load(observed, soft)[0]
+
+    def load(self, observed: Collection[str], soft: Collection[str]) -> tuple[int, dict[str, int]]:
+        """`cost`, and the states of the cliques that each hidden node is in."""
+        key = frozenset(observed), frozenset(soft)
+        if key not in self._loads:
+            if len(self._loads) >= LOADS:
+                self._loads.clear()
+            self._loads[key] = self._load(*key)
+        return self._loads[key]
+
+    def _load(self, observed: frozenset[str], soft: frozenset[str]) -> tuple[int, dict[str, int]]:
+        hidden = self._hidden(Question(observed, soft, (), frozenset(), frozenset()))
+        cards = self.factors.cards(hidden)
+        order, found = best_order([leaf.scope for leaf in self.factors.leaves(hidden, observed, soft)], cards, runs=0), dict.fromkeys(hidden, 0)
+        for name, around in order.steps:
+            states = cards[name] * prod(cards[one] for one in around)
+            for one in (name, *around):
+                found[one] += states
+        return order.states, found
 
     @property
     def _depth(self) -> int:

@@ -142,6 +142,19 @@ class Factors:
             self._tables[key] = found
         return found
 
+    def log_table(self, name: str) -> Tensor:
+        """log p(node | parents), `(*states of the parents, states)`, from the density itself, as a tiny probability may be zero where its logarithm is finite."""
+        key = ("log", name, *self.kind)
+        if key in self._tables:
+            return self._tables[key]
+        conditional, parents = self.conditionals[name], self.net[name].all_parents
+        states = self._along(name, 0, 0, self.model.anchor)                 # in the place of the rows
+        logs = conditional.log_density(states, conditional.prepare(*self._parents(conditional, parents, {})))
+        found = logs.reshape(logs.shape[: logs.ndim - self.layout.rank]).expand([self.net[one].space.cardinality for one in (*parents, name)])
+        if self.constant(name):
+            self._tables[key] = found
+        return found
+
     def hold(self, tables: Mapping[str, Tensor]) -> None:
         """From now on, tables in place of those of learned conditionals; gradients with respect to them are expected counts over probabilities."""
         self._held = dict(tables)

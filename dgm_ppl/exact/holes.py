@@ -21,12 +21,14 @@ __all__ = ["Seen", "see"]
 PATTERNS = 16                                       # so many plans are made without a thought
 ROWS = 64                                           # and more only if each serves so many rows
 CHEAP = 2000                                        # states that are not worth a group of their own
+PLAN = 10_000_000                                   # products that take as long as finding and making one more plan, and calling its steps
+TRIED = 6                                           # columns of the large cliques that are tried
 
 
 class Costed(Protocol):
-    """What says how many states a pattern of evidence takes: an engine."""
+    """What says how many states a pattern of evidence takes, and each hidden node's cliques: an engine."""
 
-    def cost(self, observed: Collection[str], soft: Collection[str]) -> int: ...
+    def load(self, observed: Collection[str], soft: Collection[str]) -> tuple[int, Mapping[str, int]]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,34 +71,72 @@ class Seen:
     def groups(self, engine: Costed) -> Iterator[tuple[Tensor, Evidence]]:
         """Rows with their evidence, those together that observe the same nodes.
 
-        Where that would make too many groups, rows are told apart by the columns that make the cliques small, and other cells with holes are
-        likelihoods, which are one for every state where the cell is missing.
+        Where that would make too many groups, rows are told apart by the columns that make the cliques small, as a tree of decisions, and
+        other cells with holes are likelihoods, which are one for every state where the cell is missing.
         """
         if not (self.holes or self.gaps):
             yield torch.arange(self.rows, device=self.model.anchor.device), Evidence(self._aligned(self.columns), self._spread(), self.rows)
             return
-        everything, gaps = self._aligned(self.columns), self._gaps()
-        split = tuple(self.holes) if self._is_split(engine) else self._critical(engine)
-        soft = {name: self._likelihood(name, everything[name]) for name in self.holes if name not in split}
-        soft |= self._spread()
-        every = Evidence({name: value for name, value in everything.items() if name not in soft}, soft, self.rows, gaps)
-        for rows, gone in self._split(split):
-            some = every if len(rows) == self.rows else every.part(rows)
-            gone |= {name for name, gap in some.gaps.items() if bool(gap.all())}
-            values = {name: value for name, value in some.values.items() if name not in gone}
-            yield rows, Evidence(values, some.soft, len(rows), {name: gap for name, gap in some.gaps.items() if name not in gone and bool(gap.any())})
+        everything, gaps, spread = self._aligned(self.columns), self._gaps(), self._spread()
+        for rows, seen, hazy in self._told_apart(engine):
+            part = (lambda value: value) if len(rows) == self.rows else (lambda value: value[rows])
+            left_out = {name: part(gap) for name, gap in gaps.items()}
+            values = {name: part(value) for name, value in everything.items() if name not in self.holes or name in seen}
+            soft = {name: self._likelihood(name, part(everything[name]), part(self.holes[name])) for name in hazy}
+            gone = {name for name, gap in left_out.items() if bool(gap.all())}
+            yield rows, Evidence(
+                {name: value for name, value in values.items() if name not in gone}, soft | {name: part(value) for name, value in spread.items()}, len(rows),
+                {name: gap for name, gap in left_out.items() if name not in gone and bool(gap.any())},
+            )
 
     def _spread(self) -> dict[str, Tensor]:
         """The likelihoods with one dimension of rows."""
         return {name: value.expand(*self.worlds, value.shape[-1]).reshape(self.rows, -1) for name, value in self.soft.items()}
 
-    def _is_split(self, engine: Costed) -> bool:
+    def _told_apart(self, engine: Costed) -> Iterator[tuple[Tensor, set[str], list[str]]]:
+        """Groups of rows, with the columns of holes that all of them have, and those that only some of them have."""
+        finite = [name for name in self.holes if self.model.net[name].space.cardinality is not None]          # of a real value there is no likelihood of states
+        whole = self._is_split(engine, finite)
+        for rows, gone in self._split(tuple(name for name in self.holes if whole or name not in finite)):
+            seen = {name for name in self.holes if (whole or name not in finite) and name not in gone}
+            if whole:
+                yield rows, seen, []
+            else:
+                yield from self._tree(engine, rows, seen, finite)
+
+    def _is_split(self, engine: Costed, finite: Sequence[str]) -> bool:
         """Whether each pattern is a group: where many rows share it, or where a plan for all of them would be dear."""
         patterns = self._patterns(tuple(self.holes))
         if patterns > PATTERNS or patterns * ROWS <= self.rows:
             return patterns <= PATTERNS
-        finite = [name for name in self.holes if self.model.net[name].space.cardinality is not None]
-        return engine.cost([name for name in self.columns if name not in finite], finite) > CHEAP
+        return engine.load([name for name in self.columns if name not in finite], finite)[0] > CHEAP
+
+    def _tree(self, engine: Costed, rows: Tensor, seen: set[str], hazy: Sequence[str]) -> Iterator[tuple[Tensor, set[str], list[str]]]:
+        """Rows told apart by one column after the other, each time the one that saves most, while that is worth another plan."""
+        waiting, given = [(rows, seen, list(hazy))], [name for name in self.columns if name not in self.holes]
+        while waiting:
+            rows, seen, hazy = waiting.pop()
+            hazy = [name for name in hazy if bool(self.holes[name][rows].any())]
+            seen = seen | {name for name in self.holes if not bool(self.holes[name][rows].any())}
+            name = self._worth(engine, rows, [*given, *seen], hazy) if len(rows) > ROWS else None
+            if name is None:
+                yield rows, seen, hazy
+                continue
+            missing, left = self.holes[name][rows], [other for other in hazy if other != name]
+            waiting += [(rows[missing], seen, left), (rows[~missing], seen | {name}, left)]
+
+    def _worth(self, engine: Costed, rows: Tensor, seen: Sequence[str], hazy: Sequence[str]) -> str | None:
+        """The column of the large cliques that is best told apart; None where that saves less than a plan costs."""
+        soft = list(self.soft)
+        states, weights = engine.load(seen, [*hazy, *soft])
+        if states * len(rows) < 2 * PLAN:
+            return None
+        costs = {}
+        for name in sorted(set(hazy) & weights.keys(), key=lambda name: (-weights[name], name))[:TRIED]:
+            left, share = [*(other for other in hazy if other != name), *soft], float(self.holes[name][rows].double().mean())
+            costs[name] = (1 - share) * engine.load([*seen, name], left)[0] + share * engine.load(seen, left)[0]
+        best = min(costs, key=costs.__getitem__, default=None)
+        return best if best is not None and (states - costs[best]) * len(rows) > PLAN else None
 
     def _split(self, names: Sequence[str]) -> Iterator[tuple[Tensor, set[str]]]:
         """The rows of each pattern of holes in some columns, and the columns that they lack."""
@@ -120,24 +160,6 @@ class Seen:
                 code = code.unique(return_inverse=True)[1]
         return code
 
-    def _critical(self, engine: Costed) -> tuple[str, ...]:
-        """The columns which, when seen, make the sum of states smallest, one after the other."""
-        chosen = tuple(name for name in self.holes if self.model.net[name].space.cardinality is None)         # of a real value there is no likelihood of states
-        left, whole, soft = [name for name in self.holes if name not in chosen], [*self.complete, *self.leaves], list(self.soft)
-        cost = engine.cost([*whole, *chosen], [*left, *soft])
-        while left and cost > CHEAP and 2 ** (len(chosen) + 1) <= self.rows // ROWS:
-            costs = {name: engine.cost([*whole, *chosen, name], [*(other for other in left if other != name), *soft]) for name in left}
-            name = min(costs, key=costs.__getitem__)
-            if costs[name] > 0.9 * cost:
-                break
-            chosen, cost = (*chosen, name), costs[name]
-            left.remove(name)
-        return chosen
-
-    def left_out(self) -> dict[str, Tensor]:
-        """Which of the terms of the leaves are left out, `(*worlds, *plates, *elements)`, aligned."""
-        return {name: _terms(self.model, name, gone) for name, gone in self.model.layout.align_all(self.gaps).items()}
-
     def _gaps(self) -> dict[str, Tensor]:
         """The same with one dimension of rows."""
         return {name: _terms(self.model, name, gone) for name, gone in self._aligned(self.gaps).items()}
@@ -151,10 +173,10 @@ class Seen:
             found[name] = value.expand((*worlds, *inner)).reshape(count, *inner)
         return found
 
-    def _likelihood(self, name: str, value: Tensor) -> Tensor:
+    def _likelihood(self, name: str, value: Tensor, missing: Tensor) -> Tensor:
         """One for the states that a row allows, `(rows, states)`."""
         states = torch.arange(self.model.net[name].space.cardinality, device=value.device).unsqueeze(1)
-        allowed = (states == value.reshape(-1).long()) | self.holes[name]
+        allowed = (states == value.reshape(-1).long()) | missing
         return allowed.to(self.model.anchor.dtype).T                        # rows last, as elimination has them
 
 

@@ -98,6 +98,11 @@ class Architecture(Setting, Kind):
         return ()
 
     @property
+    def coupled(self) -> tuple[str, ...]:
+        """The plates over which copies of the node are drawn together, and depend on each other."""
+        return ()
+
+    @property
     def net_label(self) -> str:
         """The network that reads the parents, for the arrows of a picture."""
         return ""

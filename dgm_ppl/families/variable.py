@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..graph import GraphError
@@ -43,12 +44,16 @@ class Variable:
     declared_space: Space | None = field(default=None)
     before: tuple[tuple[str, Constant | Free], ...] = ()
     starts: tuple[Variable, ...] = ()
+    whole: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
-    def given(self, *parents: str | Lag, net: Any = None, fn: Callable | None = None) -> Variable:
+    def given(self, *parents: str | Lag, net: Any = None, fn: Callable | None = None, whole: Mapping[str, Any] = MappingProxyType({})) -> Variable:
         """The same variable, its open parameters computed from parents: by a table or linear predictor, by `net`, or by `fn`.
 
         `net` is a builder such as `MLP(400)` or any `nn.Module`; `fn(*parents)` is a function of the parents' values.
         Called without names on a net over a `DAG`, the DAG's arrows are the parents.
+
+        A network that reads plates as sets (`DeepSet`, `SetTransformer`) pools over the plates of a parent that the node is not in.
+        `whole={"y": "school"}` says that a node in that plate reads all members of `y` as well, not only its own.
 
         Without either, the classical conditional: finite parents select a row of parameters; other parents enter a linear
         predictor of the location (of what is open where the location is given), beside which the other parameters are
@@ -77,7 +82,11 @@ class Variable:
             raise GraphError(f"given: fn is a function of the parents; got {fn!r}")
         if self.is_given:
             raise GraphError("given: a Given node is an input and has no parents")
-        return replace(self, parents=parents, net=net, fn=fn, before=tuple(initials.items()))
+        return replace(self, parents=parents, net=net, fn=fn, before=tuple(initials.items()), whole=_wholes(parents, whole))
+
+    def shared_plates(self, parent: str) -> tuple[tuple[str, ...], ...]:
+        """The ways in which a parent is read: for each, the plates of the node over which it reads all members nevertheless."""
+        return tuple(plates for name, plates in self.whole if name == parent) or ((),)
 
     def starting(self, *steps: Variable) -> Variable:
         """The same variable with a distribution of its own for the first steps of a chain: one for each, the last for all that remain.
@@ -235,6 +244,16 @@ class Variable:
     def numel(self) -> int:
         """The number of elements of one value."""
         return math.prod(self.shape)
+
+
+def _wholes(parents: Sequence[str], whole: Mapping[str, Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    found = []
+    for parent, plates in whole.items():
+        if parent not in parents:
+            raise GraphError(f"given: whole: expected one of the parents {list(parents)}; got {parent!r}")
+        ways = ((plates,),) if isinstance(plates, str) else (tuple(plates),) if all(isinstance(plate, str) for plate in plates) else tuple(map(tuple, plates))
+        found += [(parent, way) for way in ways]
+    return tuple(found)
 
 
 def Given(*shape: int, states: int | Sequence[str] | None = None, space: Space | None = None) -> Variable:

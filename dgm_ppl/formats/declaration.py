@@ -55,6 +55,8 @@ def _variable(variable: Variable, nets: list[Any]) -> dict[str, Any]:
         written["starts"] = [_variable(start, nets) for start in variable.starts]
     if variable.net is not None:
         written["net"] = _position(variable.net, nets)
+    if variable.whole:
+        written["whole"] = [[parent, list(plates)] for parent, plates in variable.whole]
     if variable.fn is not None:
         written["fn"] = variable.net_label
     if variable.size is not None:
@@ -189,7 +191,10 @@ class Reader:
             declared = replace(self._distribution(name, written), declared_space=space)
             before = {key: _read(value) for key, value in written.get("before", {}).items()}
             parents, net, fn = [_parent(one, before) for one in written.get("parents", [])], self._net(name, written), self._function(name, written)
-            declared = declared if not parents and net is None and fn is None else declared.given(*parents, net=net, fn=fn)
+            whole: dict[str, list] = {}
+            for parent, plates in written.get("whole", []):
+                whole.setdefault(parent, []).append(_strings(plates))
+            declared = declared if not parents and net is None and fn is None else declared.given(*parents, net=net, fn=fn, whole=whole)
             return declared.starting(*(self.variable(name, start) for start in written["starts"])) if "starts" in written else declared
 
     def _distribution(self, name: str, written: Mapping[str, Any]) -> Variable:

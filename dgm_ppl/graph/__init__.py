@@ -12,6 +12,7 @@ from .independence import Independence, closure, entails
 from .inversion import Inversion, invert
 from .lazy import later
 from .separation import Explanation, Path, explain, open_path
+from .structures import Faithful, Full, MeanField, Structure
 from .templates import Factor, Read, Templates, templates
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ LATER = {                                                                   # wh
 }
 
 __all__ = [
-    "Certificate", "DAG", "Displayed", "Explanation", "Factor", "Forward", "GraphError", "Independence", "Inversion", "Line", "MinFill", "Order", "Path", "Read",
-    "Reverse", "Step", "Templates", "certify", "closure", "contract", "did_you_mean", "entails", "explain", "invert", "open_path", "templates",
+    "Certificate", "DAG", "Displayed", "Explanation", "Factor", "Faithful", "Forward", "Full", "GraphError", "Independence", "Inversion", "Line", "MeanField", "MinFill", "Order", "Path", "Read",
+    "Reverse", "Step", "Structure", "Templates", "certify", "closure", "contract", "did_you_mean", "entails", "explain", "invert", "open_path", "templates",
     *(name for names in LATER.values() for name in names),
 ]
 __getattr__ = later(__name__, LATER)

@@ -8,7 +8,7 @@ at once, and a factor says over which plates it reads all members of a node and 
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 
@@ -66,6 +66,14 @@ class Inversion(Displayed):
         """The guide's graph: the observed nodes, then the latents in sampling order."""
         return from_parents({**dict.fromkeys(self.observed, ()), **{node: self.parents[node] for node in self.order}})
 
+    relevant: Templates | None = field(default=None, hash=False, repr=False, compare=False)
+    """The model without barren and deterministic nodes, which was turned round."""
+
+    def with_factors(self, factors: Mapping[str, Factor]) -> "Inversion":
+        """Return a guide for the same observed nodes whose latents read something else, sampled in this order."""
+        parents = {node: tuple(dict.fromkeys(read.node for read in factor.reads)) for node, factor in factors.items()}
+        return replace(self, order=tuple(factors), parents=MappingProxyType(parents), factors=factors, steps=())
+
     @cached_property
     def templates(self) -> Templates:
         """The guide's graph with its plates."""
@@ -113,7 +121,7 @@ def invert(dag: DAG, observed: Names, *, order: str | Order | Iterable[str] = "a
     factors |= {node: _own(model, node) for node in barren}
     parents = {node: tuple(dict.fromkeys(read.node for read in factor.reads)) for node, factor in factors.items()}
     return Inversion(dag, observed, tuple(parents), MappingProxyType(parents), barren, steps, deterministic, MappingProxyType(factors),
-                     MappingProxyType({node: model.plates[node] for node in observed}))
+                     MappingProxyType({node: model.plates[node] for node in observed}), relevant)
 
 
 def _own(model: Templates, node: str) -> Factor:

@@ -1,5 +1,8 @@
 """Guides derived from a model's graph."""
 
+from ..graph.structures import Faithful, Forward, Full, MeanField
 from .amortize import amortize
+from .coupling import Apart, Coupling, Jointly, InTurn
+from .recognition import LowRank, PriorAnchored, Recognition, Usual
 
-__all__ = ["amortize"]
+__all__ = ["Apart", "Coupling", "Faithful", "Forward", "Full", "Jointly", "LowRank", "MeanField", "PriorAnchored", "Recognition", "InTurn", "Usual", "amortize"]

@@ -10,11 +10,13 @@ from typing import Any
 from torch import nn
 
 from ..exact import plan_latents
-from ..families import Family, Variable
-from ..graph import GraphError, Inversion, did_you_mean, invert
-from ..nets import MLP
-from ..network import BayesNet, RecognitionNet
-from .recognition import recognition_variable
+from ..families import Architecture, Family, Variable
+from ..graph import Faithful, GraphError, Inversion, Structure, did_you_mean
+from ..nets import MLP, SetNet
+from ..network import BayesNet, Plate, RecognitionNet, inverted
+from .coupling import Apart, Coupling, usual
+from .plates import reader, told_apart, wholes
+from .recognition import Recognition, Usual, recognition_variable
 
 __all__ = ["amortize"]
 
@@ -25,9 +27,13 @@ def amortize(
     model: BayesNet,
     observed: str | Iterable[str],
     *,
+    structure: Structure = Faithful(),
     net: Any = MLP(128),
     nets: Mapping[str, Any] = NOTHING,
-    families: Mapping[str, Family | Variable] = NOTHING,
+    pool: SetNet | None = None,
+    family: Recognition = Usual(),
+    families: Mapping[str, Any] = NOTHING,
+    coupling: Coupling | Mapping[str, Coupling] | None = None,
     order: Any = "auto",
     collapse: bool | Iterable[str] = False,
 ) -> RecognitionNet:
@@ -37,19 +43,27 @@ def amortize(
     (Webb et al., 2018, https://arxiv.org/abs/1712.00287). Latents without an observed descendant take the model's own
     conditional. The result is a net like any other: print it, draw it, `replace` its nodes, read its `certificate()`.
 
+    A net with plates is inverted plate by plate: a latent that needs all members of a plate reads them as a set, of any size,
+    and copies of a latent that depend on each other given what is observed are drawn together.
+
     Args:
-        model: a net without plates.
+        model: a net.
         observed: the nodes that the guide is given; Given inputs always are.
+        structure: `Faithful()`, or a cheaper one: `MeanField()`, `Forward()`; or `Full()`, everything from everything.
         net: the builder for every latent's recognition network; each latent gets one of its own.
         nets: builders or modules by latent; the same object twice shares its weights.
-        families: families (or declarations such as `MultivariateNormal(20, rank=2)`) by latent; by default one that fits the
-            latent's support.
-        order: `"auto"` for the fewest arrows, an elimination rule, or the latents in the order in which to sample them.
+        pool: the builder for latents that read a plate whole, such as `DeepSet(64)` or `SetTransformer(64)`; by default a `DeepSet` of
+            the widths of `net`.
+        family: how families follow from supports: `Usual()`, `LowRank(rank)`, `PriorAnchored()`.
+        families: families, declarations such as `MultivariateNormal(20, rank=2)`, or the above, by latent.
+        coupling: how copies that depend on each other are drawn: `Jointly(rank)`, `InTurn()`, or `Apart()`, which drops their dependence,
+            warns, and is written into the certificate; for all latents or by latent.
+        order: short for `structure=Faithful(order=...)`.
         collapse: latents to leave to exact elimination: True for all that the plan can eliminate (`model.plan(observed=...)`), or some of them by name.
 
     Raises:
-        GraphError: an unknown name, nothing observed, a deterministic node observed, nothing latent, a net with plates, a family that
-            does not fit its latent's support.
+        GraphError: an unknown name, nothing observed, a deterministic node observed, nothing latent, a family that does not fit its
+            latent's support, a plate that must be read in order and has no size.
 
     Example:
         >>> import dgm_ppl as dgm
@@ -57,6 +71,12 @@ def amortize(
         >>> dgm.amortize(net, observed="x", net=dgm.MLP(32))
         x ~ Given(5)
         z | x ~ Normal(2), MLP(32)
+        >>> schools = dgm.BayesNet(mu=dgm.Normal(), theta=dgm.Normal(loc="mu"), y=dgm.Normal(loc="theta"), plates={"school": ["theta", "y"]})
+        >>> dgm.amortize(schools, observed="y", net=dgm.MLP(32))
+        y ~ Given()
+        mu | y ~ Normal(), DeepSet(32)
+        theta | mu, y ~ Normal(), MLP(32)
+        plate school: y, theta
     """
     if not isinstance(model, BayesNet):
         raise GraphError(f"amortize: expected a BayesNet; got {type(model).__name__}; pass the declaration, not the compiled model")
@@ -65,27 +85,81 @@ def amortize(
             f"amortize: the net has the chain {model.chains[0]!r}; guides over chains are not derived yet: write the guide as a BayesNet over the same chain, or, where "
             f"hidden nodes are finite or linear-Gaussian, ask for exact answers: dgm.posterior(model, data)"
         )
-    if model.plates:
-        raise GraphError(f"amortize: the net has plates ({', '.join(model.plates)}); guides over plates are not there yet: write the guide as a BayesNet, or ask dgm.posterior(model, data, method=dgm.NUTS())")
     names = _names(model, observed)
     left_out = _left_out(model, names, collapse)
-    inversion = _inverted(model, names, order)
+    inversion = inverted(model, names, _structure(structure, order))
     if left_out:                                                            # sampled last, so that no other latent reads them
-        inversion = _inverted(model, names, [*(name for name in inversion.order if name not in left_out), *(name for name in inversion.order if name in left_out)])
+        if order == "auto" and structure != Faithful():
+            raise GraphError(f"amortize: collapse goes with a faithful structure; got structure={structure!r}; leave one of them out")
+        later = [name for name in inversion.order if name in left_out]
+        inversion = inverted(model, names, Faithful([*(name for name in inversion.order if name not in left_out), *later]))
     learned = [latent for latent in inversion.order if latent not in inversion.barren and latent not in left_out]
-    for option, given in (("nets", nets), ("families", families)):
+    by_latent = coupling if isinstance(coupling, Mapping) else NOTHING
+    for option, given in (("nets", nets), ("families", families), ("coupling", by_latent)):
         for name in given:
             if name not in learned:
-                raise GraphError(f"amortize: {option} names {name!r}, which is no latent that needs a recognition network{did_you_mean(name, learned)}")
+                why = f"; nothing observed depends on {name!r}, which takes the model's own conditional" if name in inversion.barren else did_you_mean(name, learned)
+                raise GraphError(f"amortize: {option} names {name!r}, which is no latent that needs a recognition network{why}")
     if isinstance(net, nn.Module) and len([latent for latent in learned if latent not in nets]) > 1:
         raise GraphError(f"amortize: one module cannot serve the latents {learned}; give a builder such as net=dgm.MLP(128), or one module each: nets={{...}}")
-    variables = {name: _given(model[name]) for name in inversion.observed}
+    variables, apart = {name: _given(model[name]) for name in inversion.observed}, told_apart(model)
     for latent in learned:
-        variable = recognition_variable(latent, model[latent], families.get(latent))
+        factor = inversion.factors[latent]
+        variable = recognition_variable(latent, model[latent], families.get(latent), family)
+        _check_anchor(model, inversion, latent, variable)
+        if factor.coupled:
+            chosen = by_latent.get(latent, usual(variable)) if coupling is by_latent or coupling is None else coupling
+            variable = chosen.declare(latent, variable if isinstance(chosen, Apart) else _single(latent, model[latent], variable, families), factor.coupled)
         parents = inversion.parents[latent]
-        chosen = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
-        variables[latent] = variable.given(*parents, net=chosen) if parents else variable
-    return RecognitionNet({**variables, **_own(model, inversion, left_out)}, model=model, inversion=inversion)
+        network = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
+        network = reader(latent, factor, apart, model, network, pool)
+        variables[latent] = variable.given(*parents, net=network, whole=wholes(factor)) if parents else variable
+    variables |= _own(model, inversion, left_out, [parent for variable in variables.values() for parent in variable.expression_parents])
+    return RecognitionNet(variables, model=model, inversion=inversion, plates=_plates(model, variables))
+
+
+def _single(latent: str, own: Variable, variable: Variable, families: Mapping[str, Any]) -> Variable:
+    """The declaration of one copy where all copies are drawn together: a family of named parameters."""
+    if isinstance(variable.family, Family) and not isinstance(own.family, Architecture):
+        return variable
+    if latent in families:
+        raise GraphError(f"amortize: copies of {latent!r} are drawn together, for which {variable.summary} has no form; leave it out of families, or try coupling={{{latent!r}: dgm.Apart()}}")
+    return recognition_variable(latent, own)
+
+
+def _check_anchor(model: BayesNet, inversion: Inversion, latent: str, variable: Variable) -> None:
+    """Raises where a latent's declaration in the guide reads nodes that the guide samples after it."""
+    known = {*inversion.observed, *inversion.order[: inversion.order.index(latent)]}
+    for parent in _sources(model, variable.expression_parents):
+        if parent not in known:
+            raise GraphError(
+                f"amortize: the guide of {latent!r} is anchored to the model's own conditional, whose parent {parent!r} the guide samples after {latent!r}; "
+                f"try structure=dgm.Forward(), or dgm.Faithful(order=dgm_ppl.graph.Reverse())"
+            )
+
+
+def _sources(model: BayesNet, names: Iterable[str]) -> set[str]:
+    """The random nodes and inputs that some nodes are made of."""
+    found = set()
+    for name in names:
+        found |= _sources(model, model[name].all_parents) if model[name].is_deterministic else {name}
+    return found
+
+
+def _structure(structure: Structure, order: Any) -> Structure:
+    if not isinstance(structure, Structure):
+        raise GraphError(f"amortize: structure: expected dgm.Faithful(), dgm.MeanField(), dgm.Forward() or dgm.Full(); got {structure!r}")
+    if order == "auto":
+        return structure
+    if structure != Faithful():
+        raise GraphError(f"amortize: order says how a faithful structure is found; got structure={structure!r} as well; leave one out")
+    return Faithful(order)
+
+
+def _plates(model: BayesNet, variables: Mapping[str, Variable]) -> dict[str, Plate]:
+    """The model's plates, in their order, over what the guide has."""
+    inside = {name: [node for node in variables if node in plate.nodes] for name, plate in model.plates.items()}
+    return {name: Plate(nodes, model.plates[name].size) for name, nodes in inside.items() if nodes}
 
 
 def _left_out(model: BayesNet, observed: Sequence[str], collapse: bool | Iterable[str]) -> tuple[str, ...]:
@@ -117,17 +191,13 @@ def _names(model: BayesNet, observed: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*model.inputs, *asked)))
 
 
-def _inverted(model: BayesNet, observed: Sequence[str], order: Any) -> Inversion:
-    return invert(model.dag, observed, order=order, deterministic=model.deterministic)
-
-
 def _given(variable: Variable) -> Variable:
     return Variable(None, variable.shape, size=variable.size, labels=variable.labels, declared_space=variable.space)
 
 
-def _own(model: BayesNet, inversion: Inversion, left_out: Sequence[str]) -> dict[str, Variable]:
+def _own(model: BayesNet, inversion: Inversion, left_out: Sequence[str], read: Sequence[str]) -> dict[str, Variable]:
     """The barren latents with the model's own declaration, and the deterministic nodes that they read; without those that hang on latents left out."""
     barren = [name for name in inversion.barren if not set(model.dag.ancestors(name)) & set(left_out)]
-    above = {name for each in barren for name in model.dag.ancestors(each)}
+    above = {name for each in (*barren, *read) for name in (each, *model.dag.ancestors(each))}
     needed = {name for name in inversion.deterministic if name in above}
     return {name: model[name] for name in model.order if name in needed or name in barren}

@@ -2,22 +2,72 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
+from ..conditionals.anchored import Anchored, anchorable
 from ..families import (
-    Bernoulli, Binomial, Categorical, Circle, Counts, Dirichlet, Family, Finite, Interval, LogitNormal, LogNormal, NegativeBinomial, Normal,
-    Positive, Real, Simplex, Variable, VonMises,
+    Bernoulli, Binomial, Categorical, Circle, Counts, Dirichlet, Family, Finite, Interval, LogitNormal, LogNormal, LowRankMultivariateNormal, NegativeBinomial,
+    Normal, Positive, Real, Simplex, Variable, VonMises,
 )
 from ..graph import GraphError
 
-__all__ = ["recognition_variable"]
+__all__ = ["LowRank", "PriorAnchored", "Recognition", "Usual", "recognition_variable"]
 
 
-def recognition_variable(name: str, latent: Variable, asked: Family | Variable | None = None) -> Variable:
-    """A declaration with open parameters over the latent's support: the one asked for, or the usual one.
+class Recognition:
+    """How the declaration of a latent in a guide follows from the latent's own; `declare` returns one over the same support.
+
+    To add a kind (a flow, a mixture), write a frozen dataclass that derives from this class, and return any declaration.
+    """
+
+    def declare(self, latent: Variable) -> Variable:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Usual(Recognition):
+    """One number at a time, by support.
 
     Real: Normal. Positive: LogNormal. Bounded: LogitNormal. Simplex: Dirichlet. Angles: VonMises. States: Bernoulli or
     Categorical. Counts: Binomial where there is a largest, else NegativeBinomial.
     """
-    variable = _usual(latent) if asked is None else _asked(name, latent, asked)
+
+    def declare(self, latent: Variable) -> Variable:
+        return _usual(latent)
+
+
+@dataclass(frozen=True)
+class LowRank(Recognition):
+    """A Gaussian of some rank plus a diagonal where the latent is a real vector; the usual family elsewhere."""
+
+    rank: int = 2
+
+    def declare(self, latent: Variable) -> Variable:
+        vector = isinstance(latent.space, Real) and len(latent.shape) == 1 and latent.numel > 1
+        return LowRankMultivariateNormal(*latent.shape, rank=self.rank) if vector else _usual(latent)
+
+
+@dataclass(frozen=True)
+class PriorAnchored(Recognition):
+    """The model's own conditional, its parameters moved towards what the data say (automatic structured variational inference, amortized).
+
+    `q(z | parents, x) = p(z; lambda * theta(parents) + (1 - lambda) * alpha)` with `lambda` and `alpha` computed from what the guide
+    reads. The guide samples a latent after its parents in the model, so it goes with `structure=Forward()`, or a faithful structure found from the
+    leaves: `Faithful(order=Reverse())`. Latents of other kinds take the usual family.
+
+    Source: Ambrogioni et al. (2021), https://arxiv.org/abs/2002.00643.
+    """
+
+    def declare(self, latent: Variable) -> Variable:
+        return Variable(Anchored(latent), latent.shape, size=latent.size, labels=latent.labels) if anchorable(latent) else _usual(latent)
+
+
+def recognition_variable(name: str, latent: Variable, asked: Any = None, family: Recognition = Usual()) -> Variable:
+    """A declaration with open parameters over the latent's support: the one asked for, or the one that `family` chooses."""
+    if not isinstance(family, Recognition):
+        raise GraphError(f"amortize: family: expected dgm.LowRank(2), dgm.PriorAnchored() or another Recognition; got {family!r}; families by node go in families={{...}}")
+    variable = family.declare(latent) if asked is None else _asked(name, latent, asked)
     if variable.shape != latent.shape:
         raise GraphError(f"amortize: the family for {name!r} has the event shape {variable.shape}; the latent has {latent.shape}")
     if variable.space.cardinality is not None and variable.space.cardinality == latent.space.cardinality and variable.space.integer != latent.space.integer:
@@ -27,7 +77,9 @@ def recognition_variable(name: str, latent: Variable, asked: Family | Variable |
     return variable
 
 
-def _asked(name: str, latent: Variable, asked: Family | Variable) -> Variable:
+def _asked(name: str, latent: Variable, asked: Any) -> Variable:
+    if isinstance(asked, Recognition):
+        return asked.declare(latent)
     if isinstance(asked, Variable):
         return asked
     if not isinstance(asked, Family):

@@ -6,6 +6,7 @@ from dgm_ppl.nets.base import Net
 from dgm_ppl.nets.convolution import ConvNet, ConvTransposeNet
 from dgm_ppl.nets.mlp import MLP
 from dgm_ppl.nets.residual import ResNet
+from dgm_ppl.nets.sets import DeepSet, SetNet, SetTransformer
 from dgm_ppl.nets.wrappers import Flat, Shaped
 
 LATER = {                                                                   # the builders that most nets do without are loaded when first asked for
@@ -23,5 +24,5 @@ LATER = {                                                                   # th
     "unet": ["UNet"],
 }
 
-__all__ = ["ConvNet", "ConvTransposeNet", "Flat", "MLP", "Net", "ResNet", "Shaped", "adapt", *(name for names in LATER.values() for name in names)]
+__all__ = ["ConvNet", "ConvTransposeNet", "DeepSet", "Flat", "MLP", "Net", "ResNet", "SetNet", "SetTransformer", "Shaped", "adapt", *(name for names in LATER.values() for name in names)]
 __getattr__ = later(__name__, LATER)

@@ -5,6 +5,6 @@ from .building import build_conditionals
 from .dry_run import probe, unlike
 from .layout import Layout
 from .plates import Chain, Plate
-from .recognition import RecognitionNet
+from .recognition import RecognitionNet, inverted
 
-__all__ = ["BayesNet", "Chain", "Layout", "Plate", "RecognitionNet", "build_conditionals", "probe", "unlike"]
+__all__ = ["BayesNet", "Chain", "Layout", "Plate", "RecognitionNet", "build_conditionals", "inverted", "probe", "unlike"]

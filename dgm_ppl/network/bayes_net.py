@@ -13,7 +13,7 @@ from torch import Tensor
 from ..families import Constant, Delta, Variable
 from ..families.lags import Lagged, node_of
 from ..families.shapes import whole
-from ..graph import DAG, Displayed, GraphError, did_you_mean
+from ..graph import DAG, Displayed, GraphError, Templates, did_you_mean, templates
 from .chains import chain_of, check_chains, check_loops, first_steps, slice_dag, through_time, with_lags
 from .checking import check_variable, sized
 from .counting import ParameterCount, count_parameters
@@ -114,6 +114,12 @@ class BayesNet(Displayed):
             name = name.node
         self[name]
         return tuple(plate for plate in self.plates if name in self.plates[plate].nodes)
+
+    @cached_property
+    def templates(self) -> Templates:
+        """The structure with its plates: which copies of a parent a copy of a child reads."""
+        whole = {(parent, name): variable.shared_plates(parent) for name, variable in self.variables.items() for parent, _ in variable.whole}
+        return templates(self.dag, {name: plate.nodes for name, plate in self.plates.items()}, whole)
 
     @cached_property
     def chains(self) -> tuple[str, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 from ..conditionals import Chained, Conditional, Parametric, Port
 from ..families import Architecture, Variable
 from ..families.lags import node_of
 from ..graph import GraphError
+from ..nets import SetNet
 from .chains import first_steps
 
 if TYPE_CHECKING:
@@ -24,11 +26,29 @@ def ports_of(net: BayesNet, name: str, variable: Variable) -> tuple[Port, ...]:
 
 def _port(net: BayesNet, parent: str, child: str) -> Port:
     plates, inside, origin = list(net.plates), net.plates_of(child), net[node_of(parent)]
+    if isinstance(net[child].net, SetNet) and parent in net[child].parents:
+        frame = tuple((name, plate.size) for name, plate in net.plates.items())
+        return Port(parent, origin.space, origin.shape, plates=len(plates), frame=frame, readings=_readings(net, parent, child))
     pooled = [plate for plate in net.plates_of(parent) if plate not in inside]
     return Port(
         parent, origin.space, origin.shape, plates=len(plates), pooled=tuple(plates.index(plate) for plate in pooled),
         sizes=tuple(net.plates[plate].size for plate in pooled),
     )
+
+
+def _readings(net: BayesNet, parent: str, child: str) -> tuple[tuple[int, ...], ...]:
+    """The plates over which a set network reads all members, by position, inner plates first; one reading for each way to read the parent.
+
+    A child that reads all members of a plate that it is in must know its own: parts of these plates are read too.
+    """
+    inside, order, found = net.plates_of(child), list(net.plates), {}
+    outside = [plate for plate in net.plates_of(parent) if plate not in inside]
+    for shared in net[child].shared_plates(parent):
+        for count in range(len(shared) + 1):
+            for part in combinations(shared, count):
+                pooled = sorted((*outside, *part), key=lambda plate: (len(net.plates[plate].nodes), order.index(plate)))
+                found[tuple(order.index(plate) for plate in pooled)] = None
+    return tuple(found)
 
 
 def build_conditionals(net: BayesNet, shared: dict, skip: Collection[str] = ()) -> dict[str, Conditional]:

@@ -12,11 +12,11 @@ from torch import nn
 from ..families import Architecture, Constant, Expression, Free, Ref, Simplex, Tied, Variable
 from ..families.expressions import indices
 from ..graph import GraphError
-from ..nets import Net
+from ..nets import Net, SetNet
 from .chains import with_lags
 from .plates import Chain, Plate
 
-__all__ = ["check_variable", "sized"]
+__all__ = ["check_variable", "members_of", "sized"]
 
 Constraint = constraints.Constraint
 
@@ -28,6 +28,7 @@ def check_variable(name: str, variable: Variable, variables: Mapping[str, Variab
             raise GraphError(f"node {name!r}: a Given node is an input and has no parents; got {list(variable.parents)}; leave the arrows out, or declare a distribution")
         return
     _check_net(name, variable)
+    _check_whole(name, variable, plates)
     if isinstance(variable.family, Architecture):
         for inner in variable.inner:
             check_variable(name, inner, variables, plates)
@@ -51,7 +52,17 @@ def check_variable(name: str, variable: Variable, variables: Mapping[str, Variab
         raise GraphError(f"node {name!r}: {error}") from error
 
 
+def _check_whole(name: str, variable: Variable, plates: Mapping[str, Plate]) -> None:
+    for parent, asked in variable.whole:
+        both = [plate for plate, value in plates.items() if name in value.nodes and parent in value.nodes]
+        for plate in asked:
+            if plate not in both:
+                raise GraphError(f"node {name!r}: whole: expected plates that {name!r} and {parent!r} are both in, {both}; got {plate!r}; the others are read whole anyway")
+
+
 def _check_net(name: str, variable: Variable) -> None:
+    if variable.whole and not isinstance(variable.net, SetNet):
+        raise GraphError(f"node {name!r}: whole: expected a network that reads plates as sets; got {variable.net_label or 'none'}; try net=dgm.DeepSet(64)")
     if variable.net is not None and not isinstance(variable.net, (Net, Tied, nn.Module)):
         raise GraphError(f"node {name!r}: net is a builder or a torch module; got {variable.net!r}; try net=dgm.MLP(400), or fn= for a function")
     if not variable.parents and not variable.classical:
@@ -112,7 +123,7 @@ def sized(plates: Mapping[str, Plate], variables: Mapping[str, Variable]) -> dic
     known: dict[str, tuple[int, str]] = {}
     seen, around = with_lags(variables, plates)
     for name in variables:
-        for plate, size, parameter in _members(name, seen, around):
+        for plate, size, parameter in members_of(name, seen, around):
             place = f"{parameter!r} of {name!r}"
             if isinstance(plates[plate], Chain) and not variables[name].is_deterministic:
                 raise GraphError(f"node {name!r}: parameter {parameter!r} has {size} values, one a step of the chain {plate!r}; give them as an input: {name}_{parameter}=dgm.Given()")
@@ -122,7 +133,8 @@ def sized(plates: Mapping[str, Plate], variables: Mapping[str, Variable]) -> dic
     return {name: plate.like(plate.nodes, known[name][0]) if name in known else plate for name, plate in plates.items()}
 
 
-def _members(name: str, variables: Mapping[str, Variable], plates: Mapping[str, Plate]) -> Iterable[tuple[str, int, str]]:
+def members_of(name: str, variables: Mapping[str, Variable], plates: Mapping[str, Plate]) -> Iterable[tuple[str, int, str]]:
+    """The plates for which fixed parameters hold one value a member: the plate, how many, and the parameter."""
     variable, own = variables[name], _own(name, plates)
     configurations = _configurations(name, variable, variables, plates)
     for parameter, value in variable.parameters:

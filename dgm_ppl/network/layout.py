@@ -123,8 +123,9 @@ class Layout:
             raise GraphError(f"node {name!r} is empty: got the shape {tuple(value.shape)}; give at least one row")
 
     def _check_values(self, name: str, value: Tensor) -> None:
-        if value.ndim == 0 and not value.is_floating_point() and 0 <= value.item() < (self.net[name].space.cardinality or 0):
-            return                                                          # one code: quicker than tensors
+        states = None if value.is_floating_point() else self.net[name].space.cardinality
+        if states is not None and _within(value, states):
+            return
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise _missing(name) if bool(value.isnan().any()) else GraphError(f"node {name!r}: expected finite numbers; got {_sample(value[value.isinf()])}")
         variable = self.net[name]
@@ -235,6 +236,14 @@ class Layout:
                 f"values for one of its nodes {list(self.net.plates[plate].nodes)}, or ask sample(..., sizes={{{plate!r}: 8}})"
             )
         return sizes[plate]
+
+
+def _within(codes: Tensor, states: int) -> bool:
+    """Whether all codes are those of states, in one pass over them."""
+    if codes.ndim == 0:
+        return 0 <= codes.item() < states
+    low, high = codes.aminmax()
+    return bool((low >= 0) & (high < states))
 
 
 def _shape_words(outer: Iterable[str], event: tuple[int, ...]) -> str:

@@ -88,7 +88,10 @@ def collapsed_log_prob(model: Model, cells: Cells, method: Exact) -> Tensor:
 
 def integrates(model: Model) -> bool:
     """Whether the net has nodes that only sums and integrals together can eliminate: Gaussian ones, and finite ones in plates."""
-    return any(kind_of(model.net, name) == "gaussian" or kind_of(model.net, name) == "finite" and model.net.plates_of(name) for name in model.random)
+    if "integrates" not in model.memo:
+        kinds = {name: kind_of(model.net, name) for name in model.random}
+        model.memo["integrates"] = any(kind == "gaussian" or kind == "finite" and model.net.plates_of(name) for name, kind in kinds.items())
+    return model.memo["integrates"]
 
 
 def by_cliques(model: Model, cells: Cells) -> bool:

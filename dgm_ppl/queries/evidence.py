@@ -97,7 +97,8 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
             raise GraphError(f"log_prob: the evidence on {next(iter(seen.soft))!r} is soft, which needs exact elimination, and {reason}; observe that node, or give states")
     else:
         refuse_soft(data, "log_prob", method)
-    values = model.encode(data if isinstance(data, Mapping) else columns(data))
+    whole = exact and not (seen.holes or seen.gaps or seen.empty)
+    values = seen.complete if whole else model.encode(data if isinstance(data, Mapping) else columns(data))
     refuse_implicit(model, values, "log_prob")
     if isinstance(method, ProbabilityFlow):
         value, stderr = flowing(model, values, method)

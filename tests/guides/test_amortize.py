@@ -227,8 +227,6 @@ def test_refusals():
     refused(r"order: expected each of the latents \['z1', 'z2'\]; got \['z1'\]", deep(), ["x", "label"], order=["z1"])
     refused(r"amortize: families names 'z3', which is no latent that needs a recognition network; known names: z1, z2", deep(), "x", families={"z3": dgm.Normal})
     refused(r"amortize: nets names 'spare', which is no latent that needs", deep(), "x", nets={"spare": dgm.MLP(3)})
-    plated = dgm.BayesNet(mu=dgm.Normal(), y=dgm.Normal(loc="mu"), plates={"n": ["y"]})
-    refused(r"amortize: the net has plates \(n\); guides over plates are not there yet: write the guide as a BayesNet, or ask dgm.posterior\(model, data, method=dgm.NUTS\(\)\)", plated, "y")
 
 
 @pytest.mark.parametrize(("family", "message"), [

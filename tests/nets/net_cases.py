@@ -3,6 +3,7 @@
 from torch import nn
 
 from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, DiT, Flat, ResNet, Shaped, SpectralNorm, UNet
+from dgm_ppl.nets.sets import DeepSet, SetTransformer
 
 __all__ = ["CASES", "DATA"]
 
@@ -29,6 +30,9 @@ DATA = {  # builders that are data: they can be saved
     "resnet image to image with a scalar": (ResNet(4, blocks=1), ((2, 7, 5), ()), IMAGES),
     "resnet vector to vector": (ResNet(8, 6, activation=nn.SiLU), ((3,), (2,)), TWO),
     "resnet of a scalar": (ResNet(8, blocks=1), ((), (2,)), TWO),
+    "deep set": (DeepSet(16, features=4), ((4,), (2,)), TWO),
+    "deep set that is linear": (DeepSet(), ((4,),), TWO),
+    "set transformer": (SetTransformer(16, features=8, heads=2, inducing=4, ordered=("k",)), ((4,), ()), TWO),
     "unet": (UNet(4, 8, heads=2), ((1, 8, 12), (3,)), ((1, 8, 12),)),
     "unet without vectors": (UNet(4, heads=0), ((2, 7, 5),), ((1, 7, 5), (2, 7, 5))),
     "dit of images": (DiT(8, depth=1, heads=2, patch=2), ((1, 4, 6), (3,)), ((1, 4, 6),)),

@@ -42,6 +42,14 @@ def plated():
     return dgm.ELBO(dgm.compile(net), dgm.compile(guide), kl_weight=lambda step: 0.5), {"y": torch.ones(5, 8), "sigma": torch.ones(8)}
 
 
+def amortized_plates():
+    u, v = dgm.refs("u v")
+    net = dgm.BayesNet(
+        u=dgm.Normal(loc=0.0, scale=1.0), v=dgm.Normal(loc=0.0, scale=1.0), r=dgm.Bernoulli(logits=u - v), plates={"person": ["u", "r"], "item": ["v", "r"]},
+    )
+    return dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "r", net=dgm.MLP(4)))), {"r": torch.ones(5, 4, 3)}
+
+
 def particles():
     net = dgm.BayesNet(k=dgm.Categorical(3), z=dgm.Gamma(2).given("k"), s=dgm.Dirichlet(3).given("k"), x=dgm.Normal(4).given("z", "s", net=dgm.MLP(8)), free=dgm.Beta().given("z"))
     return dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(8))), particles=3), {"x": torch.ones(5, 4)}
@@ -91,4 +99,4 @@ def attempt(build) -> dict:
 
 if __name__ == "__main__":
     register()
-    print(json.dumps({build.__name__: attempt(build) for build in (vae, iwae, tables, plated, particles, copying, mixing)}))
+    print(json.dumps({build.__name__: attempt(build) for build in (vae, iwae, tables, plated, amortized_plates, particles, copying, mixing)}))

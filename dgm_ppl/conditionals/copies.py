@@ -1,0 +1,248 @@
+"""Copies of a node that depend on each other across plates: drawn together, or one after the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import biject_to, constraints
+
+from ..families import Architecture, Noise, Variable
+from ..families.shapes import broadcast
+from ..graph import GraphError
+from ..nets.sets import Skip, together
+from .base import Conditional
+from .distribution import ConditionalDistribution
+from .networks import Shared, network_of
+from .parametric import Parametric
+from .ports import Port
+
+__all__ = ["CopiesConditional", "JointCopies", "OneByOne"]
+
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+@dataclass(frozen=True, repr=False)
+class _Copies(Architecture):
+    base: Variable
+    over: tuple[str, ...]
+
+    @property
+    def coupled(self) -> tuple[str, ...]:
+        return self.over
+
+    def space(self, variable: Variable) -> Any:
+        return self.base.space
+
+    def check(self, name: str, variable: Variable, parents: Any) -> None:
+        if not variable.parents or variable.net is None:
+            raise GraphError(f"node {name!r}: copies that are drawn together read their parents through a network; try .given(..., net=dgm.DeepSet(64))")
+
+    def _axes(self, name: str, ports: Sequence[Port]) -> tuple[int, ...]:
+        names = [plate for plate, _ in ports[0].frame]
+        for plate in self.over:
+            if plate not in names:
+                raise GraphError(f"node {name!r}: expected plates of the net, read by a network over sets such as dgm.DeepSet(64); got {plate!r}")
+        return tuple(names.index(plate) - len(names) for plate in self.over)
+
+
+@dataclass(frozen=True, repr=False)
+class JointCopies(_Copies):
+    """All copies over some plates in one Gaussian of low rank plus a diagonal, taken to the base's support.
+
+    `z = loc + scale * noise + factor @ shared`, `shared` being `rank` numbers that all copies have in common; location, scale and
+    factor of each copy come from its network, so that any number of copies will do.
+    """
+
+    rank: int = 4
+
+    def summary(self, variable: Variable) -> str:
+        return f"{self.base.summary} jointly over {', '.join(self.over)}, rank={self.rank}"
+
+    def caption(self, variable: Variable) -> str:
+        return f"joint {self.base.caption}"
+
+    def build(self, name: str, variable: Variable, ports: Sequence[Port], *, plates: Any, all_plates: int, shared: Shared) -> Conditional:
+        event = variable.shape
+        network = network_of(name, variable.net, ports, ("loc", "scale", "factor"), [event, event, (*event, self.rank)], shared, plates)
+        return JointConditional(name, variable, ports, network, self._axes(name, ports), self.rank)
+
+
+@dataclass(frozen=True, repr=False)
+class OneByOne(_Copies):
+    """Copies over some plates one after the other, each reading the mean of what a network makes of those before it.
+
+    Any family will do, finite ones included, and any number of copies.
+    """
+
+    features: int = 16
+
+    def summary(self, variable: Variable) -> str:
+        return f"{self.base.summary} one by one over {', '.join(self.over)}"
+
+    def caption(self, variable: Variable) -> str:
+        return f"one by one {self.base.caption}"
+
+    def build(self, name: str, variable: Variable, ports: Sequence[Port], *, plates: Any, all_plates: int, shared: Shared) -> Conditional:
+        network = network_of(name, variable.net, ports, ("features",), [(self.features,)], shared, plates)
+        base = Parametric(name, self.base, (), plates=plates, all_plates=all_plates, computed_outside=True)
+        return OneByOneConditional(name, variable, ports, network, self._axes(name, ports), base, self.features)
+
+
+class CopiesConditional(Conditional):
+    """What both have in common. A term is given to each copy; only the sum over all copies that are drawn together is a log-density."""
+
+    def __init__(self, name: str, variable: Variable, ports: Sequence[Port], network: torch.nn.Module, axes: Sequence[int]):
+        super().__init__(name, variable, ports)
+        self.network, self.axes = network, tuple(axes)
+        self.register_buffer("anchor", torch.empty(0), persistent=False)
+
+    @property
+    def finite(self) -> bool:
+        return False                                                        # copies cannot be enumerated one by one
+
+    @property
+    def functional(self) -> bool:
+        return True
+
+    def forward(self, *parents: Tensor, validate_args: bool | None = None) -> ConditionalDistribution:
+        prepared = self.prepare(*parents)
+        return ConditionalDistribution(self, prepared, self._batch(prepared), validate_args)
+
+    def _batch(self, prepared: Any) -> tuple[int, ...]:
+        """The batch dimensions of what was prepared."""
+        raise NotImplementedError
+
+
+class JointConditional(CopiesConditional):
+    """log q = log N(z; loc, diag(scale^2) + factor factor'), by the matrix determinant lemma, of all copies at once."""
+
+    def __init__(self, name: str, variable: Variable, ports: Sequence[Port], network: torch.nn.Module, axes: Sequence[int], rank: int):
+        super().__init__(name, variable, ports, network, axes)
+        self.rank, self.event_rank = rank, len(variable.shape)
+        constraint = variable.space.constraint
+        self.real = constraint is constraints.real
+        self.transform = biject_to(constraint)
+
+    @property
+    def reparameterized(self) -> bool:
+        return True
+
+    def prepare(self, *parents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Location, log-scale and factor of each copy."""
+        return tuple(self.network(*parents))
+
+    def _batch(self, prepared: tuple) -> tuple[int, ...]:
+        loc = prepared[0]
+        return tuple(loc.shape[: loc.ndim - self.event_rank])
+
+    def draw(self, batch: Sequence[int], prepared: tuple, noise: Noise) -> Tensor:
+        loc, log_scale, factor = prepared
+        shared = list(batch)
+        for axis in self.axes:
+            shared[axis] = 1
+        own = noise.normal((*batch, *self.variable.shape), loc)
+        common = noise.normal((*shared, *(1,) * self.event_rank, self.rank), loc)
+        z = loc + own * log_scale.exp() + (factor * common).sum(-1)
+        return z if self.real else self.transform(z)
+
+    def surprisals(self, value: Tensor, prepared: tuple) -> Tensor:
+        loc, log_scale, factor = prepared
+        z = value if self.real else self.transform.inv(value)
+        batch = broadcast(z.shape[: z.ndim - self.event_rank], loc.shape[: loc.ndim - self.event_rank])
+        flat = (*batch, self.variable.numel)
+        scaled = ((z - loc) / log_scale.exp()).expand(*batch, *self.variable.shape).reshape(flat)
+        weights = (factor / log_scale.exp().unsqueeze(-1)).expand(*batch, *self.variable.shape, self.rank).reshape(*flat, self.rank)
+        own = 0.5 * scaled.square().sum(-1) + log_scale.expand(*batch, *self.variable.shape).reshape(flat).sum(-1) + self.variable.numel * HALF_LOG_TWO_PI
+        inside = tuple(axis - 2 for axis in self.axes)                      # element and rank come behind the plates
+        gram = (weights.unsqueeze(-1) * weights.unsqueeze(-2)).sum((-3, *(axis - 1 for axis in inside)), keepdim=True).squeeze(-3)
+        crossed = (weights * scaled.unsqueeze(-1)).sum((-2, *inside), keepdim=True).squeeze(-2)
+        root = torch.linalg.cholesky(gram + torch.eye(self.rank, dtype=gram.dtype, device=gram.device))
+        solved = torch.linalg.solve_triangular(root, crossed.unsqueeze(-1), upper=False).squeeze(-1)
+        coupled = root.diagonal(dim1=-2, dim2=-1).log().sum(-1) - 0.5 * solved.square().sum(-1)
+        copies = math.prod(batch[axis] for axis in self.axes)
+        terms = own + coupled / copies
+        return terms if self.real else terms + self._stretch(z, value).expand(*batch, *self.variable.shape).reshape(flat).sum(-1)
+
+    def _stretch(self, z: Tensor, value: Tensor) -> Tensor:
+        return self.transform.log_abs_det_jacobian(z, value)
+
+
+class OneByOneConditional(CopiesConditional):
+    """log q = sum_j log q(copy j | copies before it, what is read)."""
+
+    def __init__(
+        self, name: str, variable: Variable, ports: Sequence[Port], network: torch.nn.Module, axes: Sequence[int], base: Parametric, features: int,
+    ):
+        super().__init__(name, variable, ports, network, axes)
+        self.base, self.features = base, features
+        self.shapes = [base.variable.parameter_shape(parameter) for parameter in base.computed]
+        self.sizes = [math.prod(shape) for shape in self.shapes]
+        encoded = math.prod(variable.space.encoded_shape(variable.shape))
+        self.member = Skip(features + encoded, (2 * features,), features, torch.nn.SiLU)
+        self.head = Skip(2 * features + 1, (2 * features,), sum(self.sizes), torch.nn.SiLU)
+
+    @property
+    def reparameterized(self) -> bool:
+        return self.base.reparameterized
+
+    @property
+    def functional(self) -> bool:
+        return self.base.functional
+
+    def prepare(self, *parents: Tensor) -> Tensor:
+        """What is read for each copy, `(*batch, features)`."""
+        return self.network(*parents)[0]
+
+    def _batch(self, prepared: Tensor) -> tuple[int, ...]:
+        return tuple(prepared.shape[:-1])
+
+    def _in_line(self, value: Tensor, batch: Sequence[int], rank: int) -> Tensor:
+        """Copies of a value on one axis behind the batch, `(*others, copies, *event)`."""
+        value = value.expand(*batch, *value.shape[value.ndim - rank:])
+        places = tuple(axis - rank for axis in self.axes)
+        moved = value.movedim(places, tuple(range(-rank - len(places), -rank)))
+        return moved.flatten(-rank - len(places), -rank - 1) if len(places) > 1 else moved
+
+    def _back(self, value: Tensor, batch: Sequence[int], rank: int) -> Tensor:
+        sizes = [batch[axis] for axis in self.axes]
+        value = value.unflatten(value.ndim - rank - 1, sizes) if len(sizes) > 1 else value
+        return value.movedim(tuple(range(-rank - len(sizes), -rank)), tuple(axis - rank for axis in self.axes))
+
+    def _encoded(self, value: Tensor, lead: int) -> Tensor:
+        encoded = self.variable.space.encode(value).to(self.anchor.dtype)
+        return encoded.flatten(lead) if encoded.ndim > lead else encoded.unsqueeze(-1)
+
+    def _family_of(self, read: Tensor, before: Tensor, count: Tensor) -> tuple:
+        """The family's parameters of copies whose forerunners sum up to `before` and are `count`."""
+        mean = before / count.clamp_min(1).unsqueeze(-1)
+        found = self.head(together([read, mean, (1 + count).log().unsqueeze(-1)]))
+        pieces = found.split(self.sizes, -1)
+        return self.base.complete([piece.reshape(*piece.shape[:-1], *shape) for piece, shape in zip(pieces, self.shapes)], ())
+
+    def surprisals(self, value: Tensor, prepared: Tensor) -> Tensor:
+        rank = len(self.variable.shape)
+        batch = broadcast(value.shape[: value.ndim - rank], prepared.shape[:-1])
+        read, values = self._in_line(prepared, batch, 1), self._in_line(value, batch, rank) if rank else self._in_line(value.unsqueeze(-1), batch, 1).squeeze(-1)
+        members = self.member(together([read, self._encoded(values, read.ndim - 1)]))
+        count = torch.arange(read.shape[-2], dtype=read.dtype, device=read.device)
+        params = self._family_of(read, members.cumsum(-2) - members, count)
+        terms = self.base.surprisals(values, params)
+        terms = terms.sum(tuple(range(-self.base.elements, 0))) if self.base.elements else terms
+        return self._back(terms.unsqueeze(-1), batch, 1).squeeze(-1)
+
+    def draw(self, batch: Sequence[int], prepared: Tensor, noise: Noise) -> Tensor:
+        read, drawn, rank = self._in_line(prepared, batch, 1), [], len(self.variable.shape)
+        before = read.new_zeros(())
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.reparameterized):
+            for j in range(read.shape[-2]):
+                now = read[..., j, :]
+                params = self._family_of(now, before.expand(*now.shape), now.new_tensor(float(j)))
+                drawn.append(self.base.forms.sample((*now.shape[:-1], *self.variable.shape), params, self.anchor, noise))
+                before = before + self.member(together([now, self._encoded(drawn[-1], now.ndim - 1)]))
+        values = torch.stack(drawn, read.ndim - 2)
+        return self._back(values, batch, rank) if rank else self._back(values.unsqueeze(-1), batch, 1).squeeze(-1)

@@ -1,0 +1,59 @@
+"""What a guide does about copies of a latent that depend on each other across a plate."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..conditionals import JointCopies, OneByOne
+from ..families import Counts, Finite, Simplex, Circle, Variable
+from ..graph import GraphError
+
+__all__ = ["Apart", "Coupling", "Jointly", "InTurn"]
+
+
+class Coupling:
+    """A way to draw the copies of a latent; `declare` returns the latent's declaration in the guide."""
+
+    def declare(self, name: str, base: Variable, over: Sequence[str]) -> Variable:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Jointly(Coupling):
+    """All copies in one Gaussian of some rank plus a diagonal, taken to the latent's support; for latents that are not finite."""
+
+    rank: int = 4
+
+    def declare(self, name: str, base: Variable, over: Sequence[str]) -> Variable:
+        if isinstance(base.space, (Finite, Counts, Simplex, Circle)):
+            raise GraphError(f"amortize: copies of {name!r}, with values in {base.space}, have no joint Gaussian; try coupling={{{name!r}: dgm.InTurn()}}")
+        return replace(base, family=JointCopies(replace(base, parents=(), net=None, whole=()), tuple(over), self.rank), parameters=())
+
+
+@dataclass(frozen=True)
+class InTurn(Coupling):
+    """One copy after the other, each reading a summary of those before it; for latents of any kind."""
+
+    features: int = 16
+
+    def declare(self, name: str, base: Variable, over: Sequence[str]) -> Variable:
+        return replace(base, family=OneByOne(replace(base, parents=(), net=None, whole=()), tuple(over), self.features), parameters=())
+
+
+@dataclass(frozen=True)
+class Apart(Coupling):
+    """Copies drawn independently though they depend on each other: cheap, wrong, warned of, and written into the certificate."""
+
+    def declare(self, name: str, base: Variable, over: Sequence[str]) -> Variable:
+        warnings.warn(
+            f"amortize: copies of {name!r} depend on each other over {', '.join(over)} given what is observed, and the guide draws them apart, as asked; "
+            f"guide.certificate() says what that costs", UserWarning, stacklevel=4,
+        )
+        return base
+
+
+def usual(base: Variable) -> Coupling:
+    """A joint Gaussian where the support can be stretched to one; else one copy after the other."""
+    return InTurn() if isinstance(base.space, (Finite, Counts, Simplex, Circle)) else Jointly()

@@ -1,0 +1,293 @@
+"""Networks that read the members of plates as sets: of any size, in any order."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from dgm_ppl.nets.base import Net, Shapes, numbers
+from dgm_ppl.nets.checks import activation_class, nonempty, positive, widths
+
+__all__ = ["Axis", "DeepSet", "Reading", "SetNet", "SetTransformer"]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A plate that is read whole: its place among the plates, counted from the right, and its size where members are told apart."""
+
+    place: int
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way in which a parent is read: which input it is, of how many numbers, and the plates over which all members are read."""
+
+    source: int
+    features: int
+    axes: tuple[Axis, ...] = ()
+
+
+class SetNet(Net):
+    """A builder whose networks read all members of a plate where a parent is in a plate that the child is not in.
+
+    Its module takes one tensor a parent, `(*batch, *plates, features)`, and pools over axes of plates. On a node that pools over
+    nothing it is the perceptron of its widths. What is linear in the parents is passed on beside the hidden layers; numbers
+    beyond 10 are read on a logarithmic scale.
+    """
+
+    flatten = True
+
+    hidden: tuple[int, ...]
+    activation: type[nn.Module]
+    ordered: tuple[str, ...]
+
+    @abstractmethod
+    def stage(self, features: int) -> nn.Module:
+        """A module from `(..., members, ..., features)` and an axis to `(..., 1, ..., features)`; it says its `width`."""
+
+    def build(self, inputs: Shapes, outputs: Shapes) -> nn.Module:
+        nonempty(self.label(), inputs, outputs)
+        return nn.Sequential(Tempered(), Skip(numbers(inputs), self.hidden, numbers(outputs), self.activation))
+
+    def build_sets(self, readings: Sequence[Reading], outputs: Shapes) -> nn.Module:
+        """Allocate the module for parents of which some are read over all members of plates."""
+        return Sets(self, readings, numbers(outputs))
+
+
+class Tempered(nn.Module):
+    """Numbers as they are up to 10, and beyond on a logarithmic scale, `10 (1 + log(|x| / 10))`: draws of heavy tails do not throw training off."""
+
+    limit: ClassVar[float] = 10.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = x.abs().clamp_min(self.limit) / self.limit
+        return x / size * (1 + size.log())
+
+
+class Skip(nn.Module):
+    """A perceptron whose last layer reads its inputs as well: what is linear in them need not be bent, and stays right outside the data."""
+
+    def __init__(self, features: int, hidden: Sequence[int], outputs: int, activation: type[nn.Module]) -> None:
+        super().__init__()
+        sizes = (features, *hidden)
+        self.deep = nn.Sequential(*(layer for a, b in pairwise(sizes) for layer in (nn.Linear(a, b), activation()))) if hidden else None
+        self.last = nn.Linear(features + (sizes[-1] if hidden else 0), outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(x if self.deep is None else torch.cat([x, self.deep(x)], -1))
+
+
+class Sets(nn.Module):
+    """What is read as it is, and what is read over plates: joined member by member, pooled plate by plate, then read together."""
+
+    def __init__(self, net: SetNet, readings: Sequence[Reading], outputs: int) -> None:
+        super().__init__()
+        self.plain = tuple(reading.source for reading in readings if not reading.axes)
+        self.groups = groups(readings)
+        sizes = {reading.source: reading.features for reading in readings}
+        width, pools = sum(sizes[source] for source in self.plain), []
+        for axes, sources in self.groups:
+            features, stages = sum(sizes[source] for source in sources), []
+            for axis in axes:
+                stages.append(Ordered(features, axis.size) if axis.size is not None else net.stage(features))
+                features = stages[-1].width
+            pools.append(nn.ModuleList(stages))
+            width += features
+        self.temper = Tempered()
+        self.pools, self.head = nn.ModuleList(pools), Skip(width, net.hidden, outputs, net.activation)
+
+    def forward(self, *values: Tensor) -> Tensor:
+        values = tuple(map(self.temper, values))
+        parts = [values[source] for source in self.plain]
+        for (axes, sources), stages in zip(self.groups, self.pools):
+            members = together([values[source] for source in sources])
+            for axis, stage in zip(axes, stages):
+                members = stage(members, axis.place - 1)                    # the features come last
+            parts.append(members)
+        return self.head(together(parts))
+
+
+def groups(readings: Sequence[Reading]) -> tuple[tuple[tuple[Axis, ...], tuple[int, ...]], ...]:
+    """Which inputs are pooled together, over which plates: those of a smaller set of plates join a larger one, member by member.
+
+    >>> school = (Axis(-1),)
+    >>> groups([Reading(0, 1, school), Reading(1, 2, school), Reading(2, 1)])
+    (((Axis(place=-1, size=None),), (0, 1)),)
+    """
+    largest: dict[int, tuple[Axis, ...]] = {}
+    for reading in readings:
+        if len(reading.axes) >= len(largest.get(reading.source, ())):
+            largest[reading.source] = reading.axes
+    found = []
+    for axes in dict.fromkeys(reading.axes for reading in readings if reading.axes):
+        own = {reading.source for reading in readings if reading.axes == axes}
+        joining = {source for source, theirs in largest.items() if theirs and set(theirs) < set(axes)}
+        elsewhere = any(set(axes) < set(other.axes) for other in readings)
+        if not elsewhere or any(largest[source] != axes for source in own):
+            found.append((axes, tuple(sorted(own | joining))))
+    return tuple(found)
+
+
+def together(values: Sequence[Tensor]) -> Tensor:
+    """Tensors `(*batch, features)` side by side, their batches broadcast."""
+    if len(values) == 1:
+        return values[0]
+    shape = torch.broadcast_shapes(*(value.shape[:-1] for value in values))
+    return torch.cat([value.expand(*shape, value.shape[-1]) for value in values], -1)
+
+
+class Ordered(nn.Module):
+    """Members that are told apart: side by side, in order."""
+
+    def __init__(self, features: int, size: int) -> None:
+        super().__init__()
+        self.size, self.width = size, features * size
+
+    def forward(self, members: Tensor, axis: int) -> Tensor:
+        members = members.movedim(axis, -2)
+        return members.expand(*members.shape[:-2], self.size, members.shape[-1]).flatten(-2).unsqueeze(axis)
+
+
+def sized(pooled: Tensor, size: int) -> Tensor:
+    """What was pooled, with log n and 1/n of the n members beside it."""
+    lead = (*pooled.shape[:-1], 1)
+    return torch.cat([pooled, pooled.new_full(lead, math.log(size)), pooled.new_full(lead, 1 / size)], -1)
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class DeepSet(SetNet):
+    """The mean of what a network makes of each member, with the log of their number: `rho(mean_j phi(x_j), log n)`.
+
+    It reads a plate of any size, in any order, sizes that were never seen in training included. Parents in the same plates are joined
+    member by member; nested plates are pooled from the inside out. Parents that are in no plate to pool over are read beside.
+
+    Args:
+        *hidden: widths of the hidden layers of `phi` and of `rho`.
+        features: width of what is pooled.
+        activation: module class put after each hidden layer.
+        ordered: plates whose members are told apart, and which are read in order; their sizes must be declared.
+
+    Raises:
+        ValueError: for a width that is not a positive integer.
+
+    Source: Zaheer et al. (2017), https://arxiv.org/abs/1703.06114.
+
+    Example:
+        >>> from dgm_ppl import BayesNet, Normal
+        >>> total = BayesNet(x=Normal(loc=0.0, scale=1.0), y=Normal(scale=0.1).given("x", net=DeepSet(16)), plates={"n": ["x"]})
+        >>> print(total.check())
+        node  worlds  plates  event  parameters  device
+        x     (2,)    (3,)    ()     0           cpu
+        y     (2,)    ()      ()     1,219       cpu
+    """
+
+    features: int
+
+    def __init__(self, *hidden: int, features: int = 32, activation: type[nn.Module] = nn.SiLU, ordered: tuple[str, ...] = ()) -> None:
+        self._freeze(
+            hidden=widths("DeepSet", "hidden", hidden), features=positive("DeepSet", "features", features),
+            activation=activation_class("DeepSet", activation), ordered=tuple(ordered),
+        )
+
+    def stage(self, features: int) -> nn.Module:
+        return Mean(features, self.hidden, self.features, self.activation)
+
+
+class Mean(nn.Module):
+    """The mean over an axis of what a network makes of each member."""
+
+    def __init__(self, features: int, hidden: Sequence[int], pooled: int, activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.member, self.width = Skip(features, hidden, pooled, activation), pooled + 2
+
+    def forward(self, members: Tensor, axis: int) -> Tensor:
+        return sized(self.member(members).mean(axis, keepdim=True), members.shape[axis])
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class SetTransformer(SetNet):
+    """Members that attend to each other through inducing points, pooled by an attention that is learned, with the log of their number.
+
+    For sets whose members must be compared: mixtures, crossed plates. The cost grows with the number of members, not with its square.
+
+    Args:
+        *hidden: widths of the hidden layers of the network that reads what was pooled.
+        features: width of a member, a multiple of `heads`.
+        heads: attention heads.
+        inducing: points through which members attend to each other.
+        activation: module class put after each hidden layer.
+        ordered: plates whose members are told apart, and which are read in order; their sizes must be declared.
+
+    Raises:
+        ValueError: for a width that is not a positive integer, or features that the heads do not divide.
+
+    Source: Lee et al. (2019), https://arxiv.org/abs/1810.00825.
+
+    Example:
+        >>> net = SetTransformer(16, features=8, heads=2, inducing=4)
+        >>> module = net.build_sets([Reading(0, 3, (Axis(-1),))], ((2,),))
+        >>> module(torch.zeros(5, 7, 3)).shape, module(torch.zeros(5, 20, 3)).shape
+        (torch.Size([5, 1, 2]), torch.Size([5, 1, 2]))
+    """
+
+    features: int
+    heads: int
+    inducing: int
+
+    def __init__(
+        self, *hidden: int, features: int = 32, heads: int = 4, inducing: int = 16, activation: type[nn.Module] = nn.SiLU, ordered: tuple[str, ...] = (),
+    ) -> None:
+        self._freeze(
+            hidden=widths("SetTransformer", "hidden", hidden), features=positive("SetTransformer", "features", features), heads=positive("SetTransformer", "heads", heads),
+            inducing=positive("SetTransformer", "inducing", inducing), activation=activation_class("SetTransformer", activation), ordered=tuple(ordered),
+        )
+        if self.features % self.heads:
+            raise ValueError(f"SetTransformer: expected features to be a multiple of heads; got features={features}, heads={heads}; try features={self.heads * 8}")
+
+    def stage(self, features: int) -> nn.Module:
+        return Attending(self, features)
+
+
+class Attending(nn.Module):
+    """Induced self-attention among members, then attention pooling."""
+
+    def __init__(self, net: SetTransformer, features: int) -> None:
+        super().__init__()
+        width, self.width = net.features, 2 * net.features + 2
+        self.member = Skip(features, net.hidden, width, net.activation)
+        self.points = nn.Parameter(torch.randn(net.inducing, width) / math.sqrt(width))
+        self.seed = nn.Parameter(torch.randn(1, width) / math.sqrt(width))
+        self.gather, self.spread, self.pool = (Attention(width, net.heads, net.activation) for _ in range(3))
+
+    def forward(self, members: Tensor, axis: int) -> Tensor:
+        x = self.member(members).movedim(axis, -2)
+        x = self.spread(x, self.gather(self.points.expand(*x.shape[:-2], *self.points.shape), x))
+        pooled = self.pool(self.seed.expand(*x.shape[:-2], *self.seed.shape), x).squeeze(-2)
+        return sized(torch.cat([pooled, x.mean(-2)], -1), x.shape[-2]).unsqueeze(axis)
+
+
+class Attention(nn.Module):
+    """`h + act(W h)` with `h = query + attention(query, members)`."""
+
+    def __init__(self, width: int, heads: int, activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
+        self.activation = activation()
+
+    def forward(self, query: Tensor, members: Tensor) -> Tensor:
+        asked = scaled_dot_product_attention(*(self._headed(layer(x)) for layer, x in ((self.query, query), (self.key, members), (self.value, members))))
+        h = query + asked.transpose(-3, -2).flatten(-2)
+        return h + self.activation(self.out(h))
+
+    def _headed(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)

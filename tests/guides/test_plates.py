@@ -1,0 +1,348 @@
+"""Guides over plates: right structure, any size, any order of members, copies that are drawn together, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+import re
+import warnings
+from itertools import product
+
+import pyro
+import pytest
+import torch
+from torch.distributions import MultivariateNormal
+
+import dgm_ppl as dgm
+from dgm_ppl.formats.declaration import describe, restore
+
+from .plated import NETS, drawn
+
+torch.set_num_threads(1)
+POOLS = {"deep set": dgm.DeepSet(6, features=4), "attention": dgm.SetTransformer(6, features=4, heads=2, inducing=3)}
+
+
+def pair(name, observed=None, seed=0, **options):
+    net, seen = NETS[name]
+    recognition = dgm.amortize(net, observed or seen, net=dgm.MLP(6), **options)
+    model = dgm.compile(net, seed=seed)
+    return model, dgm.compile(recognition, seed=seed + 1)
+
+
+def data_for(model, guide, **options):
+    values = drawn(model, guide.net.observed, **options)
+    return {name: values[name] for name in guide.net.observed}
+
+
+def losses(objective, data, seed=1):
+    torch.manual_seed(seed)
+    return objective.world_losses(objective.prepare(data))
+
+
+# ---- structure
+
+READS = {
+    "hierarchical": ["mu | x ~ Normal(), DeepSet(6)", "z | mu, x ~ Normal(), MLP(6)"],
+    "schools": ["tau | sigma, y ~ LogNormal(), DeepSet(6)", "mu | tau, sigma, y ~ Normal(), DeepSet(6)", "theta | mu, tau, sigma, y ~ Normal(), MLP(6)"],
+    "three levels": ["g | y ~ Normal(), DeepSet(6)", "s | g, y ~ Normal(2), DeepSet(6)", "t | s, y ~ Normal(), DeepSet(6)"],
+    "items": ["v | r ~ Normal() jointly over item, rank=4, DeepSet(6)", "u | v, r ~ Normal(), DeepSet(6)"],
+    "mixture": ["mu | x ~ Normal(2) jointly over k, rank=4, DeepSet(6, ordered=('k',))", "pi | mu, x ~ Dirichlet(3)", "c | pi, mu, x ~ Categorical(3)"],
+    "told apart": ["mu | x ~ Normal(), DeepSet(6)", "z | mu, x ~ Normal(), DeepSet(6)"],
+    "covariates": ["b | w, y ~ Normal(2), DeepSet(6)", "f | b, w ~ Delta(v=b[0] + b[1] * w)", "spare | f ~ Normal(loc=f, scale=1.0)"],
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_guide_is_sound_and_minimal(name):
+    net, observed = NETS[name]
+    recognition = dgm.amortize(net, observed, net=dgm.MLP(6))
+    certificate = recognition.certificate()
+    assert certificate.sound and certificate.minimal, str(certificate)
+    assert tuple(recognition.plates) == tuple(net.plates)
+    for line in READS[name]:
+        assert line.replace(", DeepSet(6, ordered=('k',))", "") in repr(recognition)
+
+
+def test_the_certificate_says_what_is_pooled_broadcast_and_coupled():
+    model, guide = pair("items")
+    assert str(guide.net.certificate()).splitlines()[1:] == [
+        "v[all item] | r[all person, all item]: sound, nothing is dropped; pools r over person, item; broadcasts r over item; copies stay coupled over item",
+        "u | v[all item], r[all item]: sound, u _||_ {r[other person, item], u[other person]} | {v[all item], r[all item]}; "
+        "pools v over item; broadcasts v over person; pools r over item",
+    ]
+
+
+@pytest.mark.parametrize("structure, sound", [(dgm.MeanField(), False), (dgm.Forward(), False), (dgm.Faithful(), True), (dgm.Full(), True)], ids=repr)
+@pytest.mark.parametrize("name", ["schools", "items", "covariates"])
+def test_structures_by_choice(name, structure, sound):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model, guide = pair(name, structure=structure)
+    certificate = guide.net.certificate()
+    assert certificate.sound == (sound or name == "covariates") and (certificate.nats > 0) == (not certificate.sound)
+    if not certificate.sound:
+        assert "nats on a linear-Gaussian twin" in str(certificate) and "does not hold" in str(certificate)
+    data = data_for(model, guide)
+    assert losses(dgm.ELBO(model, guide), data).isfinite().all()
+
+
+# ---- the two evaluations
+
+
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("name", NETS)
+def test_the_bound_is_that_of_the_trace(name, pool):
+    model, guide = pair(name, pool=POOLS[pool])
+    data = data_for(model, guide)
+    objective = dgm.ELBO(model, guide, closed_form=False)
+    with torch.no_grad():
+        direct = losses(objective, data).sum()
+        torch.manual_seed(1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")                                 # a finite site asks for TraceEnum_ELBO
+            traced = pyro.infer.Trace_ELBO().loss(model, guide, data)
+    torch.testing.assert_close(direct.item(), traced, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["schools", "items"])
+def test_gradients_are_those_of_the_trace_and_reach_every_parameter(name):
+    model, guide = pair(name)
+    data, parameters = data_for(model, guide), list(guide.parameters())
+    direct = torch.autograd.grad(losses(dgm.ELBO(model, guide, closed_form=False), data).sum(), parameters)
+    torch.manual_seed(1)
+    traced = torch.autograd.grad(pyro.infer.Trace_ELBO().differentiable_loss(model, guide, data), parameters)
+    for one, other in zip(direct, traced):
+        torch.testing.assert_close(one, other, rtol=2e-3, atol=2e-3 * max(1, float(other.abs().max())))
+        assert one.isfinite().all() and bool((one != 0).any())
+
+
+def test_importance_weighted_bounds_and_queries():
+    model, guide = pair("items")
+    data = data_for(model, guide)
+    assert losses(dgm.IWAE(model, guide, particles=5), data).isfinite().all()
+    post = dgm.posterior(model, {"r": data["r"]}, method=dgm.Amortized(guide))
+    assert post.sample(3)["v"].shape == (3, 4, 3) and post.sample(3)["u"].shape == (3, 4, 5)
+
+
+# ---- sizes and orders of members
+
+
+@pytest.mark.parametrize("name", ["schools", "three levels", "items"])
+def test_any_number_of_members(name):
+    model, guide = pair(name)
+    for sizes in ((1, 1, 1), (2, 3, 4), (30, 7, 2)):
+        assert losses(dgm.ELBO(model, guide, closed_form=False), data_for(model, guide, sizes=sizes)).isfinite().all()
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_members_may_come_in_any_order(pool):
+    model, guide = pair("items", pool=POOLS[pool])
+    values = drawn(model, guide.net.observed)
+    people, items = torch.randperm(5), torch.randperm(3)
+    mixed = {"u": values["u"][:, people], "v": values["v"][:, items], "r": values["r"][:, people][:, :, items]}
+    torch.testing.assert_close(guide.log_prob(mixed), guide.log_prob({name: values[name] for name in mixed}), rtol=1e-4, atol=1e-4)
+
+
+def test_members_that_are_told_apart_may_not():
+    model, guide = pair("told apart")
+    values = drawn(model, guide.net.observed)
+    mixed = {name: value if name == "mu" else value.flip(-1) for name, value in values.items()}
+    assert not torch.allclose(guide.log_prob(mixed), guide.log_prob(values))
+
+
+@pytest.mark.parametrize("name", ["hierarchical", "three levels", "items"])
+def test_each_copy_reads_what_the_structure_says_and_nothing_else(name):
+    """The Jacobian of a conditional's parameters is zero exactly where no copy is read."""
+    model, guide = pair(name)
+    values = drawn(model, guide.net.observed, worlds=1)
+    templates = guide.net.templates
+    for node in guide.schedule:
+        aligned = {key: value.clone().requires_grad_() for key, value in guide.layout.align_all(values).items()}
+        first = node.prepare(aligned)[0]
+        first = first[(0,) * first.ndim] if first.ndim else first
+        read = torch.autograd.grad(first, [aligned[parent] for parent in node.parents])
+        for parent, grad in zip(node.parents, read):
+            (agree,) = templates.aligned[parent, node.name]
+            grad = grad.reshape(values[parent].shape)[0]
+            for places in product(*map(range, grad.shape)):
+                own = dict(zip(templates.plates[parent], places))
+                reads = all(own[plate] == 0 for plate in agree)
+                event = places[len(templates.plates[parent]):]
+                if not event:
+                    assert bool(grad[places] != 0) == reads, (node.name, parent, places)
+
+
+# ---- copies that depend on each other
+
+
+def test_a_joint_gaussian_of_copies_is_a_gaussian():
+    model, guide = pair("items", coupling=dgm.Jointly(2))
+    values = drawn(model, guide.net.observed, worlds=3)
+    conditional = guide.conditional("v")
+    prepared = conditional.prepare(guide.layout.align("r", values["r"]))
+    loc, log_scale, factor = (part.squeeze(-2 - (i == 2)) for i, part in enumerate(prepared))
+    whole = MultivariateNormal(loc, factor @ factor.mT + torch.diag_embed((2 * log_scale).exp()))
+    value = guide.layout.align("v", values["v"])
+    torch.testing.assert_close(-conditional.surprisals(value, prepared).sum((-1, -2)), whole.log_prob(values["v"]), rtol=1e-4, atol=1e-4)
+    torch.manual_seed(0)
+    draws = conditional.draw((20000, 3, 1, 3), prepared, dgm.noise)[:, 0, 0]
+    torch.testing.assert_close(torch.cov(draws.T), whole.covariance_matrix[0], rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("latent", [dgm.Gamma(concentration=2.0, rate=1.0), dgm.Beta(2, concentration1=2.0, concentration0=2.0)])
+def test_a_joint_gaussian_is_taken_to_the_support(latent):
+    v = dgm.refs("v")[0] if latent.shape else dgm.refs("v")
+    net = dgm.BayesNet(v=latent, u=dgm.Normal(loc=0.0, scale=1.0), r=dgm.Normal(loc=v * dgm.refs("u"), scale=1.0), plates={"i": ["u", "r"], "j": ["v", "r"]})
+    guide = dgm.compile(dgm.amortize(net, "r", net=dgm.MLP(4), order=["v", "u"]), seed=0)
+    conditional = guide.conditional("v")
+    torch.manual_seed(0)
+    prepared = conditional.prepare(torch.randn(2, 4, 1))
+    grid = conditional.draw((50000, 2, 1, 1), prepared, dgm.noise)
+    assert latent.space.constraint.check(grid).all()
+    if not latent.shape:                                                    # one copy: the density integrates to one
+        points = torch.linspace(1e-4, 60, 60000)
+        density = (-conditional.surprisals(points.reshape(-1, 1, 1, 1).expand(-1, 2, 1, 1), prepared)).exp()
+        torch.testing.assert_close(torch.trapezoid(density[:, 0, 0, 0], points), torch.tensor(1.0), rtol=2e-2, atol=2e-2)
+
+
+def test_copies_one_by_one_sum_to_one():
+    net = dgm.BayesNet(
+        c=dgm.Categorical(3, probs=[0.2, 0.3, 0.5]), k=dgm.Normal(loc=0.0, scale=1.0), r=dgm.Normal(scale=1.0).given("c", "k", net=dgm.MLP(3)),
+        plates={"i": ["k", "r"], "j": ["c", "r"]},
+    )
+    guide = dgm.compile(dgm.amortize(net, "r", net=dgm.MLP(4), order=["c", "k"]), seed=0)
+    assert guide.net["c"].summary == "Categorical(3) one by one over j"
+    torch.manual_seed(0)
+    r = torch.randn(2, 4, 3)
+    conditional = guide.conditional("c")
+    prepared = conditional.prepare(guide.layout.align("r", r))
+    every = torch.tensor(list(product(range(3), repeat=3)))                 # (27, copies)
+    log_q = -conditional.surprisals(every.reshape(27, 1, 1, 3).expand(27, 2, 1, 3), prepared).sum((-1, -2))
+    torch.testing.assert_close(log_q.exp().sum(0), torch.ones(2), rtol=1e-5, atol=1e-5)
+    draws = conditional.draw((40000, 2, 1, 3), prepared, dgm.noise)[:, 0, 0]
+    shares = torch.stack([(draws == one).all(-1).float().mean() for one in every])
+    torch.testing.assert_close(shares, log_q[:, 0].exp(), rtol=0, atol=0.015)
+    assert conditional.prepare(guide.layout.align("r", torch.randn(2, 4, 6))).shape[-2] == 6
+
+
+def test_one_by_one_over_two_plates_scores_what_it_draws():
+    net = dgm.BayesNet(a=dgm.Normal(loc=0.0, scale=1.0), z=dgm.Normal(2, loc="a", scale=1.0), x=dgm.Normal(2, loc="z", scale=1.0), plates={"i": ["z", "x"], "k": ["z", "x"]})
+    guide = dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(4), order=["z", "a"], coupling=dgm.InTurn(4)), seed=0)
+    model = dgm.compile(net)
+    data = data_for(model, guide, sizes=(3, 2))
+    torch.manual_seed(1)
+    with torch.no_grad():
+        direct = losses(dgm.ELBO(model, guide, closed_form=False), data).sum()
+        torch.manual_seed(1)
+        torch.testing.assert_close(direct.item(), pyro.infer.Trace_ELBO().loss(model, guide, data), rtol=1e-4, atol=1e-3)
+
+
+def test_coupling_is_dropped_when_asked_warned_and_certified():
+    with pytest.warns(UserWarning, match=r"copies of 'v' depend on each other over item given what is observed, and the guide draws them apart, as asked"):
+        model, guide = pair("items", coupling={"v": dgm.Apart()})
+    certificate = guide.net.certificate()
+    assert not certificate.sound and certificate.lines[0].lost == ("v[other item]",) and certificate.nats > 0.01
+    assert guide.net["v"].summary == "Normal()" and losses(dgm.ELBO(model, guide), data_for(model, guide)).isfinite().all()
+
+
+# ---- the exact posterior
+
+
+def linear(module, rows):
+    """Sets a linear network's last layer: for each output its coefficients, then its intercept."""
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor([row[:-1] for row in rows]))
+        module.bias.copy_(torch.tensor([row[-1] for row in rows]))
+
+
+@pytest.mark.parametrize("members", [1, 4, 50])
+def test_a_linear_guide_over_a_plate_attains_the_evidence(members):
+    """mu -> z -> x: with one mean as what is pooled, every draw of the guide has the weight log p(x)."""
+    net, observed = NETS["hierarchical"]
+    guide = dgm.compile(dgm.amortize(net, observed, net=dgm.MLP(), pool=dgm.DeepSet(features=1)))
+    model = dgm.compile(net)
+    s2, t2 = 0.7**2, 0.5**2
+    own = 1 / (1 + (s2 + t2) / members)                                     # E[mu | x] = own * mean(x)
+    for network in (guide.conditional("mu").predictor.network,):
+        linear(network.pools[0][0].member.last, [[1.0, 0.0]])
+        linear(network.head.last, [[own, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.5 * math.log(own * (s2 + t2) / members)]])
+    share = s2 / (s2 + t2)
+    with torch.no_grad():
+        layer = guide.conditional("z").predictor.network[-1]
+        order = [guide.net["z"].parents.index(name) for name in ("x", "mu")]
+        layer.weight.copy_(torch.tensor([[share, 1 - share], [0.0, 0.0]])[:, order])
+        layer.bias.copy_(torch.tensor([0.0, 0.5 * math.log(share * t2)]))
+    data = data_for(model, guide, sizes=(members,))
+    weights = -losses(dgm.ELBO(model, guide, closed_form=False), data)
+    covariance = torch.ones(members, members) + (s2 + t2) * torch.eye(members)
+    torch.testing.assert_close(weights, MultivariateNormal(torch.zeros(members), covariance).log_prob(data["x"]), rtol=1e-4, atol=1e-3)
+
+
+# ---- a declaration
+
+
+@pytest.mark.parametrize("name", ["items", "mixture", "covariates"])
+def test_a_guide_is_data(name):
+    model, guide = pair(name)
+    again = restore(describe(guide.net))
+    assert again == guide.net and describe(again) == describe(guide.net)
+    for twin in (copy.deepcopy(guide), pickle.loads(pickle.dumps(guide))):
+        assert twin.net == guide.net and str(twin.net.certificate()) == str(guide.net.certificate())
+        data = data_for(model, guide)
+        torch.testing.assert_close(losses(dgm.ELBO(model, twin), data), losses(dgm.ELBO(model, guide), data))
+
+
+def test_the_picture_says_what_is_pooled():
+    model, guide = pair("items")
+    labels = {(arrow.tail, arrow.head): arrow.label for arrow in dgm.draw(guide.net).figure.arrows}
+    assert labels["r", "v"] == "DeepSet(6), all person, all item"
+    assert labels["v", ("model", "u")] == "all item" and labels["r", ("model", "u")] == "all item" and labels[("model", "u"), "u"] == ""
+    over = {(arrow.tail, arrow.head): arrow.label for arrow in dgm.draw(model.net, guide=guide.net).figure.arrows}
+    assert over["v", ("guide", "u")] == "all item"
+
+
+# ---- what is refused
+
+
+def refused(message, *arguments, **options):
+    with pytest.raises(dgm.GraphError, match=re.escape(message)):
+        dgm.amortize(*arguments, **options)
+
+
+def test_refusals():
+    mixture = NETS["mixture"][0]
+    unsized = dgm.BayesNet(dict(mixture.variables), plates={"n": ["c", "x"], "k": ["mu"]})
+    refused("amortize: 'x' tells the members of plate 'k' apart, so the guide of 'mu' reads them in order and needs their number; declare it: plates={'k': dgm.Plate(['mu'], size=...)}", unsized, "x")
+    refused("amortize: the guide of 'mu' reads all members of the plate 'n', which takes a network over sets; got ResNet(4); try nets={'mu': dgm.DeepSet(64)}",
+            NETS["hierarchical"][0], "x", net=dgm.ResNet(4))
+    refused("amortize: structure: expected dgm.Faithful(), dgm.MeanField(), dgm.Forward() or dgm.Full(); got 'mean field'", mixture, "x", structure="mean field")
+    refused("amortize: order says how a faithful structure is found; got structure=MeanField() as well; leave one out", mixture, "x", structure=dgm.MeanField(), order=["pi"])
+    refused("amortize: copies of 'mu', with values in the simplex", dgm.BayesNet(
+        {**mixture.variables, "mu": dgm.Dirichlet(2, concentration=1.0), "x": dgm.Normal(2, loc=dgm.refs("mu")[dgm.refs("c")], scale=1.0)},
+        plates={"n": ["c", "x"], "k": dgm.Plate(["mu"], size=3)}), "x", coupling=dgm.Jointly(2))
+    refused("amortize: families names 'spare', which is no latent that needs a recognition network; nothing observed depends on 'spare', which takes the model's own conditional",
+            NETS["covariates"][0], "y", families={"spare": dgm.Normal})
+
+
+def test_plates_that_differ_in_size_from_the_data():
+    model, guide = pair("schools")
+    objective = dgm.ELBO(model, guide)
+    with pytest.raises(dgm.GraphError, match="data: plate 'school' has 5 members by 'sigma', 6 by 'y'"):
+        objective.prepare({"sigma": torch.ones(2, 5), "y": torch.ones(2, 6)})
+    fixed, guide = pair("told apart")
+    with pytest.raises(dgm.GraphError, match="data: plate 'n' has 4 members by the declaration, 6 by 'x'"):
+        dgm.ELBO(fixed, guide).prepare({"x": torch.ones(2, 6)})
+    with pytest.raises(dgm.GraphError, match="sizes: plate 'n' has 4 members by the declaration or the data; got 6"):
+        fixed.sample(2, sizes={"n": 6})
+    with pytest.raises(dgm.GraphError, match="sizes: no plate 'm'"):
+        fixed.sample(2, sizes={"m": 6})
+
+
+def test_reading_whole_is_checked_where_it_is_declared():
+    with pytest.raises(dgm.GraphError, match="node 'z': whole: expected a network that reads plates as sets; got MLP"):
+        dgm.BayesNet(x=dgm.Given(), z=dgm.Normal().given("x", net=dgm.MLP(3), whole={"x": "n"}), plates={"n": ["x", "z"]})
+    with pytest.raises(dgm.GraphError, match=r"node 'z': whole: expected plates that 'z' and 'x' are both in, \['n'\]; got 'm'"):
+        dgm.BayesNet(x=dgm.Given(), z=dgm.Normal().given("x", net=dgm.DeepSet(3), whole={"x": "m"}), plates={"n": ["x", "z"], "m": ["x"]})
+    with pytest.raises(dgm.GraphError, match=r"given: whole: expected one of the parents \['x'\]; got 'y'"):
+        dgm.Normal().given("x", net=dgm.DeepSet(3), whole={"y": "m"})
