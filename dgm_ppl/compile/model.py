@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..conditionals import Chained, Conditional
 from ..conditionals.drawing import Drawing
-from ..exact import LatentPlan, plan_latents
+from ..exact import LatentPlan, plan_chain, plan_latents
 from ..families import Noise, noise
 from ..families.lags import Lagged, node_of
 from ..families.shapes import broadcast
@@ -362,7 +362,7 @@ class Model(Displayed, nn.Module):
             z       amortized   'x' depends on it, and MLP(8)(z) is not linear  a draw from the guide
         """
         if observed is not None:
-            return plan_latents(self.net, observed, sizes=sizes)
+            return plan_chain(self, observed) if self.net.chains else plan_latents(self.net, observed, sizes=sizes)
         lines = []
         for node in self.schedule:
             path = "deterministic" if node.deterministic else "formulas" if node.conditional.functional else "distribution methods"

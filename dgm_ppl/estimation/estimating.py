@@ -60,6 +60,8 @@ def estimate(
         raise GraphError(f"estimate: expected a compiled model; got {type(model).__name__}; try dgm.estimate(dgm.compile(net), data)")
     if method is not None and not isinstance(method, EM):
         raise GraphError(f"estimate: expected method=dgm.EM(...), or none; got {method!r}")
+    if model.net.chains:
+        raise GraphError(f"estimate: the net has the chain {model.net.chains[0]!r}, whose steps are not counted; climb the exact likelihood: dgm.fit(dgm.MaximumLikelihood(model), data)")
     learning = learners(model, prior)
     found = read(model, data)
     weight = checked_weights(weights, found.rows)

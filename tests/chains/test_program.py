@@ -106,3 +106,12 @@ def test_pyros_tools_run():
     post = dgm.posterior(model, {"x": x})
     for step in range(4):
         torch.testing.assert_close(marginals[f"z[{step}]"].probs.reshape(3, 3), post.probabilities("z")[:, step], atol=1e-8, rtol=0)
+
+
+def test_nuts_draws_whole_sequences():
+    net = dgm.BayesNet(z=dgm.Normal(loc=lag("z", initial=0.0), scale=1.0), x=dgm.Normal(loc="z", scale=1.0), plates=chain("z", "x"))
+    model = dgm.compile(net)
+    x = torch.tensor([[1.0, 2.0]])
+    post = dgm.posterior(model, {"x": x}, method=dgm.NUTS(samples=300, warmup=100, max_tree_depth=4, seed=0))
+    assert post.sample(10)["z"].shape == (10, 1, 2)
+    assert (post.mean()["z"] - dgm.posterior(model, {"x": x}).mean()["z"]).abs().max() < 0.25
