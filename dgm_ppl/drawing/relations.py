@@ -151,8 +151,8 @@ def _of_net(net: BayesNet) -> Relations:
 def _before(net: BayesNet, name: Lagged) -> Node:
     """A node some steps back, in the slice before."""
     variable = net[name.node]
-    steps = "one step" if name.steps == 1 else f"{name.steps} steps"
-    return Node(name, f"{name.node}, {steps} before", variable.summary, states_of(variable), (), variable.is_given, variable.is_deterministic, single=not variable.shape)
+    steps = f"{'one step' if abs(name.steps) == 1 else f'{abs(name.steps)} steps'} {'before' if name.steps > 0 else 'after'}"
+    return Node(name, f"{name.node}, {steps}", variable.summary, states_of(variable), (), variable.is_given, variable.is_deterministic, single=not variable.shape)
 
 
 def _sized(plates: tuple[Plate, ...], sizes: Mapping[str, int]) -> tuple[Plate, ...]:

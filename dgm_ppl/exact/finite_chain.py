@@ -129,8 +129,9 @@ class FiniteChain:
         for name, variable in self.net.variables.items():
             for parent in variable.all_parents:
                 node = node_of(parent)
-                if node in self.cards and isinstance(parent, Lagged) and parent.steps > 1:
-                    raise GraphError(f"node {name!r}: its parent {parent} is hidden and {parent.steps} steps back; only one step is summed out exactly")
+                if node in self.cards and isinstance(parent, Lagged) and parent.steps != 1:
+                    where = f"{parent.steps} steps back" if parent.steps > 0 else "ahead"
+                    raise GraphError(f"node {name!r}: its parent {parent} is hidden and {where}; only one step back is summed out exactly")
                 if node in self.names and name not in self.chain.nodes:
                     raise GraphError(f"node {name!r} is outside the chain {self.chain.name!r} and depends on all steps of {node!r}, which is not observed")
         for name in self.observed:
@@ -230,7 +231,12 @@ class FiniteChain:
             initial = conditional.initial(position)
             return initial.reshape(*(1,) * (self.axes + 1 + self.model.layout.rank), *initial.shape)
         value = self._value(port, observed)
-        return value if name in self.cards or self._depends(name) else conditional.between(position, start, stop, value)
+        return value if name in self.cards or self._depends(name) else conditional.between(position, start, stop, value, self._real_steps(observed))
+
+    def _real_steps(self, observed: Observed) -> Tensor | None:
+        """Which steps are within the sequences, aligned."""
+        lengths = observed.values.get(self.chain.name)
+        return None if lengths is None else torch.arange(observed.steps, device=lengths.device).reshape(-1, *(1,) * (-self.axis - 1)) < lengths
 
     def _value(self, port: Port, observed: Observed) -> Tensor:
         """A parent's value as the child sees it, on the grid where it is hidden."""
