@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .conditionals import Clean, Diffusion, LikelihoodWeighting, MinSNR, NoisePrediction, SimpleWeighting, Velocity
     from .conditionals import FlowMatching, Independent, OptimalTransport
     from .conditionals import MaskedDiffusion, Unmasking
+    from .conditionals import Blur, Clip, Coarsen, Grey, Mask
     from .conditionals import DDIM, Ancestral, DPMSolver, Heun
     from .conditionals import Cosine, Learned, LogLinear, VarianceExploding, VariancePreserving
     from .conditionals import Hurdle, Mixture, ZeroInflated
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from .queries import Beams, beam_search
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Likelihood, Posterior, Score, log_prob, posterior
     from .queries import ProbabilityFlow
+    from .queries import HMC, Guided, Langevin, Twisted, compare
     from .saving import load, save
     from .showing import load_ipython_extension, notebook
     from .structure import GES, PC, ConditionalTest, DataOracle, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg
@@ -46,6 +48,7 @@ LATER = {                                                                   # wh
         "Generator",
         "FlowMatching", "Independent", "OptimalTransport",
         "MaskedDiffusion", "Unmasking",
+        "Blur", "Clip", "Coarsen", "Grey", "Mask",
         "Clean", "Diffusion", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity",
         "DDIM", "Ancestral", "DPMSolver", "Heun",
         "Cosine", "Learned", "LogLinear", "VarianceExploding", "VariancePreserving",
@@ -70,6 +73,7 @@ LATER = {                                                                   # wh
         "NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior",
         "Likelihood",
         "ProbabilityFlow",
+        "Guided", "HMC", "Langevin", "Twisted", "compare",
         "Beams", "beam_search",
     ],
     "saving": ["load", "save"],

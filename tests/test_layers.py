@@ -42,7 +42,7 @@ DOORS = {                                           # where an outside library m
     "matplotlib": {"drawing/pdf.py", "structure/verdicts.py", "training"},
     "networkx": {"formats/networkx_graph.py", "graph"},
     "ot": {"distances.py"},
-    "pandas": {"data.py", "queries/answers.py", "queries/collapsed.py", "queries/exact.py", "structure/verdicts.py", "training"},
+    "pandas": {"data.py", "queries/answers.py", "queries/comparing.py", "queries/collapsed.py", "queries/exact.py", "structure/verdicts.py", "training"},
     "pgmpy": {"formats/pgmpy_model.py"},
     "rich": {"training/progress.py"},
     "safetensors": {"saving.py", "training/checkpoint.py"},

@@ -15,6 +15,7 @@ import numpy
 import torch
 from torch import Tensor, nn
 
+from ..families import Architecture
 from ..graph import GraphError
 from .ordering import MOST, disorder
 from .probing import Probe, differs, undisturbed
@@ -154,9 +155,16 @@ def _judged(probe: Probe, node: Node, name: str, moved: Tensor) -> Iterator[Find
     if moved[1:].any():
         yield Finding(node.name, f"depends on {whose}: worlds are independent; try LayerNorm for BatchNorm, or model.eval()")
     for plate, axis in _shared(probe, node.name, name):
-        if moved.movedim(axis, 0)[1:].any():
+        if plate not in _read_whole(node, name) and moved.movedim(axis, 0)[1:].any():
             yield Finding(node.name, f"depends on other members of plate {plate!r} through {name!r}, which is inside it; "
                                      f"try a parent outside the plate, or a function of one member")
+
+
+def _read_whole(node: Node, name: str) -> set[str]:
+    """The plates over which a node reads all members of a parent though it is in them, or draws its own copies together."""
+    variable = node.conditional.variable
+    together = variable.family.coupled if isinstance(variable.family, Architecture) else ()
+    return {*together, *(plate for plates in variable.shared_plates(name) for plate in plates)}
 
 
 def _shared(probe: Probe, *names: str) -> list[tuple[str, int]]:

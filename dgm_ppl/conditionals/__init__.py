@@ -20,6 +20,7 @@ LATER = {                                                                   # th
     "mixture": ["FiniteMixture", "Mixture"],
     "implicit": ["Generator", "Implicit"],
     "masked_diffusion": ["MaskedDiffusion", "MaskedDiffusionKind", "Unmasking"],
+    "measurements": ["Blur", "Clip", "Coarsen", "Grey", "Mask"],
     "samplers": ["DDIM", "Ancestral", "DPMSolver", "Heun"],
     "schedules": ["Cosine", "Learned", "LogLinear", "Straight", "VarianceExploding", "VariancePreserving"],
 }

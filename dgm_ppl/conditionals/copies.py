@@ -54,8 +54,9 @@ class _Copies(Architecture):
 class JointCopies(_Copies):
     """All copies over some plates in one Gaussian of low rank plus a diagonal, taken to the base's support.
 
-    `z = loc + scale * noise + factor @ shared`, `shared` being `rank` numbers that all copies have in common; location, scale and
-    factor of each copy come from its network, so that any number of copies will do.
+    `z = loc + scale * (noise + (pull - 1) * mean of the noise) + factor @ shared`: `shared` are `rank` numbers that all copies have in common, and a
+    `pull` below one makes copies that look alike repel each other, as where their sum is observed. Location, scale, factor and pull come from
+    a network for each copy (the mean over copies for the pull), so that any number of copies will do.
     """
 
     rank: int = 4
@@ -68,7 +69,7 @@ class JointCopies(_Copies):
 
     def build(self, name: str, variable: Variable, ports: Sequence[Port], *, plates: Any, all_plates: int, shared: Shared) -> Conditional:
         event = variable.shape
-        network = network_of(name, variable.net, ports, ("loc", "scale", "factor"), [event, event, (*event, self.rank)], shared, plates)
+        network = network_of(name, variable.net, ports, ("loc", "scale", "pull", "factor"), [event, event, event, (*event, self.rank)], shared, plates)
         return JointConditional(name, variable, ports, network, self._axes(name, ports), self.rank)
 
 
@@ -119,7 +120,7 @@ class CopiesConditional(Conditional):
 
 
 class JointConditional(CopiesConditional):
-    """log q = log N(z; loc, diag(scale^2) + factor factor'), by the matrix determinant lemma, of all copies at once."""
+    """log q = log N(z; loc, S A A' S + factor factor') of all copies at once, S the scales and A v = v + (pull - 1) mean(v), by the matrix determinant lemma."""
 
     def __init__(self, name: str, variable: Variable, ports: Sequence[Port], network: torch.nn.Module, axes: Sequence[int], rank: int):
         super().__init__(name, variable, ports, network, axes)
@@ -132,31 +133,38 @@ class JointConditional(CopiesConditional):
     def reparameterized(self) -> bool:
         return True
 
-    def prepare(self, *parents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Location, log-scale and factor of each copy."""
+    def prepare(self, *parents: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Location, log-scale, logarithm of the pull, and factor of each copy."""
         return tuple(self.network(*parents))
+
+    def _mean(self, value: Tensor) -> Tensor:
+        """The mean over the copies that are drawn together."""
+        return value.mean(tuple(axis - self.event_rank for axis in self.axes), keepdim=True)
 
     def _batch(self, prepared: tuple) -> tuple[int, ...]:
         loc = prepared[0]
         return tuple(loc.shape[: loc.ndim - self.event_rank])
 
     def draw(self, batch: Sequence[int], prepared: tuple, noise: Noise) -> Tensor:
-        loc, log_scale, factor = prepared
+        loc, log_scale, log_pull, factor = prepared
         shared = list(batch)
         for axis in self.axes:
             shared[axis] = 1
         own = noise.normal((*batch, *self.variable.shape), loc)
         common = noise.normal((*shared, *(1,) * self.event_rank, self.rank), loc)
+        own = own + (self._mean(log_pull).exp() - 1) * self._mean(own)
         z = loc + own * log_scale.exp() + (factor * common).sum(-1)
         return z if self.real else self.transform(z)
 
     def surprisals(self, value: Tensor, prepared: tuple) -> Tensor:
-        loc, log_scale, factor = prepared
+        loc, log_scale, log_pull, factor = prepared
         z = value if self.real else self.transform.inv(value)
         batch = broadcast(z.shape[: z.ndim - self.event_rank], loc.shape[: loc.ndim - self.event_rank])
-        flat = (*batch, self.variable.numel)
-        scaled = ((z - loc) / log_scale.exp()).expand(*batch, *self.variable.shape).reshape(flat)
-        weights = (factor / log_scale.exp().unsqueeze(-1)).expand(*batch, *self.variable.shape, self.rank).reshape(*flat, self.rank)
+        flat, whole = (*batch, self.variable.numel), (*batch, *self.variable.shape)
+        log_pull = self._mean(log_pull)
+        scaled = self._unpulled(((z - loc) / log_scale.exp()).expand(whole), log_pull).reshape(flat)
+        weights = (factor / log_scale.exp().unsqueeze(-1)).expand(*whole, self.rank)
+        weights = torch.stack([self._unpulled(column, log_pull) for column in weights.unbind(-1)], -1).reshape(*flat, self.rank)
         own = 0.5 * scaled.square().sum(-1) + log_scale.expand(*batch, *self.variable.shape).reshape(flat).sum(-1) + self.variable.numel * HALF_LOG_TWO_PI
         inside = tuple(axis - 2 for axis in self.axes)                      # element and rank come behind the plates
         gram = (weights.unsqueeze(-1) * weights.unsqueeze(-2)).sum((-3, *(axis - 1 for axis in inside)), keepdim=True).squeeze(-3)
@@ -164,9 +172,13 @@ class JointConditional(CopiesConditional):
         root = torch.linalg.cholesky(gram + torch.eye(self.rank, dtype=gram.dtype, device=gram.device))
         solved = torch.linalg.solve_triangular(root, crossed.unsqueeze(-1), upper=False).squeeze(-1)
         coupled = root.diagonal(dim1=-2, dim2=-1).log().sum(-1) - 0.5 * solved.square().sum(-1)
+        coupled = coupled + (log_pull.flatten(log_pull.ndim - self.event_rank).sum(-1) if self.event_rank else log_pull)
         copies = math.prod(batch[axis] for axis in self.axes)
         terms = own + coupled / copies
         return terms if self.real else terms + self._stretch(z, value).expand(*batch, *self.variable.shape).reshape(flat).sum(-1)
+
+    def _unpulled(self, value: Tensor, log_pull: Tensor) -> Tensor:
+        return value + ((-log_pull).exp() - 1) * self._mean(value)
 
     def _stretch(self, z: Tensor, value: Tensor) -> Tensor:
         return self.transform.log_abs_det_jacobian(z, value)

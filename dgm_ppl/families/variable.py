@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..graph import GraphError
 from .expressions import Constant, Expression, Free, Ref, references
-from .kind import Architecture
+from .kind import Architecture, Setting
 from .lags import Lag, Lagged, joined_initials, lags_in
 from .shapes import whole
 from .spaces import Finite, Interval, Real, Space
@@ -198,7 +198,7 @@ class Variable:
     def net_label(self) -> str:
         """What turns the parents into parameters, for pictures: `MLP(400)`, `fn`, or nothing said for the classical conditional."""
         if self.fn is not None:
-            return getattr(self.fn, "__name__", "fn").replace("<lambda>", "fn")
+            return repr(self.fn) if isinstance(self.fn, Setting) else getattr(self.fn, "__name__", "fn").replace("<lambda>", "fn")
         if self.net is None:
             return self.family.net_label if isinstance(self.family, Architecture) else ""
         return self.net.label() if hasattr(self.net, "label") else type(self.net).__name__

@@ -58,7 +58,7 @@ def _variable(variable: Variable, nets: list[Any]) -> dict[str, Any]:
     if variable.whole:
         written["whole"] = [[parent, list(plates)] for parent, plates in variable.whole]
     if variable.fn is not None:
-        written["fn"] = variable.net_label
+        written["fn"] = _field(variable.fn, nets) if isinstance(variable.fn, Setting) else variable.net_label
     if variable.size is not None:
         written["size"] = variable.size
     if variable.labels is not None:
@@ -239,6 +239,8 @@ class Reader:
         return self.nets[name] if self.builders[position] is None else self.builders[position]
 
     def _function(self, name: str, written: Mapping[str, Any]) -> Any:
+        if isinstance(written.get("fn"), dict):
+            return self._field(name, written["fn"])
         if "fn" in written and name not in self.functions:
             raise GraphError(f"node {name!r} has the function {written['fn']!r}, which is code; supply it: functions={{{name!r}: fn}}")
         return self.functions[name] if "fn" in written else None

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from .dag import DAG
 from .errors import GraphError
 from .estimand import Expression, Fraction, Probability, product_of, sum_of
-from .imap import shrunk
 from .mixed import MixedGraph, latent_projection
 from .names import Names, chosen, disjoint, quoted
 
@@ -68,11 +67,9 @@ class _Law:
 
     @classmethod
     def observed(cls, graph: MixedGraph) -> "_Law":
-        order = graph.arrows().order
-        causes = graph.canonical()
-        factors = {node: Probability((node,), tuple(shrunk(causes.independent, node, order[:index])))
-                   for index, node in enumerate(order)}
-        return cls._product(graph, order, factors, True)
+        arrows = graph.arrows()
+        factors = {node: Probability((node,), needed) for node, needed in _needed(graph, arrows).items()}
+        return cls._product(graph, arrows.order, factors, True)
 
     @classmethod
     def _product(cls, graph: MixedGraph, order: tuple[str, ...], factors: dict[str, Expression],
@@ -102,6 +99,25 @@ class _Law:
         factors = {node: self.factor(node) for node in order}
         seen = self.seen and all(factor.free <= district for factor in factors.values())
         return self._product(self.graph.subgraph(order), order, factors, seen)
+
+
+def _needed(graph: MixedGraph, arrows: DAG) -> dict[str, tuple[str, ...]]:
+    """What each node depends on of those before it: its district among them, and the parents of that (Tian and Pearl, 2002)."""
+    spouses: dict[str, set[str]] = {node: set() for node in graph.nodes}
+    for a, b in map(tuple, graph.bidirected):
+        spouses[a].add(b)
+        spouses[b].add(a)
+    place = {node: index for index, node in enumerate(arrows.order)}
+    found = {}
+    for node in arrows.order:
+        district, waiting = {node}, [node]
+        while waiting:
+            new = {one for one in spouses[waiting.pop()] if place[one] < place[node]} - district
+            district |= new
+            waiting.extend(new)
+        needed = district.union(*(arrows.parents(one) for one in district)) - {node}
+        found[node] = tuple(sorted(needed, key=place.__getitem__))
+    return found
 
 
 def identify(graph: DAG | MixedGraph, outcome: Names, do: Names, given: Names = (), *, latent: Names = ()) -> Effect:

@@ -18,8 +18,8 @@ __all__ = ["basis_set", "elementary_statements", "markov_boundary", "pairwise_st
 def pairwise_statements(dag: DAG) -> tuple[Independence, ...]:
     """Return, for each node and each non-descendant that is no parent, their independence given the others.
 
-    The others are the node's remaining non-descendants. They give the local statements where the distribution obeys
-    intersection, as one with a positive density does.
+    The others are the node's remaining non-descendants, so the list takes room as the cube of the nodes; `basis_set` is the short
+    one. They give the local statements where the distribution obeys intersection, as one with a positive density does.
 
     >>> print(*pairwise_statements(DAG("a -> b -> c")), sep="; ")
     c _||_ a | b
@@ -37,10 +37,9 @@ def basis_set(dag: DAG) -> tuple[Independence, ...]:
     >>> print(*basis_set(DAG("a -> b -> c -> d")), sep="; ")
     a _||_ c | b; a _||_ d | c; b _||_ d | {a, c}
     """
-    place = {node: index for index, node in enumerate(dag.order)}
-    return tuple(Independence(a, b, {*dag.parents(a), *dag.parents(b)})
-                 for a, b in combinations(sorted(dag, key=place.get), 2)
-                 if a not in dag.parents(b))
+    parents = {node: frozenset(dag.parents(node)) for node in dag}
+    return tuple(Independence.trusted((a,), (b,), parents[a] | parents[b])
+                 for a, b in combinations(dag.order, 2) if a not in parents[b])
 
 
 def elementary_statements(dag: DAG, largest: int | None = None) -> Iterator[Independence]:

@@ -20,7 +20,8 @@ __all__ = ["Explanation", "Path", "explain", "open_path", "separated"]
 
 Family = Mapping[str, Collection[str]]
 
-_COUNTED = 100
+_COUNTED, _SMALL = 100, 200
+"""How many more paths are counted, and up to how many nodes so many are."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,10 @@ def explain(dag: "DAG", a: Names, b: Names, given: Names = (), *, limit: int = 1
     found = _search(dag, a, b, given)
     if found:
         return Explanation(a, b, given, (_judged(dag, found, given),), 0)
-    paths = list(islice(_paths(dag, a, b), limit + _COUNTED))
+    counted = _COUNTED if len(dag) <= _SMALL else 1
+    paths = list(islice(_paths(dag, a, b), limit + counted))
     shown = tuple(_judged(dag, path, given) for path in paths[:limit])
-    return Explanation(a, b, given, shown, len(paths[limit:]), len(paths) < limit + _COUNTED)
+    return Explanation(a, b, given, shown, len(paths[limit:]), len(paths) < limit + counted)
 
 
 def open_path(dag: "DAG", a: Names, b: Names, given: Names = ()) -> Path | None:

@@ -47,6 +47,9 @@ class RecognitionNet(BayesNet):
         """The latents that take the model's own conditional."""
         return tuple(name for name in self.inversion.barren if name in self and self[name] == self.model[name])
 
+    def _line(self, name: str) -> str:
+        return super()._line(name) + ("; nothing observed depends on it: the model's own" if name in self.own else "")
+
     def certificate(self) -> Certificate:
         """For each latent: the parents it keeps, and the separation in the model's graph that justifies dropping the others.
 

@@ -3,10 +3,11 @@
 from ..exact import Likelihood
 from .asking import posterior
 from .beams import Beams, beam_search
+from .comparing import compare
 from .evidence import Score, log_prob
 from .exact import Exact
-from .methods import NUTS, Amortized, Bound, Importance, Method, ProbabilityFlow
+from .methods import HMC, NUTS, Amortized, Bound, Guided, Importance, Langevin, Method, ProbabilityFlow, Twisted
 from .posterior import Posterior
 from .psis import Diagnosis
 
-__all__ = ["NUTS", "Amortized", "Beams", "Bound", "Diagnosis", "Exact", "Importance", "Likelihood", "Method", "Posterior", "ProbabilityFlow", "Score", "beam_search", "log_prob", "posterior"]
+__all__ = ["Guided", "HMC", "Langevin", "Twisted", "compare", "NUTS", "Amortized", "Beams", "Bound", "Diagnosis", "Exact", "Importance", "Likelihood", "Method", "Posterior", "ProbabilityFlow", "Score", "beam_search", "log_prob", "posterior"]

@@ -14,9 +14,11 @@ from .collapsed import CollapsedPosterior
 from .bounded import refuse_implicit
 from .elimination import by_cliques, integrates
 from .exact import Exact, ExactPosterior, why_not
+from .methods import HMC, NUTS, Amortized, Guided, Importance, Method, Twisted
+from .noise_space import NoisePosterior
 from .gaussian_sequences import GaussianSequencePosterior
-from .methods import NUTS, Amortized, Importance, Method
 from .posterior import ChainPosterior, GuidePosterior, Posterior
+from .reverse import ReversePosterior
 from .sequences import SequencePosterior
 from .switching import SwitchingPosterior
 
@@ -32,7 +34,8 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
     Args:
         model: a compiled net.
         evidence: a dict of tensors, arrays, numbers, labels or likelihoods (`Likelihood`; a DataFrame is taken too), one row or many.
-        method: `Exact()`, `Amortized(guide)`, `Importance(guide, samples)` or `NUTS(...)`.
+        method: `Exact()`, `Amortized(guide)`, `Importance(guide, samples)`, `NUTS(...)`, `HMC(...)` or `Langevin(...)` in noise space, and for a
+            diffusion above the evidence `Guided(...)` or `Twisted(...)`.
 
     Raises:
         GraphError: unknown or illegal evidence, nothing left to infer, a method that cannot do this.
@@ -44,6 +47,10 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
     _check_open(model, values)
     if not isinstance(method, Amortized):
         refuse_implicit(model, values, f"posterior by {type(method).__name__}")
+    if isinstance(method, HMC):
+        return NoisePosterior(model, values, method)
+    if isinstance(method, (Guided, Twisted)):
+        return ReversePosterior(model, values, method)
     if isinstance(method, (Amortized, Importance)):
         return GuidePosterior(model, values, method)
     if isinstance(method, NUTS):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..compile import Model
 from ..graph import GraphError
 
-__all__ = ["NUTS", "Amortized", "Bound", "Importance", "Method", "ProbabilityFlow"]
+__all__ = ["HMC", "NUTS", "Amortized", "Bound", "Guided", "Importance", "Langevin", "Method", "ProbabilityFlow", "Twisted"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +48,83 @@ class Bound(Method):
     def __post_init__(self) -> None:
         _check(self)
         _whole("Bound", "particles", self.particles)
+
+
+@dataclass(frozen=True, eq=False)
+class HMC(Method):
+    """Hamiltonian Monte Carlo in the space of the noise that hidden nodes are made of, every world and chain at once.
+
+    For any net whose hidden nodes are made of normal noise (Normal, LogNormal, LogitNormal, flows, and what generators and functions
+    make of them) and whose evidence has a density: the target is N(noise; 0, 1) p(evidence | noise). Each world has a step size of its
+    own, set while warming up. With `seed` the chains are reproducible and leave the global generator as it was.
+
+    Source: Neal (2011), https://arxiv.org/abs/1206.1901; Parno and Marzouk (2018), https://arxiv.org/abs/1412.5492.
+    """
+
+    samples: int = 200
+    warmup: int = 300
+    chains: int = 8
+    leapfrog: int = 10
+    step: float = 0.1
+    target_accept: float = 0.8
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "warmup", "chains", "leapfrog"):
+            _whole(type(self).__name__, name, getattr(self, name))
+        if not self.step > 0 or not 0 < self.target_accept < 1:
+            raise GraphError(f"{type(self).__name__}: expected step above 0 and target_accept between 0 and 1; got step={self.step!r}, target_accept={self.target_accept!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Langevin(HMC):
+    """`HMC` with one leapfrog step: the Metropolis-adjusted Langevin algorithm (Roberts and Tweedie, 1996, doi:10.2307/3318418)."""
+
+    samples: int = 1000
+    warmup: int = 1000
+    leapfrog: int = 1
+    target_accept: float = 0.6
+
+
+@dataclass(frozen=True, eq=False)
+class Guided(Method):
+    """`samples` draws of a hidden `Diffusion` or `FlowMatching` node by `steps` of its reverse process, led by the evidence below it.
+
+    The noise in z_t gets -sigma_t d log p(evidence | z_t) / dz_t, with p(evidence | z_t) taken at the clean value; where all that is measured is
+    Normal, the clean value's own uncertainty is added to the noise of the measurement, which is exact for a Gaussian prior and few numbers
+    measured. `scale` weighs the evidence; 1 is the posterior.
+
+    Source: Chung et al. (2023), https://arxiv.org/abs/2209.14687; Boys et al. (2023), https://arxiv.org/abs/2310.06721.
+    """
+
+    samples: int = 100
+    steps: int = 100
+    scale: float = 1.0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "steps"):
+            _whole("Guided", name, getattr(self, name))
+        if not self.scale >= 0:
+            raise GraphError(f"Guided: expected scale to be a number that is not negative; got {self.scale!r}")
+
+
+@dataclass(frozen=True, eq=False)
+class Twisted(Method):
+    """Sequential Monte Carlo along the reverse process of a hidden diffusion: `Guided` proposals, weighted and resampled.
+
+    Exact as `particles` grow, whatever leads them; gives an estimate of log p(evidence).
+
+    Source: Wu et al. (2023), https://arxiv.org/abs/2306.17775.
+    """
+
+    particles: int = 200
+    steps: int = 200
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("particles", "steps"):
+            _whole("Twisted", name, getattr(self, name))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,37 +6,20 @@ import math
 
 import pytest
 import torch
+from denoisers import MEAN, SCALE, Known
 from torch import nn
 
 import dgm_ppl as dgm
-from dgm_ppl.conditionals.denoising import FEATURES
 from dgm_ppl.conditionals.probability_flow import flow_log_density
 
 torch.set_num_threads(1)
 
-MEAN, SCALE = torch.tensor([0.5, -0.3]), torch.tensor([0.8, 1.4])
 TARGET = torch.distributions.Independent(torch.distributions.Normal(MEAN, SCALE), 1)
 
 SCHEDULES = {
     "cosine": dgm.Cosine(), "variance preserving": dgm.VariancePreserving(), "log-linear": dgm.LogLinear(high=10.0, low=-10.0),
     "variance exploding": dgm.VarianceExploding(0.01, 40.0),
 }
-
-
-class Known(nn.Module):
-    """The exact clean value of a Gaussian target: E[x | z] with t read back off its features."""
-
-    def __init__(self, schedule):
-        super().__init__()
-        self.schedule, self.unused = schedule, nn.Parameter(torch.zeros(()))
-
-    def forward(self, inputs):
-        noisy, features = inputs.split([2, FEATURES], -1)
-        half = FEATURES // 2
-        t = torch.atan2(features[..., 0], features[..., half])              # the slowest pair turns by one radian
-        alpha, sigma = (level.unsqueeze(-1) for level in self.schedule.levels(t))
-        variance = alpha.square() * SCALE.square() + sigma.square()
-        return MEAN + alpha * SCALE.square() / variance * (noisy - alpha * MEAN) + 0 * self.unused
 
 
 def known(schedule, **options):

@@ -40,6 +40,10 @@ def losses(objective, data, seed=1):
     return objective.world_losses(objective.prepare(data))
 
 
+def total(members):
+    return members.sum(-1)
+
+
 # ---- structure
 
 READS = {
@@ -181,13 +185,32 @@ def test_a_joint_gaussian_of_copies_is_a_gaussian():
     values = drawn(model, guide.net.observed, worlds=3)
     conditional = guide.conditional("v")
     prepared = conditional.prepare(guide.layout.align("r", values["r"]))
-    loc, log_scale, factor = (part.squeeze(-2 - (i == 2)) for i, part in enumerate(prepared))
-    whole = MultivariateNormal(loc, factor @ factor.mT + torch.diag_embed((2 * log_scale).exp()))
+    loc, log_scale, log_pull, factor = (part.squeeze(-2 - (i == 3)) for i, part in enumerate(prepared))
+    root = torch.diag_embed(log_scale.exp()) @ (torch.eye(3) + (log_pull.mean(-1).exp() - 1)[:, None, None] / 3)
+    whole = MultivariateNormal(loc, factor @ factor.mT + root @ root.mT)
     value = guide.layout.align("v", values["v"])
     torch.testing.assert_close(-conditional.surprisals(value, prepared).sum((-1, -2)), whole.log_prob(values["v"]), rtol=1e-4, atol=1e-4)
     torch.manual_seed(0)
     draws = conditional.draw((20000, 3, 1, 3), prepared, dgm.noise)[:, 0, 0]
     torch.testing.assert_close(torch.cov(draws.T), whole.covariance_matrix[0], rtol=0.1, atol=0.1)
+
+
+def test_copies_may_repel_each_other():
+    """Where a sum of copies is observed, they are negatively correlated, equally: the joint Gaussian can be that posterior, for any number of copies."""
+    net = dgm.BayesNet(v=dgm.Normal(loc=0.0, scale=1.0), y=dgm.Normal(scale=1.0).given("v", fn=total), plates={"j": ["v"]})
+    model, guide = dgm.compile(net), dgm.compile(dgm.amortize(net, "y", net=dgm.MLP(), coupling=dgm.Jointly(1)))
+    for members in (2, 5):
+        last = guide.conditional("v").network.network.head.last            # reads y; gives location, log-scale, log-pull and factor
+        with torch.no_grad():
+            last.weight.zero_()
+            last.bias.zero_()
+            last.weight[0, 0] = 1 / (1 + members)
+            last.bias[2] = -0.5 * math.log(1 + members)
+        torch.manual_seed(0)
+        y = torch.randn(4)
+        values = guide.sample((3, 4), given={"y": y}, sizes={"j": members})["v"]
+        weight = model.log_prob({"v": values, "y": y.expand(3, 4)}) - guide.log_prob({"v": values, "y": y.expand(3, 4)})
+        torch.testing.assert_close(weight, torch.distributions.Normal(0.0, math.sqrt(1 + members)).log_prob(y).expand(3, 4), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("latent", [dgm.Gamma(concentration=2.0, rate=1.0), dgm.Beta(2, concentration1=2.0, concentration0=2.0)])

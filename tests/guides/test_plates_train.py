@@ -66,3 +66,18 @@ def test_structure_as_declared():
     model, guide = pair("schools")
     values = drawn(model, guide.net.observed)
     assert guide.verify_structure({name: values[name] for name in guide.net.observed}).ok
+
+
+@pytest.mark.parametrize("name", ["items", "mixture", "told apart"])
+def test_copies_that_are_read_whole_or_drawn_together_are_as_declared(name):
+    model, guide = pair(name)
+    values = drawn(model, guide.net.observed)
+    assert guide.verify_structure({key: values[key] for key in guide.net.observed}).ok
+
+
+def test_a_guide_with_plates_is_saved_and_drawn_step_by_step(tmp_path):
+    model, guide = pair("items")
+    dgm.save(guide, tmp_path / "guide.safetensors")
+    again, values = dgm.load(tmp_path / "guide.safetensors"), drawn(model, ["r"])
+    torch.testing.assert_close(again.log_prob(values), guide.log_prob(values))
+    assert [box.label for box in dgm.draw_steps(guide.net).figure.boxes][2:] == ["3. u goes", "4. v goes", "5. the inverse"]

@@ -1,0 +1,90 @@
+"""Several methods on the same evidence, side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..compile import Model
+from ..graph import GraphError
+from .asking import posterior
+from .methods import Method
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["compare"]
+
+
+def compare(
+    model: Model, evidence: Any, methods: Mapping[str, Method | None] | Sequence[Method], *, truth: Mapping[str, Any] | None = None, level: float = 0.9,
+) -> pandas.DataFrame:
+    """A row for each method and inferred node: how its posterior compares on the same evidence.
+
+    Columns: `seconds`; `spread`, the mean posterior standard deviation; `diagnosis`; with `truth`, the values that made the evidence: `rmse` of the
+    posterior mean, `psnr` in decibels against the truth's range, and `coverage`, the share of elements within the central interval of
+    `level`, with its binomial error `coverage_stderr` over worlds.
+
+    Args:
+        model: a compiled net.
+        evidence: what was measured, one world or many.
+        methods: methods by name, or a list of them; None asks for the exact answer.
+        truth: the hidden nodes' true values, in the layout of data.
+        level: of the intervals.
+
+    Raises:
+        GraphError: no method, a level outside (0, 1), the truth of an unknown node.
+
+    Example:
+        >>> import torch, dgm_ppl as dgm
+        >>> net = dgm.BayesNet(x=dgm.Normal(2, loc=0.0, scale=1.0), y=dgm.Normal(2, loc="x", scale=0.5))
+        >>> frame = dgm.compare(dgm.compile(net), {"y": torch.zeros(3, 2)}, {"exact": None, "langevin": dgm.Langevin(samples=50, warmup=50, seed=0)})
+        >>> list(frame["method"])
+        ['exact', 'langevin']
+    """
+    named = dict(methods) if isinstance(methods, Mapping) else {type(method).__name__: method for method in methods}
+    if not named:
+        raise GraphError("compare: expected one method or more; got none; try {'hmc': dgm.HMC()}")
+    if not 0 < level < 1:
+        raise GraphError(f"compare: expected level between 0 and 1; got {level!r}; try 0.9")
+    known = {} if truth is None else model.encode(truth)
+    import pandas
+
+    return pandas.DataFrame([row for name, method in named.items() for row in _rows(model, evidence, name, method, known, level)])
+
+
+def _rows(model: Model, evidence: Any, name: str, method: Method | None, truth: Mapping[str, Tensor], level: float) -> list[dict[str, Any]]:
+    start = time.perf_counter()
+    answer = posterior(model, evidence, method=method)
+    drawn = answer.sample(_held(method))
+    seconds = time.perf_counter() - start
+    rows = []
+    for node, draws in drawn.items():
+        if not draws.is_floating_point() or model.net[node].is_deterministic:
+            continue
+        row = {"method": name, "node": node, "seconds": seconds, "spread": float(draws.std(0).mean())}
+        rows.append({**row, **(_against(draws, truth[node], level) if node in truth else {}), "diagnosis": str(answer.diagnose()).replace("\n", "; ")})
+    return rows
+
+
+def _held(method: Method | None) -> int:
+    """Draws that every method has."""
+    if method is None:
+        return 1000
+    options = vars(method)
+    return options.get("samples", options.get("particles", 1000)) * options.get("chains", 1)
+
+
+def _against(draws: Tensor, truth: Tensor, level: float) -> dict[str, float]:
+    low, high = (draws.quantile(q, 0) for q in ((1 - level) / 2, (1 + level) / 2))
+    inside = ((truth >= low) & (truth <= high)).to(draws.dtype).reshape(len(truth), -1).mean(1)
+    error = (draws.mean(0) - truth).square().mean()
+    span = truth.max() - truth.min()
+    return {
+        "rmse": float(error.sqrt()), "psnr": float(10 * torch.log10(span.square() / error)), "coverage": float(inside.mean()),
+        "coverage_stderr": float(inside.std() / len(inside) ** 0.5) if len(inside) > 1 else float("nan"),
+    }

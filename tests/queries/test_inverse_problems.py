@@ -1,0 +1,172 @@
+"""Measurements of a hidden node: every method against the closed form of a Gaussian."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from denoisers import MEAN, SCALE, Known
+
+import dgm_ppl as dgm
+
+torch.set_num_threads(1)
+
+MATRIX, NOISE = torch.tensor([[1.0, 0.7]]), 0.5
+MEASURED = torch.tensor([[1.5], [-2.0]])
+
+
+def measured(prior):
+    return dgm.compile(dgm.BayesNet(x=prior, y=dgm.Normal(1, loc=dgm.matmul(MATRIX.tolist(), dgm.refs("x")), scale=NOISE)))
+
+
+def diffusion():
+    schedule = dgm.Cosine()
+    return measured(dgm.Diffusion(2, net=dgm.Flat(Known(schedule)), schedule=schedule, prediction=dgm.Clean()))
+
+
+def gaussian():
+    return measured(dgm.Normal(2, loc=MEAN.tolist(), scale=SCALE.tolist()))
+
+
+def closed_form():
+    precision = torch.diag(SCALE**-2) + MATRIX.T @ MATRIX / NOISE**2
+    covariance = torch.linalg.inv(precision)
+    return (MEAN / SCALE**2 + MEASURED @ MATRIX / NOISE**2) @ covariance, covariance
+
+
+def evidence():
+    spread = (MATRIX @ torch.diag(SCALE**2) @ MATRIX.T + NOISE**2).sqrt()[0]
+    return torch.distributions.Normal(MATRIX @ MEAN, spread).log_prob(MEASURED)[:, 0]
+
+
+METHODS = {
+    "guided": (diffusion, dgm.Guided(2500, 100, seed=0)), "twisted": (diffusion, dgm.Twisted(1500, 250, seed=0)),
+    "hmc": (gaussian, dgm.HMC(samples=250, warmup=100, leapfrog=6, seed=0)), "langevin": (gaussian, dgm.Langevin(samples=600, warmup=300, seed=0)),
+}
+
+
+@pytest.mark.parametrize("build, method", METHODS.values(), ids=METHODS)
+def test_posteriors_are_those_of_the_closed_form(build, method):
+    post = dgm.posterior(build(), {"y": MEASURED}, method=method)
+    mean, covariance = closed_form()
+    drawn = post.sample(2000)["x"]
+    torch.testing.assert_close(post.mean()["x"], mean, atol=0.1, rtol=0)
+    for world in range(2):
+        torch.testing.assert_close(torch.cov(drawn[:, world].T), covariance, atol=0.13, rtol=0)
+    assert str(post.diagnose())
+
+
+def test_particles_estimate_the_evidence():
+    post = dgm.posterior(diffusion(), {"y": MEASURED}, method=dgm.Twisted(1500, 300, seed=0))
+    torch.testing.assert_close(post.log_evidence, evidence(), atol=0.15, rtol=0)
+
+
+def test_weights_correct_a_wrong_lead():
+    """A likelihood that is not Normal leads by the clean value alone, which is biased; the particles are not."""
+    schedule = dgm.Cosine()
+    prior = dgm.Diffusion(2, net=dgm.Flat(Known(schedule)), schedule=schedule, prediction=dgm.Clean())
+    net = dgm.BayesNet(x=prior, y=dgm.StudentT(1, df=200.0, loc=dgm.matmul(MATRIX.tolist(), dgm.refs("x")), scale=NOISE))
+    post = dgm.posterior(dgm.compile(net), {"y": MEASURED}, method=dgm.Twisted(3000, 150, seed=0))
+    torch.testing.assert_close(post.mean()["x"], closed_form()[0], atol=0.2, rtol=0)
+
+
+def test_noise_space_reaches_through_flows_generators_and_hierarchies():
+    """y measures what a generator makes of z; the same written as one Normal has a closed form."""
+    net = dgm.BayesNet(
+        m=dgm.Normal(loc=0.0, scale=1.0), z=dgm.Normal(loc="m", scale=0.5), x=dgm.Generator(1).given("z", fn=Doubled()), y=dgm.Normal(1, loc="x", scale=0.3),
+    )
+    post = dgm.posterior(dgm.compile(net), {"y": torch.tensor([[2.0]])}, method=dgm.HMC(samples=300, warmup=100, seed=0))
+    variance = 4 * 1.25
+    expected = 2.0 * variance / (variance + 0.09)
+    assert float(post.mean()["x"]) == pytest.approx(expected, abs=0.06)
+    assert float(post.mean()["m"]) == pytest.approx(expected / 2 / 1.25, abs=0.12)
+
+
+class Doubled:
+    """2 z, as a vector of one."""
+
+    def __call__(self, z):
+        return 2 * z.unsqueeze(-1)
+
+
+def test_flow_priors_agree_with_quadrature():
+    torch.manual_seed(0)
+    model = measured(dgm.Flow(2, dgm.MAF(transforms=1, hidden=(8,))))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.5)
+        line = torch.linspace(-8, 8, 321)
+        grid = torch.cartesian_prod(line, line)
+        weights = model.log_prob({"x": grid, "y": MEASURED[:1].expand(len(grid), 1)}).softmax(0)
+        mean = weights @ grid
+        spread = (weights @ (grid - mean).square()).sqrt()
+    drawn = dgm.posterior(model, {"y": MEASURED[:1]}, method=dgm.HMC(samples=250, warmup=120, leapfrog=6, seed=0)).sample(2000)["x"][:, 0]
+    torch.testing.assert_close(drawn.mean(0), mean, atol=0.12, rtol=0)
+    torch.testing.assert_close(drawn.std(0), spread, atol=0.12, rtol=0)
+
+
+MEASUREMENTS = [dgm.Blur(1.0), dgm.Coarsen(2), dgm.Grey(), dgm.Grey((0.2, 0.8)), dgm.Clip(-0.5, 0.5), dgm.Mask(torch.rand(2, 4, 6) > 0.5)]
+
+
+@pytest.mark.parametrize("measurement", MEASUREMENTS, ids=lambda m: type(m).__name__)
+def test_measurements_are_data_and_take_any_leading_dimensions(measurement, tmp_path):
+    x = torch.randn(3, 5, 2, 4, 6)
+    found = measurement(x)
+    torch.testing.assert_close(found[1, 2], measurement(x[1, 2]))
+    net = dgm.BayesNet(x=dgm.Normal(2, 4, 6, loc=0.0, scale=1.0), y=dgm.Normal(*found.shape[2:], scale=0.1).given("x", fn=measurement))
+    model = dgm.compile(net)
+    dgm.save(model, tmp_path / "m.safetensors")
+    assert dgm.load(tmp_path / "m.safetensors").net == net
+    assert type(measurement).__name__ in repr(net)
+
+
+def test_measurements_measure_what_they_say():
+    x = torch.arange(16.0).reshape(1, 4, 4)
+    assert dgm.Coarsen(2)(x).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
+    assert dgm.Grey()(torch.stack([x[0], 3 * x[0]])).allclose(2 * x)
+    assert dgm.Clip(2.0, 5.0)(x).min() == 2 and dgm.Clip(2.0, 5.0)(x).max() == 5
+    mask = torch.zeros(1, 4, 4)
+    mask[0, 1, 2] = mask[0, 3, 0] = 1
+    assert dgm.Mask(mask)(x).tolist() == [6.0, 12.0]
+    point = torch.zeros(1, 9, 9)
+    point[0, 4, 4] = 1
+    spread = dgm.Blur(1.0)(point)
+    assert float(spread.sum()) == pytest.approx(1, abs=5e-3) and float(spread[0, 4, 5] / spread[0, 4, 4]) == pytest.approx(0.6065, abs=1e-3)
+
+
+def test_methods_are_compared_on_the_same_measurement():
+    model = gaussian()
+    torch.manual_seed(0)
+    truth = model.sample(40)
+    frame = dgm.compare(model, {"y": truth["y"]}, {"exact": None, "langevin": dgm.Langevin(samples=100, warmup=150, seed=0)}, truth={"x": truth["x"]})
+    exact, langevin = frame.to_dict("records")
+    assert exact["method"] == "exact" and exact["node"] == "x"
+    assert exact["rmse"] == pytest.approx(langevin["rmse"], rel=0.1) and exact["psnr"] > 5
+    for row in (exact, langevin):
+        assert abs(row["coverage"] - 0.9) < 4 * row["coverage_stderr"] + 0.03
+
+
+REFUSED = {
+    "a prior that is no diffusion": (lambda: dgm.posterior(gaussian(), {"y": MEASURED}, method=dgm.Guided()), r"one hidden Diffusion or FlowMatching.*'x' ~ Normal\(2\).*dgm.HMC"),
+    "levels": (
+        lambda: dgm.posterior(dgm.compile(dgm.BayesNet(x=dgm.Diffusion(2, net=dgm.MLP(4), levels=4), y=dgm.Normal(1).given("x"))), {"y": MEASURED}, method=dgm.Guided(samples=2, steps=2)), r"'x' has levels",
+    ),
+    "noise that is not normal": (
+        lambda: dgm.posterior(dgm.compile(dgm.BayesNet(g=dgm.Gamma(concentration=2.0, rate=1.0), y=dgm.Normal(loc="g", scale=1.0))), {"y": torch.zeros(2)}, method=dgm.HMC()),
+        r"node 'g' ~ Gamma.* is not made of normal noise.*dgm.NUTS",
+    ),
+    "guided steps": (lambda: dgm.Guided(steps=0), "positive whole number for steps"),
+    "particles": (lambda: dgm.Twisted(particles=0), "positive whole number for particles"),
+    "a step": (lambda: dgm.HMC(step=0.0), "expected step above 0"),
+    "no method": (lambda: dgm.compare(gaussian(), {"y": MEASURED}, {}), "expected one method or more"),
+    "a level": (lambda: dgm.compare(gaussian(), {"y": MEASURED}, {"a": None}, level=1.0), "expected level between 0 and 1"),
+    "sides": (lambda: dgm.Coarsen(3)(torch.zeros(1, 4, 4)), "expected sides that 3 divides; got 4 x 4"),
+    "no images": (lambda: dgm.Blur()(torch.zeros(4)), r"expected images"),
+    "no mask": (lambda: dgm.Mask(torch.zeros(3)), "one element that is measured at least"),
+    "another shape": (lambda: dgm.Mask(torch.ones(3))(torch.zeros(2, 4)), r"expected an event of shape \(3,\)"),
+}
+
+
+@pytest.mark.parametrize("call, message", REFUSED.values(), ids=REFUSED)
+def test_refused(call, message):
+    with pytest.raises(dgm.GraphError, match=message):
+        call()
