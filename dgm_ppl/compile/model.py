@@ -362,7 +362,10 @@ class Model(Displayed, nn.Module):
             z       amortized   'x' depends on it, and MLP(8)(z) is not linear  a draw from the guide
         """
         if observed is not None:
-            return plan_chain(self, observed) if self.net.chains else plan_latents(self.net, observed, sizes=sizes)
+            if self.net.chains:
+                return plan_chain(self, observed)
+            inexact = [node.name for node in self.schedule if not node.deterministic and node.conditional.density != "exact"]
+            return plan_latents(self.net, observed, sizes=sizes, inexact=inexact)
         lines = []
         for node in self.schedule:
             path = "deterministic" if node.deterministic else "formulas" if node.conditional.functional else "distribution methods"
