@@ -64,6 +64,8 @@ def estimate(
         raise GraphError(f"estimate: the net has the chain {model.net.chains[0]!r}; its parameters are learned by gradient, hidden steps eliminated exactly: dgm.fit(dgm.MaximumLikelihood(model), data)")
     if method is not None and not isinstance(method, EM):
         raise GraphError(f"estimate: expected method=dgm.EM(...), or none; got {method!r}")
+    if model.net.chains:
+        raise GraphError(f"estimate: the net has the chain {model.net.chains[0]!r}, whose steps are not counted; climb the exact likelihood: dgm.fit(dgm.MaximumLikelihood(model), data)")
     learning = learners(model, prior)
     data = data if isinstance(data, Mapping) else columns(data)
     found = read(model, data)
