@@ -7,14 +7,14 @@ from .expressions import Constant, Expression, Free, Operation, Ref, exp, free, 
 from .family import CATALOGUE, Family, Parameter, family
 from .forms import Forms, Noise, ShardedNoise, noise
 from .kind import Architecture, Kind, Setting
-from .lags import Lag, lag
+from .lags import Lag, lag, lead
 from .spaces import Circle, Counts, Finite, Interval, Levels, OneHot, Positive, Real, Simplex, Space
 from .tied import Tied
 from .variable import Given, Variable
 
 __all__ = [
-    *catalogue.__all__, *discrete_catalogue.__all__,
-    "Architecture", "CATALOGUE", "Circle", "Constant", "Counts", "Expression", "Family", "Finite", "Forms", "Free", "Given", "Interval", "Kind", "Lag", "Levels", "Noise", "OneHot", "Operation",
-    "Parameter", "Positive", "Real", "Ref", "Setting", "ShardedNoise", "Simplex", "Space", "Tied", "Variable", "exp", "family", "free", "lag", "log", "matmul", "noise", "refs",
+    *catalogue.__all__, *discrete_catalogue.__all__, "Levels", "OneHot",
+    "Architecture", "CATALOGUE", "Circle", "Constant", "Counts", "Expression", "Family", "Finite", "Forms", "Free", "Given", "Interval", "Kind", "Lag", "Noise", "Operation",
+    "Parameter", "Positive", "Real", "Ref", "Setting", "ShardedNoise", "Simplex", "Space", "Tied", "Variable", "exp", "family", "free", "lag", "lead", "log", "matmul", "noise", "refs",
     "sigmoid", "softplus",
 ]
