@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .conditionals import GaussianCopula, GaussianMRF
     from .conditionals import Glow, Hurdle, Mixture, MultiscaleRealNVP, UniformDequantization, VariationalDequantization, ZeroInflated
     from .conditionals import BPF, CNF, GF, IAF, MAF, NAF, NCSF, NICE, NSF, SOSPF, UNAF, Affine, Flow, FlowKind, Inverse, Logit, RealNVP
+    from .diagnostics import Calibration, calibrate
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
@@ -59,6 +60,7 @@ LATER = {                                                                   # wh
         "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "Glow", "IAF", "Inverse", "Logit", "MAF", "MultiscaleRealNVP", "NAF", "NCSF", "NICE", "NSF", "RealNVP", "SOSPF", "UNAF",
         "UniformDequantization", "VariationalDequantization",
     ],
+    "diagnostics": ["Calibration", "calibrate"],
     "distances": ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"],
     "drawing": ["draw", "draw_difference", "draw_steps"],
     "estimation": ["BDeu", "EM", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
