@@ -6,7 +6,7 @@ from .expressions import Constant, Expression, Free, Operation, Ref, exp, free, 
 from .family import CATALOGUE, Family, Parameter, family
 from .forms import Forms, Noise, ShardedNoise, noise
 from .kind import Architecture, Kind, Setting
-from .lags import Lag, lag
+from .lags import Lag, lag, lead
 from .spaces import Circle, Counts, Finite, Interval, Positive, Real, Simplex, Space
 from .tied import Tied
 from .variable import Given, Variable
@@ -14,6 +14,6 @@ from .variable import Given, Variable
 __all__ = [
     *catalogue.__all__,
     "Architecture", "CATALOGUE", "Circle", "Constant", "Counts", "Expression", "Family", "Finite", "Forms", "Free", "Given", "Interval", "Kind", "Lag", "Noise", "Operation",
-    "Parameter", "Positive", "Real", "Ref", "Setting", "ShardedNoise", "Simplex", "Space", "Tied", "Variable", "exp", "family", "free", "lag", "log", "matmul", "noise", "refs",
+    "Parameter", "Positive", "Real", "Ref", "Setting", "ShardedNoise", "Simplex", "Space", "Tied", "Variable", "exp", "family", "free", "lag", "lead", "log", "matmul", "noise", "refs",
     "sigmoid", "softplus",
 ]
