@@ -153,7 +153,8 @@ class Pairing:
         later |= {name for name in self.guide.net.descendants(node.name) if self.guide.net.chain_of(name) is None}
         above = set(self.model.net.ancestors(node.name))                # through deterministic nodes as well
         p = next(step for step in self.model.schedule if step.name == node.name)
-        reached = set(p.now) | {name for name in above if self._deterministic_path(name, p)}
+        backwards = any(lagged.steps < 0 for name in self.guide.random for lagged in self.guide.net[name].lags)     # then what lies back was not drawn before
+        reached = set(p.parents if backwards else p.now) | {name for name in above if self._deterministic_path(name, p)}
         return Latent(node.name, node, p, closed=not (reached & later))
 
     def _deterministic_path(self, name: str, p: Node) -> bool:
