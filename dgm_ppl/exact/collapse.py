@@ -113,6 +113,14 @@ class Collapse:
         They are derivatives of log p(given) with respect to the logarithms of the factors (Darwiche, 2003, doi:10.1145/765568.765570); of impossible
         evidence all are zero.
         """
+        scene, logs, shares, integrals = self.shares(given)
+        finite = {name: self._marginal(scene, name, share) for name, share in zip(self.structure.factors, shares) if name in scene.axes}
+        found = shares[len(self.structure.factors):]
+        mixtures = {block: self._mixture(scene, block, integral, share) for block, integral, share in zip(self.structure.blocks, integrals, found)}
+        return logs, finite, mixtures
+
+    def shares(self, given: Given) -> tuple[Scene, Tensor, Sequence[Tensor], Sequence[Integral]]:
+        """log p(given) `(*worlds)`; for each factor, then for each block, the probabilities of the joint states of its finite nodes, each on its own axis; the blocks' integrals."""
         learning = torch.is_grad_enabled()
         with torch.enable_grad():
             scene = self._scene(given)
@@ -121,10 +129,7 @@ class Collapse:
             nudges = [self._nudge(scene, factor, shape) for factor, shape in zip(factors, self.structure.shapes)]
             total, _ = self._summed(scene, [factor + nudge for factor, nudge in zip(factors, nudges)])
             shares = torch.autograd.grad(self._by_world(total, given).sum(), nudges, create_graph=learning)
-        finite = {name: self._marginal(scene, name, share) for name, share in zip(self.structure.factors, shares) if name in scene.axes}
-        found = shares[len(self.structure.factors):]
-        mixtures = {block: self._mixture(scene, block, integral, share) for block, integral, share in zip(self.structure.blocks, integrals, found)}
-        return self._by_world(total, given), finite, mixtures
+        return scene, self._by_world(total, given), shares, integrals
 
     def _nudge(self, scene: Scene, factor: Tensor, shape) -> Tensor:
         """Zeros to be added to a factor, for every state, world and member that it stands for."""

@@ -161,6 +161,10 @@ class Seen:
                 code = code.unique(return_inverse=True)[1]
         return code
 
+    def left_out(self) -> dict[str, Tensor]:
+        """Which of the terms of the leaves are left out, `(*worlds, *plates, *elements)`, aligned."""
+        return {name: _terms(self.model, name, gone) for name, gone in self.model.layout.align_all(self.gaps).items()}
+
     def _gaps(self) -> dict[str, Tensor]:
         """The same with one dimension of rows."""
         return {name: _terms(self.model, name, gone) for name, gone in self._aligned(self.gaps).items()}

@@ -142,7 +142,7 @@ def _space(space: spaces.Space) -> dict[str, Any]:
     return {"space": type(space).__name__, **vars(space)}
 
 
-SPACES = {kind.__name__: kind for kind in (spaces.Real, spaces.Positive, spaces.Interval, spaces.Circle, spaces.Simplex, spaces.Counts, spaces.Finite)}
+SPACES = {kind.__name__: kind for kind in (spaces.Real, spaces.Positive, spaces.Interval, spaces.Circle, spaces.Simplex, spaces.Counts, spaces.Levels, spaces.OneHot, spaces.Finite)}
 
 
 def restore(

@@ -77,7 +77,7 @@ class MaximumLikelihood(Objective):
         seen = checked(self.model, data)
         batch = columns_of(seen)
         if self._is_marginal(batch):
-            for _, evidence in seen_in(self.model, batch).groups(self.marginal):
+            for _, evidence in seen_in(self.model, batch).groups(self.marginal.engine):
                 self.marginal.engine.program(evidence)                      # what will not fit is refused here
         return batch
 

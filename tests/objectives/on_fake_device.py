@@ -102,6 +102,17 @@ def particles():
     return dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(8))), particles=3), {"x": torch.ones(5, 4)}
 
 
+def densities():
+    net = dgm.BayesNet(
+        z=dgm.Flow(2, dgm.RealNVP(2, hidden=(8,))), x=dgm.Mixture(dgm.Normal(4), components=3).given("z", net=dgm.MLP(8)),
+        n=dgm.ZeroInflated(dgm.Poisson(2)).given("z", net=dgm.MLP(8)), i=dgm.Flow(1, 4, 4, dgm.Glow(1, steps=1, hidden=4), levels=8).given("z"),
+        p=dgm.DiscretizedLogisticMixture(2, components=2, levels=8).given("z", net=dgm.MLP(8)), s=dgm.Flow(3, dgm.NSF(1, hidden=(8,)), space=dgm.Positive()).given("z"),
+    )
+    guide = dgm.amortize(net, ["x", "n", "i", "p", "s"], net=dgm.MLP(8), families={"z": dgm.Flow(2, dgm.IAF(2, hidden=(8,)), context=4)})
+    data = {"x": torch.ones(5, 4), "n": torch.ones(5, 2), "i": torch.ones(5, 1, 4, 4), "p": torch.ones(5, 2), "s": torch.ones(5, 3)}
+    return dgm.ELBO(dgm.compile(net), dgm.compile(guide)), data
+
+
 def with_function(fn):
     net = dgm.BayesNet(z=dgm.Normal(6), x=dgm.Normal(6, scale=1.0).given("z", fn=fn))
     return dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(8)))), {"x": torch.ones(5, 6)}
@@ -146,4 +157,4 @@ def attempt(build) -> dict:
 
 if __name__ == "__main__":
     register()
-    print(json.dumps({build.__name__: attempt(build) for build in (vae, iwae, tables, plated, amortized_plates, particles, eliminated, integrated, mixed_images, hidden_chain, linear_chain, deep_chain, copying, mixing)}))
+    print(json.dumps({build.__name__: attempt(build) for build in (vae, iwae, tables, plated, amortized_plates, particles, eliminated, integrated, mixed_images, hidden_chain, linear_chain, deep_chain, densities, copying, mixing)}))
