@@ -23,7 +23,7 @@ def found() -> dict:
     return json.loads(answer.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("net", ["vae", "iwae", "tables", "plated", "amortized_plates", "particles", "eliminated", "integrated", "mixed_images", "densities"])
+@pytest.mark.parametrize("net", ["vae", "iwae", "tables", "plated", "amortized_plates", "particles", "eliminated", "integrated", "mixed_images", "hidden_chain", "linear_chain", "deep_chain", "densities"])
 def test_a_step_stays_on_the_device(found, net):
     assert found[net] == {"loss": "fakegpu", "made on the CPU": [], "waits": []}
 
