@@ -55,6 +55,46 @@ def particles():
     return dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(8))), particles=3), {"x": torch.ones(5, 4)}
 
 
+def estimated(make, **variables):
+    """A step of an objective over a small net with a guide."""
+    net = dgm.BayesNet(z=dgm.Normal(3, loc=0.0, scale=1.0), y=dgm.Normal(2).given("z"), x=dgm.Normal(4).given("y", "z", net=dgm.MLP(8)), **variables)
+    return make(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(8)))), {"x": torch.ones(5, 4)}
+
+
+def sticking():
+    return estimated(lambda model, guide: dgm.ELBO(model, guide, gradient=dgm.StickingTheLanding()))
+
+
+def doubly():
+    return estimated(lambda model, guide: dgm.IWAE(model, guide, particles=3, gradient=dgm.DoublyReparameterized()))
+
+
+def vimco():
+    net = dgm.BayesNet(k=dgm.Categorical(3), z=dgm.Normal(2).given("k"), x=dgm.Normal(4).given("z", "k", net=dgm.MLP(8)))
+    return dgm.IWAE(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(8))), particles=3, gradient=dgm.VIMCO()), {"x": torch.ones(5, 4)}
+
+
+def renyi():
+    return estimated(lambda model, guide: dgm.Renyi(model, guide, alpha=0.5, particles=3))
+
+
+def wake_sleep():
+    return estimated(lambda model, guide: dgm.ReweightedWakeSleep(model, guide, particles=3, sleep=0.5))
+
+
+def cubo():
+    return estimated(lambda model, guide: dgm.CUBO(model, guide, particles=3))
+
+
+def forward_kl():
+    objective, _ = estimated(dgm.ForwardKL)
+    return objective, dgm.simulate(objective.model, 5)
+
+
+def symmetric():
+    return estimated(dgm.SymmetricKL)
+
+
 def with_function(fn):
     net = dgm.BayesNet(z=dgm.Normal(6), x=dgm.Normal(6, scale=1.0).given("z", fn=fn))
     return dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(8)))), {"x": torch.ones(5, 6)}
@@ -76,16 +116,16 @@ def step(build) -> dict:
     with FakeGPU() as gpu:
         gpu.move(objective)
         there = {name: torch.empty(value.shape, dtype=value.dtype, device="fakegpu") for name, value in batch.items()}
-        (player,) = objective.players
-        optimizer = dgm.Adam(lr=1e-3)(list(player.parameters))
+        optimizers = {player: dgm.Adam(lr=1e-3)(list(player.parameters)) for player in objective.players}
         for number in range(2):                     # the optimizer makes its state in the first
             gpu.cpu_made.clear()
             gpu.syncs.clear()
             objective.begin_step(number)
-            optimizer.zero_grad()
-            loss = player.loss(there)
-            loss.backward()
-            optimizer.step()
+            for player, optimizer in optimizers.items():
+                optimizer.zero_grad()
+                loss = player.loss(there)
+                loss.backward()
+                optimizer.step()
         objective.score(there)
         return {"loss": loss.device.type, "made on the CPU": gpu.cpu_made, "waits": gpu.syncs}
 
@@ -99,4 +139,5 @@ def attempt(build) -> dict:
 
 if __name__ == "__main__":
     register()
-    print(json.dumps({build.__name__: attempt(build) for build in (vae, iwae, tables, plated, amortized_plates, particles, copying, mixing)}))
+    estimators = (sticking, doubly, vimco, renyi, wake_sleep, cubo, forward_kl, symmetric)
+    print(json.dumps({build.__name__: attempt(build) for build in (vae, iwae, tables, plated, amortized_plates, particles, *estimators, copying, mixing)}))

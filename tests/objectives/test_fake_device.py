@@ -23,7 +23,10 @@ def found() -> dict:
     return json.loads(answer.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("net", ["vae", "iwae", "tables", "plated", "amortized_plates", "particles"])
+@pytest.mark.parametrize("net", [
+    "vae", "iwae", "tables", "plated", "amortized_plates", "particles",
+    "sticking", "doubly", "vimco", "renyi", "wake_sleep", "cubo", "forward_kl", "symmetric",
+])
 def test_a_step_stays_on_the_device(found, net):
     assert found[net] == {"loss": "fakegpu", "made on the CPU": [], "waits": []}
 
