@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from .conditionals import Blur, Clip, Coarsen, Grey, Mask
     from .conditionals import DDIM, Ancestral, DPMSolver, Heun
     from .conditionals import Cosine, Learned, LogLinear, VarianceExploding, VariancePreserving
-    from .conditionals import Hurdle, Mixture, ZeroInflated
+    from .conditionals import GaussianCopula, GaussianMRF
+    from .conditionals import Glow, Hurdle, Mixture, MultiscaleRealNVP, UniformDequantization, VariationalDequantization, ZeroInflated
     from .conditionals import BPF, CNF, GF, IAF, MAF, NAF, NCSF, NICE, NSF, SOSPF, UNAF, Affine, Flow, FlowKind, Inverse, Logit, RealNVP
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from .objectives import SymmetricKL, simulate
     from .queries import Beams, beam_search
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Likelihood, Posterior, Score, log_prob, posterior
+    from .queries import Bits, Classification, Contributions, LikelihoodRatio, LinearProbe, OutlierScore, Surprisal, TailShape, Typicality
+    from .queries import bits_per_dimension, classify, contributions, interpolate, linear_probe, outlier_scores, representations
     from .queries import ProbabilityFlow
     from .queries import HMC, Guided, Langevin, Twisted, compare
     from .saving import load, save
@@ -54,8 +57,9 @@ LATER = {                                                                   # wh
         "Clean", "Diffusion", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity",
         "DDIM", "Ancestral", "DPMSolver", "Heun",
         "Cosine", "Learned", "LogLinear", "VarianceExploding", "VariancePreserving",
-        "Hurdle", "Mixture", "ZeroInflated",
-        "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "IAF", "Inverse", "Logit", "MAF", "NAF", "NCSF", "NICE", "NSF", "RealNVP", "SOSPF", "UNAF",
+        "GaussianCopula", "GaussianMRF", "Hurdle", "Mixture", "ZeroInflated",
+        "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "Glow", "IAF", "Inverse", "Logit", "MAF", "MultiscaleRealNVP", "NAF", "NCSF", "NICE", "NSF", "RealNVP", "SOSPF", "UNAF",
+        "UniformDequantization", "VariationalDequantization",
     ],
     "distances": ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"],
     "drawing": ["draw", "draw_difference", "draw_steps"],
@@ -74,6 +78,8 @@ LATER = {                                                                   # wh
         "simulate",
     ],
     "queries": [
+        "Bits", "Classification", "Contributions", "LikelihoodRatio", "LinearProbe", "OutlierScore", "Surprisal", "TailShape", "Typicality",
+        "bits_per_dimension", "classify", "contributions", "interpolate", "linear_probe", "outlier_scores", "representations",
         "NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior",
         "Likelihood",
         "ProbabilityFlow",

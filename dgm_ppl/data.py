@@ -139,8 +139,12 @@ def _column(name: str, values: Any, ragged: bool) -> Column:
 
 
 def _are_sequences(values: Any) -> bool:
-    """Whether values are tensors or arrays of several shapes."""
-    return isinstance(values, (list, tuple)) and bool(values) and all(isinstance(one, (Tensor, np.ndarray)) for one in values) and len({one.shape for one in values}) > 1
+    """Whether values are tensors, arrays or lists of several lengths."""
+    if not isinstance(values, (list, tuple)) or not values:
+        return False
+    if all(isinstance(one, (Tensor, np.ndarray)) for one in values):
+        return len({one.shape for one in values}) > 1
+    return all(isinstance(one, (list, tuple)) for one in values) and len(set(map(len, values))) > 1
 
 
 def _boxed(values: list) -> np.ndarray:

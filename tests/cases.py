@@ -10,12 +10,16 @@ from torch import Tensor, nn
 
 import dgm_ppl as dgm
 
-__all__ = ["CONDITIONALS", "FAMILIES", "USERS", "Conditioned", "Rows", "Squared", "pooled", "shifted"]
+__all__ = ["CONDITIONALS", "FAMILIES", "TESTED_APART", "USERS", "Conditioned", "Rows", "Squared", "pooled", "shifted"]
 
 USERS = {  # families that a user adds, by name: on the line, on an interval, on vectors
     "MyGumbel": dgm.family(dist.Gumbel, name="MyGumbel"),
     "Kumaraswamy": dgm.family(dist.Kumaraswamy),
     "MultivariateStudentT": dgm.family(dist.MultivariateStudentT),
+}
+
+TESTED_APART = {  # families of ours that Pyro has no class for: tests/families/test_levels_and_relaxed.py
+    "DiscretizedLogistic", "DiscretizedLogisticMixture", "OneHotCategorical", "RelaxedBernoulli", "RelaxedCategorical", "StraightThroughCategorical",
 }
 
 FAMILIES = {  # every parameter fixed, each row of the catalogue in every parameterization
@@ -202,4 +206,14 @@ CONDITIONALS = {
     "zero-inflated": conditioned("x", **STATES, x=dgm.ZeroInflated(dgm.NegativeBinomial(2, total_count=3.0)).given("a")),
     "hurdle": conditioned("x", z=STANDARD, x=dgm.Hurdle(dgm.Poisson(2)).given("z", net=dgm.MLP(4))),
     "hurdle, fixed gate": conditioned("x", z=STANDARD, x=dgm.Hurdle(dgm.NegativeBinomial(total_count=4.0), gate=0.2).given("z")),
+    "flow of levels": conditioned("x", z=STANDARD, x=dgm.Flow(1, 2, 2, dgm.RealNVP(2, hidden=(8,)), levels=4).given("z")),
+    "flow of counts": conditioned(
+        "x", **STATES, x=dgm.Flow(2, dgm.MAF(2, hidden=(8,)), space=dgm.Counts(), dequantize=dgm.VariationalDequantization(dgm.IAF(1, hidden=(8,)), samples=2)).given("a"),
+    ),
+    "flow of images": conditioned("x", z=STANDARD, x=dgm.Flow(1, 4, 4, dgm.Glow(scales=2, steps=1, hidden=4)).given("z")),
+    "flow of image levels": conditioned("x", a=STATES["a"], x=dgm.Flow(3, 4, 4, dgm.MultiscaleRealNVP(scales=1, steps=2, hidden=4), levels=8).given("a")),
+    "levels": conditioned("x", z=STANDARD, x=dgm.DiscretizedLogisticMixture(1, 2, 2, components=2, levels=4).given("z", net=dgm.MLP(4))),
+    "one-hot, straight through": conditioned("x", z=STANDARD, x=dgm.StraightThroughCategorical(3, temperature=0.5).given("z")),
+    "sparse precision": conditioned("x", z=STANDARD, x=dgm.GaussianMRF(4, edges=[(0, 1), (1, 2), (1, 3)]).given("z", net=dgm.MLP(4))),
+    "copula": conditioned("x", a=STATES["a"], x=dgm.GaussianCopula(dgm.Normal(), dgm.Exponential()).given("a")),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import click
+from torch import Tensor
 
 from ..graph import DAG, Independence, explain
 from ..network import BayesNet
@@ -45,8 +46,15 @@ def query_command(target: str, question: str, paths: int) -> None:
 
 
 def _told(net: BayesNet, answer: Posterior, name: str) -> str:
+    if net[name].space.cardinality is None or net[name].shape:
+        marginal = answer.marginal(name)
+        return f"{name}: mean {_numbers(marginal.mean)}, standard deviation {_numbers(marginal.stddev)}"
     if name not in answer.names:
         answer.marginal(name)                                               # raises, and says which names there are
     probabilities = answer.mean()[name].tolist()
     labels = net[name].labels or range(len(probabilities))
     return f"{name}: " + ", ".join(f"{label} {probability:.4g}" for label, probability in zip(labels, probabilities))
+
+
+def _numbers(value: Tensor) -> str:
+    return f"{value.item():.4g}" if value.ndim == 0 else f"[{', '.join(map(_numbers, value))}]"

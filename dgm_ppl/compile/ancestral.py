@@ -10,6 +10,8 @@ import numpy
 import torch
 from torch import Tensor
 
+from ..exact import Factors
+
 if TYPE_CHECKING:
     from .model import Model
 
@@ -21,29 +23,27 @@ BLOCK = 8192
 
 def has_tables(model: Model, rows: int) -> bool:
     """Whether a draw of so many rows is better made from tables: on a CPU, all nodes single finite values, tables smaller than the draw."""
-    net = model.net
+    net, factors = model.net, Factors(model)
     if rows < MANY or model.device.type != "cpu" or net.plates or net.chains or net.inputs or net.deterministic:
         return False
-    cards = {name: net[name].space.cardinality for name in net}
-    if any(cards[name] is None or net[name].shape or not model.conditionals[name].finite for name in net):
-        return False
-    return all(prod(cards[one] for one in (*net[name].all_parents, name)) <= rows for name in net)
+    return all(factors.tabular(name) and model.conditionals[name].finite and factors.count((*net[name].all_parents, name)) <= rows for name in net)
 
 
 def draws_of_tables(model: Model, values: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:
     """Every node `(rows)`, parents first; `values` `(rows)` are kept. Torch's generator seeds the one that draws.
 
     A uniform number u is compared with the cumulative probabilities of the row's parent configuration: the state is how many lie below
-    u times the last of them (Devroye, 1986, chapter III).
+    u (Devroye, 1986, chapter III).
     """
     dice = numpy.random.default_rng(int(torch.randint(2**62, ()).item()))
     codes = {name: values[name].long().numpy() if name in values else numpy.empty(rows, numpy.int64) for name in model.net.order}
-    plans = [(name, codes[name], *_cumulative(model, name, codes)) for name in model.net.order if name not in values]
+    factors = Factors(model)
+    plans = [(codes[name], *_cumulative(factors, name, codes)) for name in model.net.order if name not in values]
     uniform, found, bound = numpy.empty(BLOCK), numpy.empty(BLOCK, numpy.int64), numpy.empty(BLOCK)
     for start in range(0, rows, BLOCK):
         block = slice(start, min(start + BLOCK, rows))
         size = block.stop - start
-        for _, column, table, parents in plans:
+        for column, table, parents in plans:
             dice.random(out=uniform[:size])
             _states(column[block], table, [(parent[block], stride) for parent, stride in parents], uniform[:size], found[:size], bound[:size])
     return {name: value if name in values else _valued(model, name, codes[name]) for name, value in ((name, values.get(name)) for name in model.net.order)}
@@ -69,20 +69,14 @@ def _states(out: numpy.ndarray, table: numpy.ndarray, parents: Sequence[tuple[nu
             numpy.greater_equal(uniform, bound, out=out, casting="unsafe")
 
 
-def _cumulative(model: Model, name: str, codes: Mapping[str, numpy.ndarray]) -> tuple[numpy.ndarray, list[tuple[numpy.ndarray, int]]]:
+def _cumulative(factors: Factors, name: str, codes: Mapping[str, numpy.ndarray]) -> tuple[numpy.ndarray, list[tuple[numpy.ndarray, int]]]:
     """The cumulative probabilities of all states but the last, `(states - 1, parent configurations)`, and each parent's codes with its stride."""
-    net, parents = model.net, model.net[name].all_parents
-    sizes = [net[parent].space.cardinality for parent in parents]
-    grid = [axis.reshape(-1) for axis in torch.meshgrid(*map(torch.arange, sizes), indexing="ij")] if parents else []
-    received = [port.receive(codes_of if net[port.name].space.integer else codes_of.to(model.anchor)) for port in model.conditionals[name].ports for codes_of in [grid[parents.index(port.name)]]]
-    distribution = model.conditionals[name](*received, validate_args=False)
-    states = torch.arange(net[name].space.cardinality)
-    logs = distribution.log_prob((states if net[name].space.integer else states.to(model.anchor)).reshape(-1, *(1,) * len(distribution.batch_shape)))
-    probs = logs.double().exp().reshape(len(states), -1).expand(-1, max(1, prod(sizes))).numpy()
-    cumulative = probs.cumsum(0)
-    last = numpy.where(probs > 0, numpy.arange(len(states))[:, None], 0).max(0)
-    cumulative = numpy.where(numpy.arange(len(states))[:, None] >= last, numpy.inf, cumulative)        # rounding never reaches a state of probability zero
-    return numpy.ascontiguousarray(cumulative[:-1]), [(codes[parent], prod(sizes[place + 1:])) for place, parent in enumerate(parents)]
+    table, parents = factors.table(name), factors.net[name].all_parents
+    probs = table.double().reshape(-1, table.shape[-1]).T.numpy()           # (states, configurations)
+    states = numpy.arange(len(probs))[:, None]
+    last = numpy.where(probs > 0, states, 0).max(0)
+    cumulative = numpy.where(states >= last, numpy.inf, probs.cumsum(0))    # rounding never reaches a state of probability zero
+    return numpy.ascontiguousarray(cumulative[:-1]), [(codes[parent], prod(table.shape[place + 1:-1])) for place, parent in enumerate(parents)]
 
 
 def _valued(model: Model, name: str, codes: numpy.ndarray) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..exact import Collapse, Given, Obstacle, plan_latents
+from ..exact import Collapse, Given, Obstacle
 from ..families.shapes import broadcast
 from ..graph import GraphError
 from .model import Model
@@ -41,7 +41,7 @@ def collapse(model: Model, observed: str | Iterable[str], latents: Iterable[str]
     if not isinstance(model, Model):
         raise GraphError(f"collapse: expected a compiled model; got {type(model).__name__}; try dgm.collapse(dgm.compile(net), observed=...)")
     observed = (observed,) if isinstance(observed, str) else tuple(observed)
-    plan = plan_latents(model.net, observed)
+    plan = model.plan(observed=observed)
     hidden = plan.collapsed if latents is None else (latents,) if isinstance(latents, str) else tuple(latents)
     for name in hidden:
         how = plan[name]

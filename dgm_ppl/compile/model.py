@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..conditionals import Chained, Conditional
 from ..conditionals.drawing import Drawing
-from ..exact import LatentPlan, plan_latents
+from ..exact import LatentPlan, plan_chain, plan_latents
 from ..families import Noise, noise
 from ..families.lags import Lagged, node_of
 from ..families.shapes import broadcast
@@ -122,10 +122,10 @@ class Model(Displayed, nn.Module):
 
         self.nodes = {node.name: node for node in self.schedule}
         self._segments: dict[frozenset[str], tuple] = {}
-        self.stages = tuple((chain, tuple(self.nodes[name] for name in names if name in self.nodes)) for chain, names in stages(self.net))
+        self.stages = tuple((chain, direction, tuple(self.nodes[name] for name in names if name in self.nodes)) for chain, direction, names in stages(self.net))
 
-    def segments(self, known: Mapping[str, Tensor]) -> tuple[tuple[tuple[str, ...], bool], ...]:
-        """The nodes that are not known, in the order in which they can be had, and whether each group goes step by step along its chain."""
+    def segments(self, known: Mapping[str, Tensor]) -> tuple[tuple[tuple[str, ...], int], ...]:
+        """The nodes that are not known, in the order in which they can be had, and whether each group goes step by step along its chain (1), against it (-1), or not (0)."""
         key = frozenset(known)
         if key not in self._segments:
             self._segments[key] = segments(self.net, known)
@@ -362,7 +362,10 @@ class Model(Displayed, nn.Module):
             z       amortized   'x' depends on it, and MLP(8)(z) is not linear  a draw from the guide
         """
         if observed is not None:
-            return plan_latents(self.net, observed, sizes=sizes)
+            if self.net.chains:
+                return plan_chain(self, observed)
+            inexact = [node.name for node in self.schedule if not node.deterministic and node.conditional.density != "exact"]
+            return plan_latents(self.net, observed, sizes=sizes, inexact=inexact)
         lines = []
         for node in self.schedule:
             path = "deterministic" if node.deterministic else "formulas" if node.conditional.functional else "distribution methods"
@@ -388,7 +391,7 @@ def unrolled_model(model: Model, steps: int) -> Model:
         conditional = model.conditionals[node]
         if isinstance(conditional, Chained):
             for position, port in enumerate(conditional.ports):
-                before = [name for name in net if name not in origin and name in found.conditionals and name.startswith(f"{node_of(port.name)}[-")]
+                before = [name for name in net if name not in origin and name in found.conditionals and name.startswith(f"{node_of(port.name)}[")]
                 for name in before if conditional.learned(position) is not None else ():
                     found.conditionals[name].unconstrained["v"] = conditional.learned(position)
     return found

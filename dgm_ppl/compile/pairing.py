@@ -116,8 +116,8 @@ class Pairing:
 
     def _unguided(self, name: str, reason: str) -> GraphError:
         return GraphError(
-            f"guide: the latent {name!r} has neither data nor a distribution in the guide{did_you_mean(name, self.guide.random)}, and it cannot be eliminated: {reason}; give data for it, or derive "
-            f"the guide: dgm.amortize(net, observed={[n for n in self.observed]})"
+            f"guide: the latent {name!r} has neither data nor a distribution in the guide{did_you_mean(name, self.guide.random)}, and it cannot be eliminated: {reason}; "
+            f"give data for it, or derive the guide: dgm.amortize(net, observed={[n for n in self.observed]})"
         )
 
     def _collapse(self, observed: Collection[str]) -> Collapse | None:
@@ -130,7 +130,8 @@ class Pairing:
         for name in self.partial:
             if name in self.guide.net.inputs:
                 raise GraphError(
-                    f"guide: it reads {name!r}, which has missing cells; derive it without: dgm.amortize(net, observed={[n for n in self.observed if n not in self.partial]}, collapse=True)"
+                    f"guide: it reads {name!r}, which has missing cells; derive it without: "
+                    f"dgm.amortize(net, observed={[n for n in self.observed if n not in self.partial]}, collapse=True)"
                 )
         holed = [name for name in self.partial if hinges(model, name, {*observed, *drawn})]
         given = [name for name in (*model.net.inputs, *model.random) if name not in missing and name not in holed and (name in observed or name in drawn)]
@@ -139,7 +140,9 @@ class Pairing:
         except Obstacle as obstacle:
             if obstacle.name in missing:
                 raise self._unguided(obstacle.name, obstacle.reason) from obstacle
-            raise GraphError(f"data: node {obstacle.name!r} has missing cells, and it cannot be eliminated where it is missing: {obstacle.reason}; drop the rows or fill them in") from obstacle
+            raise GraphError(
+                f"data: node {obstacle.name!r} has missing cells, and it cannot be eliminated where it is missing: {obstacle.reason}; drop the rows or fill them in"
+            ) from obstacle
 
     def _hangs(self, name: str) -> bool:
         """Whether a node's value depends on one that is eliminated, so that it has none."""
@@ -150,7 +153,8 @@ class Pairing:
         later |= {name for name in self.guide.net.descendants(node.name) if self.guide.net.chain_of(name) is None}
         above = set(self.model.net.ancestors(node.name))                # through deterministic nodes as well
         p = next(step for step in self.model.schedule if step.name == node.name)
-        reached = set(p.now) | {name for name in above if self._deterministic_path(name, p)}
+        backwards = any(lagged.steps < 0 for name in self.guide.random for lagged in self.guide.net[name].lags)     # then what lies back was not drawn before
+        reached = set(p.parents if backwards else p.now) | {name for name in above if self._deterministic_path(name, p)}
         return Latent(node.name, node, p, closed=not (reached & later))
 
     def _deterministic_path(self, name: str, p: Node) -> bool:
@@ -202,7 +206,7 @@ class Pairing:
             else:
                 prepared[node.name] = here = node.prepare(found)
                 found[node.name] = self.guide.draw(node, here, worlds, sizes, noise)
-        return self.completed(found, worlds, sizes, noise), prepared
+        return self.extended(found, worlds, sizes, noise), prepared
 
     def reread(self, values: Mapping[str, Tensor], sizes: Mapping[str, int]) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What the guide computes, and what its conditionals are prepared with, where its latents have values already."""
@@ -217,7 +221,7 @@ class Pairing:
                 prepared[node.name] = node.prepare(found)
         return found, prepared
 
-    def completed(self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> dict[str, Tensor]:
+    def extended(self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> dict[str, Tensor]:
         """Every node's value where the latents that the guide draws have theirs: what the model computes, and draws where it has none."""
         if self.model.net.chains:
             return {**values, **self.model.run(self.settled(values), worlds, sizes, noise)}
@@ -238,6 +242,17 @@ class Pairing:
     def guide_terms(self, found: Mapping[str, Tensor], prepared: Mapping[str, Any], reduce: Reduction) -> Tensor:
         """-log q of all latents that contribute to a bound."""
         return added([self.guide_term(latent, found, prepared, reduce) for latent in self.latents])
+
+    def completed(self, found: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> dict[str, Tensor]:
+        """The values with a draw of what was eliminated, exact given the others, and of what hangs on it; aligned."""
+        if self.collapse is None:
+            return dict(found)
+        drawn = self.collapse.sample(Given(found, tuple(worlds), sizes), 1)
+        every = {**found, **{name: value.squeeze(0) for name, value in drawn.items()}}
+        for node in self.model.schedule:
+            if node.name not in every:
+                every[node.name] = self.model.compute(node, every, sizes) if node.deterministic else self.model.draw(node, node.prepare(every), worlds, sizes, noise)
+        return every
 
     def log_weights(
         self, found: Mapping[str, Tensor], prepared: Mapping[str, Any], worlds: Sequence[int], sizes: Mapping[str, int] = {}, holes: Mapping[str, Tensor] = {},

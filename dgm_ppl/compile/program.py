@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..conditionals import Conditional
 from ..families.shapes import broadcast
 from ..network.unrolling import at_step
-from .stepping import Strand, joined, reader, step_of
+from .stepping import Strand, in_direction, joined, reader, step_of
 
 if TYPE_CHECKING:
     from .collapsing import CollapsedProgram
@@ -42,10 +42,10 @@ def run_program(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int
         for position, size in enumerate(worlds):
             name = "rows" if len(worlds) == 1 else f"rows_{position}"
             rows.enter_context(pyro.plate(name, size, dim=position - len(worlds) - layout.rank, device=device))
-        for chain, nodes in model.stages:
+        for chain, direction, nodes in model.stages:
             nodes = [node for node in nodes if not (node.name in found and model.is_guide)]
             if chain is not None:
-                found |= Walk(model, nodes, found, values, sizes, plates).run(len(worlds))
+                found |= Walk(model, nodes, direction, found, values, sizes, plates).run(len(worlds))
                 continue
             for node in nodes:
                 with _within(model, node, plates):
@@ -62,6 +62,7 @@ class Walk:
 
     model: Model
     nodes: Sequence[Node]
+    direction: int
     found: Mapping[str, Tensor]
     observed: Mapping[str, Tensor]
     sizes: Mapping[str, int]
@@ -73,24 +74,25 @@ class Walk:
         if not nodes:
             return {}
         strand = nodes[0].strand
-        held: dict[str, list[Tensor]] = {node.name: [] for node in nodes}
+        held: dict[str, dict[int, Tensor]] = {node.name: {} for node in nodes}
         lengths = self.observed.get(strand.name)
-        memory = max((lagged.steps for variable in model.net.variables.values() for lagged in variable.lags), default=1)
-        for step in pyro.markov(range(model.layout.size(strand.name, self.sizes)), history=memory):
+        memory = max((abs(lagged.steps) for variable in model.net.variables.values() for lagged in variable.lags), default=1)
+        steps = model.layout.size(strand.name, self.sizes)
+        for step in pyro.markov(in_direction(steps, self.direction), history=memory):
             with nullcontext() if lengths is None else pyro.poutine.mask(mask=lengths > step):
                 for node in nodes:
-                    held[node.name].append(self._one(node, strand, step, held))
+                    held[node.name][step] = self._one(node, strand, step, held)
         found = {}
         for node in nodes:
             rank = model.layout.rank + node.event_rank
             if node.name in self.observed:
                 found[node.name] = self.observed[node.name]
-            elif all(value.ndim <= worlds + rank for value in held[node.name]):
-                found[node.name] = joined([_ranked(value, rank) for value in held[node.name]], strand.members[node.name])
+            elif all(value.ndim <= worlds + rank for value in held[node.name].values()):
+                found[node.name] = joined([_ranked(held[node.name][step], rank) for step in range(steps)], strand.members[node.name])
         return found
 
-    def _one(self, node: Node, strand: Strand, step: int, held: Mapping[str, list[Tensor]]) -> Tensor:
-        conditional, parents = node.conditional.at(step, reader(strand, held, self.found))
+    def _one(self, node: Node, strand: Strand, step: int, held: Mapping[str, Mapping[int, Tensor]]) -> Tensor:
+        conditional, parents = node.conditional.at(step, reader(strand, held, self.found), self.model.layout.size(strand.name, self.sizes), self.observed.get(strand.name))
         seen = [_trimmed(value, port.rank) for port, value in zip(conditional.ports, parents)]
         axis, name = strand.members[node.name], at_step(node.name, step)
         with _within(self.model, node, self.plates):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy
 from torch import Tensor
 
 from ..conditionals.drawing import Drawing, Partial, Prefix, drawings
@@ -13,6 +14,7 @@ from ..graph import GraphError, did_you_mean
 
 if TYPE_CHECKING:
     from ..conditionals import Conditional
+    from ..families import Variable
     from ..network import BayesNet
     from .model import Model
 
@@ -31,7 +33,8 @@ def read_evidence(model: Model, given: Mapping[str, Any], transform: Any) -> tup
         if isinstance(value, (Partial, Prefix)):
             if name not in model.net:
                 raise GraphError(f"data: no node {name!r}{did_you_mean(name, model.net)}")
-            whole[name], known = value.of(name, model.net[name].shape, model.net[name].space.example((), model.anchor))
+            coded = replace(value, value=_coded(name, model.net[name], value.value))
+            whole[name], known = coded.of(name, model.net[name].shape, model.net[name].space.example((), model.anchor))
             parts[name] = whole[name], known
     values = model.encode(whole)
     worlds = model.layout.worlds(values)
@@ -41,6 +44,18 @@ def read_evidence(model: Model, given: Mapping[str, Any], transform: Any) -> tup
     for name in found:
         _check(model, name, found[name], stepwise, values)
     return values, found, worlds
+
+
+def _coded(name: str, variable: Variable, value: Any) -> Any:
+    """Codes for labels of states."""
+    array = None if isinstance(value, Tensor) else numpy.asarray(value)
+    if array is None or array.dtype.kind not in "US":
+        return value
+    codes = {label: code for code, label in enumerate(variable.labels or ())}
+    for label in numpy.unique(array).tolist():
+        if label not in codes:
+            raise GraphError(f"node {name!r} has no state {label!r}{did_you_mean(label, codes)}")
+    return numpy.vectorize(codes.__getitem__, otypes=[int])(array)
 
 
 def _check(model: Model, name: str, drawing: Drawing, stepwise: Sequence[str], values: Mapping[str, Tensor]) -> None:

@@ -18,7 +18,7 @@ from ..network import BayesNet
 if TYPE_CHECKING:
     from .model import Model, Node
 
-__all__ = ["Strand", "determined", "run_chains", "step_of", "strand_of"]
+__all__ = ["Strand", "determined", "in_direction", "joined", "reader", "run_chains", "step_of", "strand_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ def strand_of(net: BayesNet, name: str) -> Strand | None:
 def run_chains(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> dict[str, Tensor]:
     """Samples what `values` lacks, parents first: the nodes of a cycle through time step by step, every other node at all steps at once."""
     found = dict(values)
-    for names, stepwise in model.segments(values):
+    for names, direction in model.segments(values):
         nodes = [model.nodes[name] for name in names if name in model.nodes]
-        if stepwise:
-            found |= _stepped(model, nodes, found, worlds, sizes, noise)
+        if direction:
+            found |= _stepped(model, nodes, direction, found, worlds, sizes, noise)
             continue
         for node in nodes:
             if node.deterministic:
@@ -70,36 +70,41 @@ def run_chains(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int]
 def determined(model: Model, values: Mapping[str, Tensor], sizes: Mapping[str, int]) -> dict[str, Tensor]:
     """The aligned values with the deterministic nodes that they determine."""
     found = dict(values)
-    for names, stepwise in model.segments(values):
+    for names, direction in model.segments(values):
         nodes = [model.nodes[name] for name in names if name in model.nodes]
         if not nodes or not all(node.deterministic for node in nodes) or not all(parent in found or parent in names for node in nodes for parent in node.parents):
             continue
-        if stepwise:
-            found |= _stepped(model, nodes, found, (), sizes, noise)
+        if direction:
+            found |= _stepped(model, nodes, direction, found, (), sizes, noise)
         else:
             found |= {node.name: model.compute(node, found, sizes) for node in nodes}
     return found
 
 
 def _stepped(
-    model: Model, nodes: Sequence[Node], values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise,
+    model: Model, nodes: Sequence[Node], direction: int, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise,
 ) -> dict[str, Tensor]:
-    strand = nodes[0].strand
-    held: dict[str, list[Tensor]] = {node.name: [] for node in nodes}
-    value_of, one = reader(strand, held, values), {**sizes, strand.name: 1}
-    for step in range(model.layout.size(strand.name, sizes)):
+    strand, lengths = nodes[0].strand, values.get(nodes[0].strand.name)
+    held: dict[str, dict[int, Tensor]] = {node.name: {} for node in nodes}
+    value_of, one, steps = reader(strand, held, values), {**sizes, strand.name: 1}, model.layout.size(strand.name, sizes)
+    for step in in_direction(steps, direction):
         for node in nodes:
-            conditional, parents = node.conditional.at(step, value_of)
+            conditional, parents = node.conditional.at(step, value_of, steps, lengths)
             prepared = conditional.prepare(*parents)
             if node.deterministic:
                 value = model.spread(node, conditional.value(prepared), one)
             else:
                 value = conditional.draw(model.layout.batch(node.name, worlds, one), prepared, noise)
-            held[node.name].append(value)
-    return {name: joined(steps, strand.members[name]) for name, steps in held.items()}
+            held[node.name][step] = value
+    return {name: joined([found[step] for step in range(steps)], strand.members[name]) for name, found in held.items()}
 
 
-def reader(strand: Strand, held: Mapping[str, Sequence[Tensor]], values: Mapping[str, Tensor]) -> Callable[[Port, int], Tensor]:
+def in_direction(steps: int, direction: int) -> range:
+    """The steps from the start or from the end."""
+    return range(steps) if direction > 0 else range(steps - 1, -1, -1)
+
+
+def reader(strand: Strand, held: Mapping[str, Mapping[int, Tensor]], values: Mapping[str, Tensor]) -> Callable[[Port, int], Tensor]:
     """A parent's aligned value at a step, as `Chained.at` asks for it."""
     def value_of(port: Port, step: int) -> Tensor:
         name = node_of(port.name)

@@ -95,6 +95,9 @@ def verify_structure(model: Model, data: Mapping[str, Any] | None = None, *, wor
     >>> verify_structure(dgm.compile(net, seed=0))
     every conditional depends on its parents alone (2 nodes, 1 arrow)
     """
+    if model.net.chains:                                                    # over the steps written out, where each is a node
+        steps = 2 + max((lagged.steps for variable in model.net.variables.values() for lagged in variable.lags), default=0)
+        return verify_structure(model.unroll(steps), worlds=worlds)
     with undisturbed(model):
         torch.manual_seed(0)
         probe = Probe.of(model, data or {}, worlds)

@@ -123,17 +123,22 @@ class Chained(Conditional):
 
     # ---- one step
 
-    def at(self, step: int, value_of: Any) -> tuple[Conditional, list[Tensor]]:
-        """The conditional of a step and its parents there; `value_of(port, step)` is a parent's aligned value, with one step where it is in the chain."""
+    def at(self, step: int, value_of: Any, steps: int, lengths: Tensor | None = None) -> tuple[Conditional, list[Tensor]]:
+        """The conditional of a step of so many and its parents there; `value_of(port, step)` is a parent's aligned value, with one step where it is in the
+        chain, `lengths` `(*worlds, *plates)` the aligned lengths of sequences."""
         conditional = self.at_step(step)
-        return conditional, [self._at(self._position[port.name], step, value_of) for port in conditional.ports]
+        return conditional, [self._at(self._position[port.name], step, value_of, steps, lengths) for port in conditional.ports]
 
-    def _at(self, position: int, step: int, value_of: Any) -> Tensor:
-        back = self._back[position]
-        if back > step:
-            initial = self.initial(position)
-            return initial.reshape(*(1,) * self.ports[position].plates, *initial.shape)
-        return value_of(self.ports[position], step - back)
+    def _at(self, position: int, step: int, value_of: Any, steps: int, lengths: Tensor | None) -> Tensor:
+        port, there = self.ports[position], step - self._back[position]
+        if 0 <= there < steps and (there <= step or lengths is None):
+            return value_of(port, there)
+        initial = self.initial(position)
+        initial = initial.reshape(*(1,) * port.plates, *initial.shape)
+        if not 0 <= there < steps:
+            return initial
+        value = value_of(port, there)                                       # ahead: some sequences may have ended
+        return torch.where((lengths > there).reshape(*lengths.shape, *(1,) * port.rank), value, initial.to(value.dtype))
 
     # ---- all steps
 
@@ -143,12 +148,12 @@ class Chained(Conditional):
             main = self.main.prepare(*parents)
             return Steps((Piece(self.main, 0, steps or 0, main),), real)
         total = next((value.shape[axis] for value, axis, moves in zip(parents, self._axes, self._moves) if moves and value.shape[axis] > 1), steps or 1)
-        pieces = [Piece(each, start, stop, each.prepare(*seen)) for each, seen, start, stop in self.spans(parents, total)]
+        pieces = [Piece(each, start, stop, each.prepare(*seen)) for each, seen, start, stop in self.spans(parents, total, real)]
         return Steps(tuple(pieces), real)
 
-    def spans(self, parents: Sequence[Tensor], total: int) -> list[tuple[Conditional, list[Tensor], int, int]]:
+    def spans(self, parents: Sequence[Tensor], total: int, real: Tensor | None = None) -> list[tuple[Conditional, list[Tensor], int, int]]:
         """The conditionals of consecutive steps, their parents shifted, and from where to where."""
-        return [(each, self._seen(each, start, stop, parents), start, stop) for each, start, stop in self.cuts(total)]
+        return [(each, self._seen(each, start, stop, parents, real), start, stop) for each, start, stop in self.cuts(total)]
 
     def cuts(self, total: int) -> list[tuple[Conditional, int, int]]:
         spans: list[tuple[Conditional, int, int]] = []
@@ -161,12 +166,14 @@ class Chained(Conditional):
                 spans.append((start, step, step + 1))
         return [*spans, (self.main, first, total)] if first < total else spans
 
-    def _seen(self, conditional: Conditional, start: int, stop: int, parents: Sequence[Tensor]) -> list[Tensor]:
-        return [self.between(self._position[port.name], start, stop, parents[self._position[port.name]]) for port in conditional.ports]
+    def _seen(self, conditional: Conditional, start: int, stop: int, parents: Sequence[Tensor], real: Tensor | None) -> list[Tensor]:
+        return [self.between(self._position[port.name], start, stop, parents[self._position[port.name]], real) for port in conditional.ports]
 
-    def between(self, position: int, start: int, stop: int, value: Tensor) -> Tensor:
-        """A parent's values at the steps from `start` to `stop`, shifted where it lies back."""
+    def between(self, position: int, start: int, stop: int, value: Tensor, real: Tensor | None = None) -> Tensor:
+        """A parent's values at the steps from `start` to `stop`, shifted where it lies back or ahead; `real` are the steps within the sequences."""
         axis, back = self._axes[position], self._back[position]
+        if back < 0:
+            return self._ahead(position, start, stop, value, real)
         if not self._moves[position]:
             return value
         if start >= back:
@@ -178,6 +185,16 @@ class Chained(Conditional):
         if stop <= back:
             return before
         return torch.cat([before, value.narrow(axis, start + missing - back, stop - start - missing)], axis)
+
+    def _ahead(self, position: int, start: int, stop: int, value: Tensor, real: Tensor | None) -> Tensor:
+        axis, ahead, initial = self._axes[position], -self._back[position], self.initial(position).to(value.dtype)
+        if real is not None:
+            value = torch.where(real.reshape(*real.shape, *(1,) * self.ports[position].rank), value, initial)
+        total = value.shape[axis]
+        first, last = min(start + ahead, total), min(stop + ahead, total)
+        shape = list(value.shape)
+        shape[axis] = stop - start - (last - first)
+        return torch.cat([value.narrow(axis, first, last - first), initial.expand(shape)], axis)
 
     # ---- the direct path
 

@@ -11,7 +11,7 @@ import torch
 from pyro.distributions import TorchDistribution, constraints
 from torch import Tensor
 
-from ..families import Architecture, Family, Forms, Noise, Parameter, Space, Variable, noise
+from ..families import Architecture, Family, Forms, Noise, Parameter, Real, Space, Variable, noise
 from ..families.family import given_parameter
 from ..families.shapes import broadcast
 from ..graph import GraphError
@@ -78,7 +78,9 @@ class Derived(Architecture):
         raise NotImplementedError
 
     def build(self, name: str, variable: Variable, ports: Any, *, plates: Any, all_plates: int, shared: Any) -> Parametric:
-        return Parametric(name, variable, ports, plates=plates, all_plates=all_plates, shared=shared)
+        found = Parametric(name, variable, ports, plates=plates, all_plates=all_plates, shared=shared)
+        found.forms = replace(found.forms, space=variable.space)            # which the parameters that were given may bound
+        return found
 
 
 def derived(place: str, base: Any, kind: Any, **own: Any) -> Variable:
@@ -105,8 +107,8 @@ class DerivedForms(Forms):
     """
 
     base: Forms
-    space: Space
     event: tuple[int, ...]
+    space: Space = Real()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "distribution", self.made)
@@ -119,7 +121,7 @@ class DerivedForms(Forms):
     def logarithms(self) -> tuple[str, ...]:
         return self.base.logarithms
 
-    @property
+    @cached_property
     def elements(self) -> int:
         """The event dimensions whose elements are independent under the base."""
         return len(self.event) - self.base.event_dim

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
@@ -77,7 +78,7 @@ class ZeroInflatedCounts(Derived):
 
     def forms_of(self, signature: tuple[str, ...]) -> Forms:
         base = self.family.forms_of(signature[1:])
-        return self._forms(self.family.distribution, signature, 0, False, base=base, space=self.space(self.base), event=self.base.shape)
+        return self._forms(self.family.distribution, signature, 0, False, base=base, event=self.base.shape)
 
     @property
     def _forms(self) -> Callable:
@@ -100,21 +101,24 @@ class HurdleCounts(ZeroInflatedCounts):
 class Gated(DerivedForms):
     """A gate in front of the base's parameters."""
 
+    @cached_property
+    def _logits(self) -> bool:
+        return self.signature[0] == "gate_logits"
+
     def ranks(self) -> list[int]:
         return [len(self.event)] * len(self.signature)
 
     def gates(self, gate: Any, like: Tensor) -> tuple[Tensor, Tensor]:
         """log g and log(1 - g)."""
         gate = gate if isinstance(gate, Tensor) else like.new_full((), gate)
-        if self.signature[0] == "gate_logits":
+        if self._logits:
             return logsigmoid(gate), logsigmoid(-gate)
         return gate.log(), torch.log1p(-gate)
 
     def open(self, shape: Sequence[int], gate: Any, like: Tensor, noise: Noise) -> Tensor:
         """Which values do not stop at the gate, as numbers."""
         chance = (gate if isinstance(gate, Tensor) else like.new_full((), gate)).expand(shape)
-        chance = -chance if self.signature[0] == "gate_logits" else 1 - chance
-        named = {"logits" if self.signature[0] == "gate_logits" else "probs": noise.widen(chance)}
+        named = {"logits": noise.widen(-chance)} if self._logits else {"probs": noise.widen(1 - chance)}
         return noise.narrow(dist.Bernoulli(**named, validate_args=False).sample())
 
 

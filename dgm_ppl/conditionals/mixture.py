@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import pyro.distributions as dist
@@ -90,7 +91,7 @@ class FiniteMixture(Derived):
         base, event = self.family.forms_of(signature[1:]), self.base.shape
         rank = self.family.event_dim if self.elementwise else len(event)
         return MixtureForms(
-            self.family.distribution, signature, rank, False, base=base, space=self.space(self.base), event=event, elementwise=self.elementwise,
+            self.family.distribution, signature, rank, False, base=base, event=event, elementwise=self.elementwise,
             shapes=tuple(self.base.parameter_shape(name) for name in signature[1:]),
         )
 
@@ -120,27 +121,35 @@ class MixtureForms(DerivedForms):
     def ranks(self) -> list[int]:
         return [1 + self._outer, *(len(shape) + 1 for shape in self.shapes)]
 
-    @property
+    @cached_property
     def _outer(self) -> int:
         """The event dimensions that are batch dimensions of the distribution."""
         return self.elements if self.elementwise else 0
 
+    @cached_property
+    def _inside(self) -> tuple[int, ...]:
+        """The event dimensions that one component is drawn for, and that the base has densities for."""
+        return () if self.elementwise else tuple(range(-self.elements, 0))
+
     def _log_weights(self, weights: Tensor) -> Tensor:
         """`(*batch, components, *elements)`, elements being there where each has weights of its own."""
-        found = weights.log() if self.signature[0] == "weights" else weights.log_softmax(-1)
+        found = weights.log() if self._known else weights.log_softmax(-1)
         return found.movedim(-1, -1 - self._outer) if self._outer else found
 
+    @cached_property
+    def _known(self) -> bool:
+        return self.signature[0] == "weights"
+
     def surprisal(self, value: Tensor, params: Sequence[Any]) -> Tensor:
-        weights, *inner = params
-        terms = self.base.surprisal(value.unsqueeze(-1 - len(self.event)), inner)
-        if not self.elementwise and self.elements:
-            terms = terms.sum(tuple(range(-self.elements, 0)))
-        return -torch.logsumexp(self._log_weights(weights) - terms, -1 - self._outer)
+        terms = self.base.surprisal(value.unsqueeze(-1 - len(self.event)), params[1:])
+        if self._inside:
+            terms = terms.sum(self._inside)
+        return -torch.logsumexp(self._log_weights(params[0]) - terms, -1 - self._outer)
 
     def drawn(self, shape: Sequence[int], params: Sequence[Any], like: Tensor, noise: Noise) -> Tensor:
         batch = tuple(shape[: len(shape) - len(self.event)])
         weights = params[0].expand(*batch, *self.event[: self._outer], params[0].shape[-1])
-        logits = weights.log() if self.signature[0] == "weights" else weights
+        logits = weights.log() if self._known else weights
         chosen = noise.narrow(dist.Categorical(logits=noise.widen(logits), validate_args=False).sample())   # (*batch, *elements)
         shapes = [*self.shapes, *(self.shapes[self.signature.index(name) - 1] for name in self.logarithms)]
         picked = [_picked(value.expand(*batch, weights.shape[-1], *own), chosen, len(batch)) for value, own in zip(params[1:], shapes)]

@@ -60,6 +60,8 @@ class Parametric(Conditional):
     def _bind(self) -> None:
         """What a step calls, found once: attributes of a module cost more than the arithmetic of a small net."""
         self._sources = tuple(self._source(parameter) for parameter in self.variable.signature)
+        lean = [parameter for parameter in self.forms.logarithms if self.forms.lean and self.elements and self._exponential(parameter)]
+        self._lean_sources = tuple(_nothing if parameter in lean else source for parameter, source in zip(self.variable.signature, self._sources))
         self._logarithms = tuple(self._logarithm(parameter) for parameter in self.forms.logarithms)
         self._predict = None if self.predictor is None else self.predictor.forward
         mapped = not isinstance(self.predictor, Function) and any(_constrain(self._constraint(parameter)) for parameter in self.computed)
@@ -68,7 +70,7 @@ class Parametric(Conditional):
         self._fixed = None if None in numbers else (*numbers, *[logarithm((), numbers) for logarithm in self._logarithms])
 
     def __getstate__(self) -> dict:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_sources", "_logarithms", "_predict", "_as_computed", "_fixed", "_affine")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_sources", "_lean_sources", "_logarithms", "_predict", "_as_computed", "_fixed", "_affine")}
 
     def __setstate__(self, state: dict) -> None:
         super().__setstate__(state)
@@ -158,15 +160,20 @@ class Parametric(Conditional):
 
     def _logarithm(self, parameter: str) -> Callable[[list, list], Any]:
         """A function from (what the predictors computed, the parameters) to a parameter's logarithm, which exp was taken of where it is learned."""
-        exponential = _constrain(self._constraint(parameter)) is torch.exp
+        exponential = self._exponential(parameter)
         if exponential and parameter in self.unconstrained:
             learned = self.unconstrained._parameters
             return lambda computed, parameters: learned[parameter]
-        if exponential and parameter in self.computed and not isinstance(self.predictor, Function):
+        if exponential:
             position = self.computed.index(parameter)
             return lambda computed, parameters: computed[position]
         place = self.variable.signature.index(parameter)
         return lambda computed, parameters: _log(parameters[place])
+
+    def _exponential(self, parameter: str) -> bool:
+        """Whether a parameter is the exponential of what is learned or computed."""
+        held = parameter in self.unconstrained or (parameter in self.computed and not isinstance(self.predictor, Function))
+        return held and _constrain(self._constraint(parameter)) is torch.exp
 
     def _constant(self, parameter: str, given: Constant) -> Callable:
         shape, array, number = self.variable.parameter_shape(parameter), given.array, self._number(parameter)
@@ -251,7 +258,11 @@ class Parametric(Conditional):
     def prepare_on_grid(self, *parents: Tensor) -> tuple:
         if self._fixed is not None or not isinstance(self.predictor, Table):
             return self.prepare(*parents)
-        return self.complete(self.predictor.laid_out(*[parents[i] for i in self._predicted_at]), parents)
+        computed = self.predictor.laid_out(*[parents[i] for i in self._predicted_at])
+        if self._as_computed:
+            return tuple(computed)
+        parameters = [source(computed, parents) for source in self._lean_sources]
+        return (*parameters, *[logarithm(computed, parameters) for logarithm in self._logarithms])
 
     def complete(self, computed: Sequence[Tensor], parents: Sequence[Tensor]) -> tuple:
         """What `prepare` returns, from what a predictor computed, unconstrained."""
@@ -282,7 +293,11 @@ class Parametric(Conditional):
 
     def parameters_of(self, *parents: Tensor) -> Mapping[str, Tensor]:
         """The distribution's parameters as tensors, by name."""
-        return dict(zip(self.variable.signature, map(self._tensor, self.prepare(*parents))))
+        return self.named(self.prepare(*parents))
+
+    def named(self, prepared: tuple) -> dict[str, Tensor]:
+        """The parameters that were prepared, by name, as tensors."""
+        return dict(zip(self.variable.signature, map(self._tensor, prepared)))
 
     def _tensor(self, value: Any) -> Tensor:
         return value if isinstance(value, Tensor) else self.anchor.new_tensor(value)
@@ -352,6 +367,10 @@ class Parametric(Conditional):
     @property
     def functional(self) -> bool:
         return self.forms.functional
+
+
+def _nothing(computed: Sequence, parents: Sequence) -> None:
+    """In place of a parameter of which the logarithm is enough."""
 
 
 def _log(value: Tensor | float) -> Tensor | float:

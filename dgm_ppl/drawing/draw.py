@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..graph import GraphError
 from ..graph.names import Names
+from ..network import BayesNet
 from .answers import Answer, answered, in_words
 from .beside import beside
 from .collapse import collapsed, communities
@@ -16,7 +18,7 @@ from .figure import compose
 from .intervention import cut
 from .marginals import charted
 from .picture import Picture
-from .relations import Graph, relate
+from .relations import Graph, declared, relate
 
 __all__ = ["draw"]
 
@@ -33,8 +35,11 @@ def draw(
     sizes: Mapping[str, int] | None = None,
     collapse: int | Mapping[str, Names] | None = None,
     apart: bool = False,
+    unroll: int | None = None,
 ) -> Picture:
     """Return the picture of a graph in plate notation.
+
+    A chain is drawn as two slices: its nodes in a box, and beside it what they read some steps back, `z[-1]`; or all steps, with `unroll`.
 
     Shaded nodes are observed, double-lined ones deterministic, small boxes inputs, large boxes plates. A network's label
     stands on its arrow, or on the way where one network reads several parents; so does the parameter that a parent enters.
@@ -52,6 +57,7 @@ def draw(
         sizes: sizes of plates whose declarations leave them open.
         collapse: groups of nodes, by name, to draw as one; or about how many marks a large graph may have.
         apart: the guide is drawn beside the model, not over it.
+        unroll: for how many steps the chains of a net are written out, `z[0]`, `z[1]`, ...
 
     Raises `GraphError` for a name that the graph lacks.
 
@@ -60,6 +66,8 @@ def draw(
     >>> draw(dag, evidence={"wet": "yes"}, posterior={"rain": [0.3, 0.7]})
     Picture(3 nodes, 2 arrows)
     """
+    if unroll is not None:
+        graph, guide = (_unrolled(each, unroll) for each in (graph, guide))
     relations = relate(graph, guide=guide, observed=observed, sizes=sizes)
     if apart:
         relations = replace(relations, dependences=tuple(one for one in relations.dependences if not one.guide))
@@ -70,6 +78,13 @@ def draw(
     groups = communities(figure, collapse) if isinstance(collapse, int) else collapse
     figure = collapsed(figure, groups or {})
     return Picture(beside(figure, compose(relate(guide, sizes=_of(guide, sizes)))) if apart and guide is not None else figure)
+
+
+def _unrolled(graph: Graph | None, steps: int) -> Graph | None:
+    graph = None if graph is None else declared(graph)
+    if graph is not None and not isinstance(graph, BayesNet):
+        raise GraphError(f"draw: unroll: expected a net with a chain; got {type(graph).__name__}; leave unroll out")
+    return None if graph is None else graph.unroll(steps)
 
 
 def _of(guide: Graph, sizes: Mapping[str, int] | None) -> dict[str, int]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 from ..families import Variable
+from ..families.lags import Lagged, node_of
 from ..graph import DAG, GraphError, MixedGraph, did_you_mean
 from ..graph.names import Names, chosen
 from ..nets import SetNet
@@ -104,11 +105,13 @@ def relate(graph: Graph, *, guide: Graph | None = None, observed: Names = (),
     seen = set(chosen(observed, said.names, "draw: observed"))
     if guide is not None:
         inverse = _read(guide)
+        beside = tuple(node for node in inverse.nodes if node.name not in said.names and (node.deterministic or isinstance(node.name, Lagged)))
+        said = replace(said, nodes=(*beside, *said.nodes))                  # what a guide over a chain computes on the way, and what lies a step back
         chosen(inverse.names, said.names, "draw: guide")
         seen |= {node.name for node in inverse.nodes if node.given}
         dashed = (replace(dependence, guide=True) for dependence in inverse.dependences)
         said = replace(said, dependences=(*said.dependences, *dashed))
-    nodes = tuple(replace(node, observed=node.name in seen and not node.given) for node in said.nodes)
+    nodes = tuple(replace(node, observed=node_of(node.name) in seen and not node.given) for node in said.nodes)
     return replace(said, nodes=nodes)
 
 
@@ -141,7 +144,15 @@ def _of_mixed(graph: MixedGraph) -> Relations:
 
 def _of_net(net: BayesNet) -> Relations:
     plates = (Plate(name, tuple(plate.nodes), plate.size) for name, plate in net.plates.items())
-    return Relations(tuple(_node(net, name) for name in net.dag.order), tuple(_dependences(net)), tuple(plates))
+    lagged = dict.fromkeys(parent for name in net.dag.order for parent in net[name].lags)
+    return Relations((*(_before(net, name) for name in lagged), *(_node(net, name) for name in net.dag.order)), tuple(_dependences(net)), tuple(plates))
+
+
+def _before(net: BayesNet, name: Lagged) -> Node:
+    """A node some steps back, in the slice before."""
+    variable = net[name.node]
+    steps = f"{'one step' if abs(name.steps) == 1 else f'{abs(name.steps)} steps'} {'before' if name.steps > 0 else 'after'}"
+    return Node(name, f"{name.node}, {steps}", variable.summary, states_of(variable), (), variable.is_given, variable.is_deterministic, single=not variable.shape)
 
 
 def _sized(plates: tuple[Plate, ...], sizes: Mapping[str, int]) -> tuple[Plate, ...]:
@@ -160,7 +171,7 @@ def _node(net: BayesNet, name: str) -> Node:
 
 def _dependences(net: BayesNet) -> Iterator[Dependence]:
     for name in net.dag.order:
-        variable, parents = net[name], net.dag.parents(name)
+        variable, parents = net[name], net[name].all_parents
         by_parameter = {parent: names for parent, names in variable.parameter_edges.items() if parent in parents}
         together = tuple(p for p in parents if p not in by_parameter or (variable.net_label and p in variable.parents))
         if variable.net_label and together:

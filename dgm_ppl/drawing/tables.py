@@ -8,6 +8,7 @@ from math import prod
 import numpy as np
 
 from ..families import Constant, Variable
+from ..families.lags import node_of
 from ..network import BayesNet
 
 __all__ = ["states_of", "table_lines"]
@@ -27,9 +28,9 @@ def table_lines(net: BayesNet, name: str) -> tuple[str, ...]:
     >>> table_lines(BayesNet(rain=Bernoulli(probs=0.2), wet=Bernoulli(probs=[0.1, 0.9]).given("rain")), "wet")
     ('rain=0: 0.9, 0.1', 'rain=1: 0.1, 0.9')
     """
-    variable, parents = net[name], net.dag.parents(name)
+    variable, parents = net[name], net[name].all_parents
     states, probabilities = states_of(variable), variable.fixed.get("probs")
-    choices = [states_of(net[parent]) for parent in parents]
+    choices = [states_of(net[node_of(parent)]) for parent in parents]
     if not states or variable.shape or not isinstance(probabilities, Constant) or variable.expression_parents:
         return ()
     rows = _rows(probabilities.array, prod(map(len, choices)), len(states))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..exact import Seen
+from ..data import columns
+from ..exact import Cells
 from ..graph import GraphError
-from .expectation import EM, ascend, check_eliminable
+from .expectation import EM, ascend, check_learnable
 from .learners import Learner, learners
 from .priors import TablePrior
 from .reading import Complete, checked_weights, read
@@ -58,14 +60,20 @@ def estimate(
     """
     if not isinstance(model, Model):
         raise GraphError(f"estimate: expected a compiled model; got {type(model).__name__}; try dgm.estimate(dgm.compile(net), data)")
+    if model.net.chains:
+        raise GraphError(f"estimate: the net has the chain {model.net.chains[0]!r}; its parameters are learned by gradient, hidden steps eliminated exactly: dgm.fit(dgm.MaximumLikelihood(model), data)")
     if method is not None and not isinstance(method, EM):
         raise GraphError(f"estimate: expected method=dgm.EM(...), or none; got {method!r}")
+    if model.net.chains:
+        raise GraphError(f"estimate: the net has the chain {model.net.chains[0]!r}, whose steps are not counted; climb the exact likelihood: dgm.fit(dgm.MaximumLikelihood(model), data)")
     learning = learners(model, prior)
+    data = data if isinstance(data, Mapping) else columns(data)
     found = read(model, data)
-    weight = checked_weights(weights, found.rows)
-    if isinstance(found, Seen):
-        check_eliminable(model, found)
-        return _by_ascent(model, found, weight, prior, method or EM())
+    rows = found.rows if isinstance(found, Complete) else math.prod(model.layout.worlds(found))
+    weight = checked_weights(weights, rows)
+    if isinstance(found, Cells):
+        check_learnable(model, found)
+        return _by_ascent(model, data, found, rows, weight, prior, method or EM())
     return _in_closed_form(model, found, weight, learning)
 
 
@@ -133,11 +141,11 @@ def _shaped(model: Model, counts: Mapping[str, Tensor]) -> dict[str, Tensor]:
 # ---- missing cells and latent nodes
 
 
-def _by_ascent(model: Model, seen: Seen, weights: Tensor | None, prior: Any, method: EM) -> Estimate:
-    found = ascend(model, seen, weights, prior, method)
+def _by_ascent(model: Model, data: Mapping[str, Any], cells: Cells, rows: int, weights: Tensor | None, prior: Any, method: EM) -> Estimate:
+    found = ascend(model, data, cells, weights, prior, method)
     learning = learners(model, prior)
     learned = tuple(name for one in learning for name in one.names)
     held = tuple(one for one in learning if isinstance(one, Tables))
-    total = float(seen.rows if weights is None else weights.sum())
+    total = float(rows if weights is None else weights.sum())
     counts = _shaped(model, found.statistics.counts)
-    return Estimate(model, seen.rows, total, found.statistics.log_likelihood, counts, learned, held, found.history, found.stopped)
+    return Estimate(model, rows, total, found.statistics.log_likelihood, counts, learned, held, found.history, found.stopped)

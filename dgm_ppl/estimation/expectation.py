@@ -7,20 +7,23 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..exact import Engine, Evidence, Seen, obstacle
+from ..exact import Cells, Engine, Evidence, Obstacle, Seen, obstacle, see
 from ..graph import GraphError
+from .integration import IntegratedExpectation
 from .learners import Learner, learners
 from .priors import TablePrior
 from .regressions import Regression
 from .samples import Samples, samples_of
+from .statistics import Statistics, check_possible
 from .tables import Tables, count_samples, is_table, table_shape
 
-__all__ = ["EM", "Ascent", "Statistics", "ascend", "check_eliminable"]
+__all__ = ["EM", "Ascent", "ascend", "check_learnable"]
 
 ROWS = 4096                                             # rows whose posteriors are held at once
 
@@ -59,15 +62,6 @@ class EM:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
                 raise GraphError(f"EM: expected a number that is not negative for {name}; got {value!r}")
-
-
-@dataclass(eq=False)
-class Statistics:
-    """What an expectation step found: the objective, log p of all rows, expected counts and weighted cases by node."""
-
-    log_likelihood: float = 0.0
-    counts: dict[str, Tensor] = field(default_factory=dict)
-    samples: dict[str, list[Samples]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,7 +133,7 @@ class Expectation:
         queries = tuple(dict.fromkeys(names for names in piece.hidden.values() if names))
         with torch.enable_grad():
             answer = self.engine.answer(piece.evidence, queries)
-            self._check_possible(answer.log_evidence, piece)
+            check_possible(answer.log_evidence, piece.weight, piece.rows)
             total = (piece.weight * answer.log_evidence).sum()
             gradients = torch.autograd.grad(total, list(tables.values()), allow_unused=True) if tables and total.requires_grad else [None] * len(tables)
         found.log_likelihood += float(total.detach())
@@ -179,47 +173,63 @@ class Expectation:
             if node.deterministic and node.name in above and all(parent in values for parent in node.parents):
                 values[node.name] = self.model.compute(node, values, self.sizes)
 
-    def _check_possible(self, logs: Tensor, piece: Piece) -> None:
-        broken = ~(logs > -torch.inf) & (piece.weight > 0)
-        if bool(broken.any()):
-            rows = piece.rows[broken][:8].tolist()
-            raise GraphError(
-                f"estimate: {int(broken.sum())} rows have probability zero at the parameters that the search starts from or at fixed ones: row{'s' if len(rows) > 1 else ''} "
-                f"{', '.join(map(str, rows))}; drop them, or start from parameters that allow them: dgm.compile(net, seed=0)"
-            )
 
-
-def check_eliminable(model: Model, seen: Seen) -> None:
-    """Raises GraphError where expectations cannot be had exactly, or where a node has nothing to be learned from."""
-    reason = obstacle(model, seen)
-    if reason is not None:
-        raise GraphError(
-            f"estimate: {reason}, so that it cannot be summed out; drop these rows, or bound the likelihood: "
-            f"dgm.ELBO(model, dgm.compile(dgm.amortize(net, observed={list(seen.columns)})))"
-        )
-    above = set(model.net.dag.ancestors(*seen.columns)) if seen.columns else set()
+def check_learnable(model: Model, found: Cells) -> None:
+    """Raises GraphError where a node has nothing to be learned from."""
+    above = set(model.net.ancestors(*found)) if found else set()
     for name in model.random:
-        if name not in seen.columns and name not in above and next(model.conditionals[name].parameters(), None) is not None:
+        if name not in found and name not in above and next(model.conditionals[name].parameters(), None) is not None:
             raise GraphError(
                 f"estimate: node {name!r} has no data, and nothing that was observed depends on it, so nothing can be learned about it; give a column {name!r}, or leave the "
                 f"node out: net.remove({name!r})"
             )
 
 
-def ascend(model: Model, seen: Seen, weights: Tensor | None, prior: TablePrior | Mapping[str, TablePrior] | None, method: EM) -> Ascent:
-    """Climbs from the model's own parameters, or from the best of some starts; the model's parameters are changed in place."""
+def ascend(model: Model, data: Mapping[str, Any], found: Cells, weights: Tensor | None, prior: TablePrior | Mapping[str, TablePrior] | None, method: EM) -> Ascent:
+    """Climbs from the model's own parameters, or from the best of some starts; the model's parameters are changed in place.
+
+    Raises:
+        GraphError: hidden nodes that cannot be eliminated exactly.
+    """
     work = copy.deepcopy(model).double()
-    seen = Seen(work, _double(seen.complete), _double(seen.partial), seen.holes, _double(seen.leaves), seen.gaps)
     learning = learners(work, prior, method.smallest_scale)
-    expectation = Expectation(work, seen, weights, learning, method.memory)
+    expectation = _expectation(work, data, found, weights, learning, method.memory)
     total = float(expectation.weight.sum())
     _start(work, learning, expectation, method, total)
-    found = _climb(expectation, learning, total, method.steps, method.tolerance)
+    reached = _climb(expectation, learning, total, method.steps, method.tolerance)
     _copy(work, model)
-    return found
+    return reached
 
 
-def _climb(expectation: Expectation, learning: Sequence[Learner], total: float, steps: int, tolerance: float) -> Ascent:
+def _expectation(
+    work: Model, data: Mapping[str, Any], found: Cells, weights: Tensor | None, learning: Sequence[Learner], memory: int,
+) -> Expectation | IntegratedExpectation:
+    """By sums along cliques where what is hidden is finite, else by sums and integrals."""
+    if all(_is_simple(work, name, hole) for name, hole in found.holes.items()):
+        seen = see(work, data)
+        if obstacle(work, seen) is None:
+            return Expectation(work, seen, weights, learning, memory)
+    try:
+        if work.net.plates:
+            raise GraphError("estimate: nodes in plates are hidden; train by gradient: dgm.fit(dgm.MaximumLikelihood(model), data)")
+        return IntegratedExpectation(work, Cells(_double(found), found.holes, found.empty), weights, learning, memory)
+    except Obstacle as met:
+        raise GraphError(
+            f"estimate: node {met.name!r} ~ {work.net[met.name].summary} has {'missing cells' if met.name in found else 'no data'} and cannot be eliminated exactly: {met.reason}; "
+            f"{'drop these rows' if met.name in found else f'give a column {met.name!r}'}, or bound the likelihood: "
+            f"dgm.ELBO(model, dgm.compile(dgm.amortize(net, observed={list(found)})))"
+        ) from met
+
+
+def _is_simple(model: Model, name: str, hole: Tensor) -> bool:
+    """Whether cells are missing of a single value, or of a node that nothing depends on and whose elements stand alone or are missing as a whole."""
+    joint = len(model.net[name].shape) - model.conditionals[name].elements
+    if joint and not bool((hole.flatten(-joint).any(-1) == hole.flatten(-joint).all(-1)).all()):
+        return False
+    return not model.net.dag.children(name) if model.net[name].shape or model.net.plates_of(name) else hole.ndim == 1
+
+
+def _climb(expectation: Expectation | IntegratedExpectation, learning: Sequence[Learner], total: float, steps: int, tolerance: float) -> Ascent:
     history: list[float] = []
     stopped = "steps"
     try:
@@ -254,7 +264,7 @@ def maximise(learning: Sequence[Learner], statistics: Statistics) -> None:
 # ---- starts
 
 
-def _start(model: Model, learning: Sequence[Learner], expectation: Expectation, method: EM, total: float, short: int = 10) -> None:
+def _start(model: Model, learning: Sequence[Learner], expectation: Expectation | IntegratedExpectation, method: EM, total: float, short: int = 10) -> None:
     """The model with the best of the starts, each climbed for a few steps."""
     if not method.restarts:
         return
@@ -269,7 +279,7 @@ def _start(model: Model, learning: Sequence[Learner], expectation: Expectation, 
     model.load_state_dict(kept)
 
 
-def scatter(learning: Sequence[Learner], expectation: Expectation, generator: torch.Generator) -> None:
+def scatter(learning: Sequence[Learner], expectation: Expectation | IntegratedExpectation, generator: torch.Generator) -> None:
     """Random parameters: rows of tables drawn from a Dirichlet, other nodes fitted to a few cases for each hidden state, far from those of the others."""
     statistics = expectation()
     for one in learning:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..compile import Model
 from ..data import columns
-from ..exact import Seen, see
+from ..exact import Cells, cells
 from ..graph import GraphError
 
 __all__ = ["Complete", "checked_weights", "read"]
@@ -46,7 +46,7 @@ class Complete:
         return aligned
 
 
-def read(model: Model, data: Any) -> Complete | Seen:
+def read(model: Model, data: Any) -> Complete | Cells:
     """The data, complete or with holes and latent nodes.
 
     Raises:
@@ -59,20 +59,20 @@ def read(model: Model, data: Any) -> Complete | Seen:
     needed = {*model.random, *model.net.inputs}
     if not rest and needed <= codes.keys() and len(lengths) == 1:
         return Complete(model, {name: _placed(model, code) for name, code in codes.items()}, {}, lengths.pop())
-    seen = see(model, given)
-    if seen.empty:
-        name = seen.empty[0]
+    found = cells(model, given)
+    if found.empty:
+        name = found.empty[0]
         raise GraphError(
             f"estimate: node {name!r}: every cell of its column is missing; give some values, or leave the column out, which makes {name!r} latent: "
             f"{{name: column for name, column in data.items() if name != {name!r}}}"
         )
-    if seen.holes or seen.gaps or not needed <= seen.complete.keys():
-        return seen
-    encoded = model.layout.rowed(seen.complete)
+    if found.holes or not needed <= found.keys():
+        return found
+    encoded = model.layout.rowed(found)
     rows = len(next(iter(encoded.values())))
     single = [name for name in encoded if _is_single(model, name)]
-    found = {name: codes.get(name, _narrow(encoded[name], model.net[name].space.cardinality)) for name in single}
-    return Complete(model, {name: _placed(model, code) for name, code in found.items()}, {name: value for name, value in encoded.items() if name not in found}, rows)
+    narrow = {name: codes.get(name, _narrow(encoded[name], model.net[name].space.cardinality)) for name in single}
+    return Complete(model, {name: _placed(model, code) for name, code in narrow.items()}, {name: value for name, value in encoded.items() if name not in narrow}, rows)
 
 
 def checked_weights(weights: Any, rows: int) -> Tensor | None:

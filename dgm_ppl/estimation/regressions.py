@@ -193,7 +193,10 @@ def _weighted(features: Tensor, value: Tensor, weight: Tensor) -> tuple[Tensor, 
     root, moved = weight.sqrt(), features - centre
     unit = ((weight * moved.square()).sum(0) / total).sqrt()
     unit = torch.where(unit > 1e-12 * (1 + centre.abs()), unit, torch.inf)     # a feature that does not vary says nothing
-    solution = torch.linalg.lstsq(root * moved / unit, root * (value - mean), driver="gelsd").solution if len(features) else features.new_zeros(features.shape[1], value.shape[1])
+    if not len(features):
+        return value.new_zeros(value.shape[1], features.shape[1]), mean
+    left, right = root * moved / unit, root * (value - mean)
+    solution = torch.linalg.lstsq(left.cpu(), right.cpu(), driver="gelsd").solution.to(value.device)     # the driver for matrices of any rank is the processor's
     coefficients = (solution / unit.unsqueeze(1)).T
     return coefficients, mean - coefficients @ centre
 

@@ -64,11 +64,16 @@ class Collapse:
         Obstacle: a node that cannot be eliminated, with the reason.
     """
 
-    def __init__(self, model: Compiled, hidden: Collection[str], given: Collection[str], *, counted: Collection[str] = (), sizes: Mapping[str, int] = {}, memory: int = MEMORY):
+    def __init__(
+        self, model: Compiled, hidden: Collection[str], given: Collection[str], *,
+        counted: Collection[str] = (), sizes: Mapping[str, int] = {}, memory: int = MEMORY,
+    ):
         self.model, self.given, self.memory = model, frozenset(given), memory
-        self.structure = Structure(model.net, hidden, given, counted=counted, sizes=sizes, memory=memory)
+        inexact = [name for name in model.net.order if name in model.conditionals and model.conditionals[name].density != "exact"]
+        self.structure = Structure(model.net, hidden, given, counted=counted, inexact=inexact, sizes=sizes, memory=memory)
         self.touched = self.structure.terms
         self._below: Collapse | None = None
+        self._states: dict[tuple, Tensor] = {}
 
     # ---- evidence
 
@@ -79,7 +84,7 @@ class Collapse:
         return self._by_world(total, given)
 
     def _scene(self, given: Given) -> Scene:
-        return Scene(self.model, self.structure, given.values, given.worlds, given.sizes, given.holes, given.soft)
+        return Scene(self.model, self.structure, given.values, given.worlds, given.sizes, given.holes, given.soft, self._states)
 
     def _factors(self, scene: Scene, integrals: Sequence[Tensor]) -> list[Tensor]:
         found = []
@@ -97,7 +102,8 @@ class Collapse:
 
     def _by_world(self, total: Tensor, given: Given) -> Tensor:
         start = len(self.structure.finite)
-        return total.reshape(total.shape[start: start + len(given.worlds)]).expand(given.worlds)
+        found = total.reshape(total.shape[start: start + len(given.worlds)])
+        return found if found.shape == given.worlds else found.expand(given.worlds)
 
     # ---- marginals
 
@@ -107,6 +113,14 @@ class Collapse:
         They are derivatives of log p(given) with respect to the logarithms of the factors (Darwiche, 2003, doi:10.1145/765568.765570); of impossible
         evidence all are zero.
         """
+        scene, logs, shares, integrals = self.shares(given)
+        finite = {name: self._marginal(scene, name, share) for name, share in zip(self.structure.factors, shares) if name in scene.axes}
+        found = shares[len(self.structure.factors):]
+        mixtures = {block: self._mixture(scene, block, integral, share) for block, integral, share in zip(self.structure.blocks, integrals, found)}
+        return logs, finite, mixtures
+
+    def shares(self, given: Given) -> tuple[Scene, Tensor, Sequence[Tensor], Sequence[Integral]]:
+        """log p(given) `(*worlds)`; for each factor, then for each block, the probabilities of the joint states of its finite nodes, each on its own axis; the blocks' integrals."""
         learning = torch.is_grad_enabled()
         with torch.enable_grad():
             scene = self._scene(given)
@@ -114,11 +128,8 @@ class Collapse:
             factors = self._factors(scene, [integral.log_value for integral in integrals])
             nudges = [self._nudge(scene, factor, shape) for factor, shape in zip(factors, self.structure.shapes)]
             total, _ = self._summed(scene, [factor + nudge for factor, nudge in zip(factors, nudges)])
-            shares = torch.autograd.grad(total.expand(*total.shape[: len(scene.axes)], *given.worlds, *total.shape[len(scene.axes) + len(given.worlds):]).sum(), nudges, create_graph=learning)
-        finite = {name: self._marginal(scene, name, share) for name, share in zip(self.structure.factors, shares) if name in scene.axes}
-        found = shares[len(self.structure.factors):]
-        mixtures = {block: self._mixture(scene, block, integral, share) for block, integral, share in zip(self.structure.blocks, integrals, found)}
-        return self._by_world(total, given), finite, mixtures
+            shares = torch.autograd.grad(self._by_world(total, given).sum(), nudges, create_graph=learning)
+        return scene, self._by_world(total, given), shares, integrals
 
     def _nudge(self, scene: Scene, factor: Tensor, shape) -> Tensor:
         """Zeros to be added to a factor, for every state, world and member that it stands for."""
@@ -149,7 +160,8 @@ class Collapse:
             return tensor.flatten(0, start - 1).movedim(0, tensor.ndim - start - inner)
 
         free = None if integral.free is None else last(integral.free.expand(*share.shape, -1), 1)
-        return Mixture(last(probs, 0), last(means, 1), last(covariances, 2), integral.places, free, tuple(name for name in reversed(self.structure.finite) if name in block.scope))
+        scope = tuple(name for name in reversed(self.structure.finite) if name in block.scope)
+        return Mixture(last(probs, 0), last(means, 1), last(covariances, 2), integral.places, free, scope)
 
     # ---- draws
 
@@ -161,7 +173,8 @@ class Collapse:
                 return finite
             if self._below is None:
                 self._below = Collapse(self.model, self.structure.gaussian, [*self.given, *self.structure.finite], memory=self.memory)
-            filled = Given({**given.values, **finite}, (samples, *given.worlds), given.sizes, {name: hole for name, hole in given.holes.items() if name not in finite})
+            holes = {name: hole for name, hole in given.holes.items() if name not in finite}
+            filled = Given({**given.values, **finite}, (samples, *given.worlds), given.sizes, holes)
             return {**finite, **self._below._gaussian_draws(filled)}
 
     def _finite_draws(self, given: Given, samples: int) -> dict[str, Tensor]:
@@ -177,7 +190,8 @@ class Collapse:
             for name, axis in scene.axes.items():
                 if logits.shape[axis] > 1 and name != step.node:
                     logits = torch.take_along_dim(logits, found[name].long(), axis)
-            shape = [samples, *(1 for _ in structure.finite), *given.worlds, *(scene.sizes[plate] if step.node in structure.net.plates[plate].nodes else 1 for plate in structure.net.plates)]
+            members = [scene.sizes[plate] if step.node in structure.net.plates[plate].nodes else 1 for plate in structure.net.plates]
+            shape = [samples, *(1 for _ in structure.finite), *given.worlds, *members]
             shape[scene.axes[step.node]] = -1
             logits = logits.expand(shape).movedim(scene.axes[step.node], -1)
             state = torch.distributions.Categorical(logits=torch.where((logits > -torch.inf).any(-1, keepdim=True), logits, 0.0), validate_args=False).sample()

@@ -14,7 +14,7 @@ from ..graph.bayes_ball import requisite
 from .conditioning import Conditioned, cutset_of
 from .factors import Compiled, Evidence, Factors
 from .order import best_order
-from .plan import Plan
+from .plan import Leaf, Plan
 from .program import Program
 from .report import PlanReport, report, told
 
@@ -158,7 +158,7 @@ class Engine:
         hidden = [name for name in self._hidden(asked) if name not in cutset]
         leaves = self.factors.leaves(hidden, asked.observed.union(cutset), asked.soft)
         joint = [query for query in _left(asked.queries, cutset) if len(query) > 1]
-        return Plan(leaves, self.factors.cards(hidden), joint, depth=self._depth, runs=self.runs, maximized=asked.maximized.difference(cutset))
+        return Plan(leaves, self.factors.cards(hidden), joint, depth=self._depth(leaves), runs=self.runs, maximized=asked.maximized.difference(cutset))
 
     def _cutset(self, asked: Question, plan: Plan) -> tuple[tuple[str, ...], Plan | None]:
         hidden = self._hidden(asked)
@@ -206,9 +206,11 @@ class Engine:
                 found[one] += states
         return order.states, found
 
-    @property
-    def _depth(self) -> int:
-        return 8 if torch.finfo(self.model.anchor.dtype).max > 1e100 else 2
+    def _depth(self, leaves: Collection[Leaf]) -> int:
+        """How many factors may be multiplied before their product could underflow, by the smallest entries of the tables; of others the worst is assumed."""
+        decades, unknown = (250, 30) if torch.finfo(self.model.anchor.dtype).max > 1e100 else (30, 15)
+        smallest = max((self.factors.decades(leaf.node, unknown) for leaf in leaves), default=1)
+        return min(32, max(2, int(decades // max(1, smallest))))
 
     def _refuse(self, plan: Plan, needed: int, cutset: tuple[str, ...]) -> None:
         nodes = plan.largest
@@ -240,7 +242,7 @@ class Engine:
         return evidence.part(first), inverse
 
     def _pieces(self, evidence: Evidence, program: Program | Conditioned) -> list[Evidence]:
-        size = max(1, min(4096, CELLS // max(1, program.cells)))
+        size = max(1, min(2048, CELLS // max(1, program.cells)))
         if evidence.rows <= size:
             return [evidence]
         return [evidence.part(slice(start, start + size)) for start in range(0, evidence.rows, size)]

@@ -120,8 +120,8 @@ class Factors:
     def value(self, leaf: Leaf, evidence: Evidence) -> tuple[Tensor, Tensor | None]:
         """A factor `(*states, rows)`, and the log scale `(rows)` that was taken out of it."""
         if leaf.kind == "soft":
-            likelihood = evidence.soft[leaf.node]
-            return likelihood.T if leaf.scope else likelihood.gather(1, evidence.values[leaf.node].reshape(-1, 1).long()).squeeze(1), None
+            likelihood, logs = self.likelihood(leaf.node, evidence)
+            return likelihood.T if leaf.scope else likelihood.gather(1, evidence.values[leaf.node].reshape(-1, 1).long()).squeeze(1), logs
         if leaf.kind == "likelihood":
             return self._likelihood(leaf, evidence)
         if leaf.kind == "rows":
@@ -129,6 +129,14 @@ class Factors:
             found = self._on_grid(leaf.node, others, evidence.values).movedim(-1, len(others))
             return found, None
         return (self.table(leaf.node).unsqueeze(-1) if leaf.kind == "table" else self._slice(leaf, evidence)), None
+
+    def likelihood(self, name: str, evidence: Evidence) -> tuple[Tensor, Tensor | None]:
+        """Soft evidence `(rows, states)` over the largest of each row, and the logarithm of that, unless it is one in every row."""
+        weights = evidence.soft[name]
+        largest = weights.detach().amax(1)
+        if bool((largest == 1).all()):
+            return weights, None
+        return weights / largest[:, None], largest.log()
 
     def table(self, name: str) -> Tensor:
         """p(node | parents), `(*states of the parents, states)`; kept where nothing in it is learned."""
@@ -141,6 +149,16 @@ class Factors:
         if self.constant(name):
             self._tables[key] = found
         return found
+
+    def decades(self, name: str, unknown: float) -> float:
+        """How many powers of ten the smallest entry of a table lies below one; `unknown` where the table is learned or there is none."""
+        if not (self.tabular(name) and self.constant(name)):
+            return unknown
+        key = ("decades", name)
+        if key not in self._tables:
+            table = self.table(name)
+            self._tables[key] = -table[table > 0].min().log10()
+        return float(self._tables[key])
 
     def log_table(self, name: str) -> Tensor:
         """log p(node | parents), `(*states of the parents, states)`, from the density itself, as a tiny probability may be zero where its logarithm is finite."""

@@ -129,8 +129,9 @@ class FiniteChain:
         for name, variable in self.net.variables.items():
             for parent in variable.all_parents:
                 node = node_of(parent)
-                if node in self.cards and isinstance(parent, Lagged) and parent.steps > 1:
-                    raise GraphError(f"node {name!r}: its parent {parent} is hidden and {parent.steps} steps back; only one step is summed out exactly")
+                if node in self.cards and isinstance(parent, Lagged) and parent.steps != 1:
+                    where = f"{parent.steps} steps back" if parent.steps > 0 else "ahead"
+                    raise GraphError(f"node {name!r}: its parent {parent} is hidden and {where}; only one step back is summed out exactly")
                 if node in self.names and name not in self.chain.nodes:
                     raise GraphError(f"node {name!r} is outside the chain {self.chain.name!r} and depends on all steps of {node!r}, which is not observed")
         for name in self.observed:
@@ -230,7 +231,12 @@ class FiniteChain:
             initial = conditional.initial(position)
             return initial.reshape(*(1,) * (self.axes + 1 + self.model.layout.rank), *initial.shape)
         value = self._value(port, observed)
-        return value if name in self.cards or self._depends(name) else conditional.between(position, start, stop, value)
+        return value if name in self.cards or self._depends(name) else conditional.between(position, start, stop, value, self._real_steps(observed))
+
+    def _real_steps(self, observed: Observed) -> Tensor | None:
+        """Which steps are within the sequences, aligned."""
+        lengths = observed.values.get(self.chain.name)
+        return None if lengths is None else torch.arange(observed.steps, device=lengths.device).reshape(-1, *(1,) * (-self.axis - 1)) < lengths
 
     def _value(self, port: Port, observed: Observed) -> Tensor:
         """A parent's value as the child sees it, on the grid where it is hidden."""
@@ -262,7 +268,10 @@ class FiniteChain:
 
     def _log(self, name: str, conditional: Conditional, parents: Sequence[Tensor], value: Tensor, holes: Tensor | None) -> Tensor:
         """log p(value | parents), `(*axes, rows or 1, *plates)`; zero where the value is missing."""
-        found = conditional.surprisals(value, conditional.prepare(*parents))
+        prepared = conditional.prepare(*parents)
+        if holes is None and name not in self.cards and self._is_product(conditional, prepared):
+            return self._products(prepared[0], value)
+        found = conditional.surprisals(value, prepared)
         joint = len(self.net[name].shape) - conditional.elements
         if holes is not None and name not in self.cards:
             gone = holes.flatten(holes.ndim - joint).any(-1) if joint else holes
@@ -274,6 +283,20 @@ class FiniteChain:
         if conditional.elements:
             found = found.sum(tuple(range(-conditional.elements, 0)))
         return -found.reshape(*(1,) * (self.axes + 1 + self.model.layout.rank - found.ndim), *found.shape)
+
+    def _is_product(self, conditional: Conditional, prepared: Sequence[Tensor]) -> bool:
+        """Whether log p is linear in the value: log-odds of many Bernoulli numbers that are the same in all rows and steps."""
+        variable = conditional.variable
+        if variable.family_name != "Bernoulli" or variable.signature != ("logits",) or len(variable.shape) != 1 or not isinstance(prepared[0], Tensor):
+            return False
+        batch = prepared[0].shape[:-1]
+        return prepared[0].shape[-1] == variable.shape[0] and len(batch) == self.axes + 1 + self.model.layout.rank and set(batch[self.axes:]) <= {1}
+
+    def _products(self, logits: Tensor, value: Tensor) -> Tensor:
+        """The sum of x * logits - log(1 + exp(logits)) over the event, one product of matrices for all states, rows and steps."""
+        states = logits.reshape(-1, logits.shape[-1])
+        found = torch.addmm(-torch.nn.functional.softplus(states).sum(-1, keepdim=True), states, value.reshape(-1, value.shape[-1]).T)
+        return found.reshape(*logits.shape[: self.axes], *value.shape[:-1])
 
     def _over_plates(self, log: Tensor) -> Tensor:
         """Summed over the plates beside the chain, `(*axes, rows or 1, steps or 1)`."""

@@ -63,10 +63,12 @@ def log_likelihood(potentials: Potentials) -> Tensor:
 
 
 def smoothed(potentials: Potentials) -> tuple[Tensor, Tensor, Tensor]:
-    """log p(evidence) `(rows)`, and the probabilities of each state given the steps up to then, and given all, `(steps, states, rows)`.
+    """log p(evidence) `(rows)`, and the probabilities of each state given the steps up to then, and given all, `(steps, states, rows)`; differentiable.
 
     Steps behind the end of a sequence repeat its last one.
     """
+    if torch.is_grad_enabled() and any(each.requires_grad for each in (potentials.initial, potentials.transition, potentials.seen)):
+        return _plain_smoothed(potentials)
     forward = _forward(potentials)
     backward = _backward(potentials, forward)
     together = forward.filtered * backward
@@ -114,18 +116,43 @@ class _LogLikelihood(torch.autograd.Function):
 
 def _plain_log_likelihood(initial: Tensor, transition: Tensor, seen: Tensor, real: Tensor | None) -> Tensor:
     """The same by operations that can be differentiated again and again."""
-    shift = seen.detach().amax(1, keepdim=True)
-    likelihood, across = (seen - shift).exp(), transition.transpose(-1, -2)
-    state, total = initial * likelihood[0], shift[0].double()
-    for step in range(len(seen)):
+    return _plain_forward(Potentials(initial, transition, seen, real))[0]
+
+
+def _plain_forward(potentials: Potentials) -> tuple[Tensor, list[Tensor], Tensor]:
+    """log p(evidence) `(rows)`, the filtered probabilities of each step, and the likelihoods, scaled."""
+    shift = potentials.seen.detach().amax(1, keepdim=True)
+    likelihood, across, real = (potentials.seen - shift).exp(), potentials.transition.transpose(-1, -2), potentials.real
+    state, total, filtered = potentials.initial * likelihood[0], shift[0].double(), []
+    for step in range(len(likelihood)):
         if step:
-            moved = across @ state if transition.ndim == 2 else torch.matmul(across[step - 1], state.T.unsqueeze(-1)).squeeze(-1).T
-            moved = moved * likelihood[step]
+            moved = _moved_on(across, step, state) * likelihood[step]
             state = moved if real is None else torch.where(real[step], moved, state)
             total = total + (shift[step] if real is None else torch.where(real[step], shift[step], 0.0)).double()
         scale = state.sum(0, keepdim=True)
         state, total = state / scale, total + scale.double().log()
-    return total.squeeze(0)
+        filtered.append(state)
+    return total.squeeze(0), filtered, likelihood
+
+
+def _moved_on(matrices: Tensor, step: int, value: Tensor) -> Tensor:
+    """One step through matrices `(to, from)`."""
+    if matrices.ndim == 2:
+        return matrices @ value
+    return torch.matmul(matrices[step - 1], value.T.unsqueeze(-1)).squeeze(-1).T
+
+
+def _plain_smoothed(potentials: Potentials) -> tuple[Tensor, Tensor, Tensor]:
+    total, filtered, likelihood = _plain_forward(potentials)
+    behind, found = torch.ones_like(filtered[-1]), [filtered[-1]]
+    for step in range(len(filtered) - 1, 0, -1):
+        before = _moved_on(potentials.transition, step, likelihood[step] * behind)
+        behind = before if potentials.real is None else torch.where(potentials.real[step], before, behind)
+        together = filtered[step - 1] * behind
+        mass = together.sum(0, keepdim=True)
+        behind, together = behind / mass, together / mass
+        found.append(together)
+    return total, torch.stack([each.expand_as(filtered[-1]) for each in filtered]), torch.stack(found[::-1])
 
 
 def _like(gradient: Tensor, tensor: Tensor) -> Tensor:

@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..conditionals import Parametric
 from ..families import MultivariateNormal, Normal
 from ..families.shapes import broadcast
 from ..graph import GraphError
+from .plated import add
 from .scene import Scene, padded
 from .structure import Block
 
@@ -69,12 +71,10 @@ def integrate(scene: Scene, block: Block) -> Integral:
     for name, count in coordinates.items():
         places[name] = slice(start, start + count)
         start += count
-    log_constant = terms[0].log_constant
-    for term in terms[1:]:
-        log_constant = log_constant + term.log_constant
+    log_constant = add([term.log_constant for term in terms])
     squares = _by_batch(terms)
-    precision = _added([torch.einsum("...nr,...mr->...nm", jacobian, jacobian) for jacobian, _ in squares])
-    shift = _added([-torch.einsum("...nr,...r->...n", jacobian, residual) for jacobian, residual in squares])
+    precision = add([torch.einsum("...nr,...mr->...nm", jacobian, jacobian) for jacobian, _ in squares])
+    shift = add([-torch.einsum("...nr,...r->...n", jacobian, residual) for jacobian, residual in squares])
     free, seen = _clamped(scene, block)
     count: int | Tensor = start
     if free is not None:
@@ -86,7 +86,7 @@ def integrate(scene: Scene, block: Block) -> Integral:
     if free is not None:
         mean = mean + (1 - free) * seen
     misfits = [residual + torch.einsum("...nr,...n->...r", jacobian, mean) for jacobian, residual in squares]
-    misfit = _added([misfit.square().sum(-1) for misfit in misfits])
+    misfit = add([misfit.square().sum(-1) for misfit in misfits])
     log_value = log_constant - 0.5 * misfit + 0.5 * LOG_TWO_PI * count - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
     return Integral(padded(log_value, scene.dims), mean, factor, free, places)
 
@@ -102,12 +102,17 @@ def _solved(factor: Tensor, shift: Tensor) -> Tensor:
 
 def _cholesky(precision: Tensor, block: Block) -> Tensor:
     factor, info = torch.linalg.cholesky_ex(precision)
-    if bool(info.any()) or not bool(factor.diagonal(dim1=-2, dim2=-1).isfinite().all()):
+    if _may_wait(precision) and (bool(info.any()) or not bool(factor.diagonal(dim1=-2, dim2=-1).isfinite().all())):
         raise GraphError(
             f"exact integration: the precision of {', '.join(block.nodes)} is not positive definite in double precision; a scale is nearly zero, infinite or not a "
             f"number; hold the scales away from zero, or make the node deterministic: dgm.Delta(v=...)"
         )
     return factor
+
+
+def _may_wait(tensor: Tensor) -> bool:
+    """Whether to look at numbers: not within a training step on an accelerator, which would wait for them; `fit` tells there that a loss is not finite."""
+    return tensor.device.type == "cpu" or not torch.is_grad_enabled()
 
 
 def _clamped(scene: Scene, block: Block) -> tuple[Tensor | None, Tensor | None]:
@@ -130,13 +135,6 @@ def _joined(parts: Sequence[Tensor], inner: int, dim: int = -1) -> Tensor:
     """Tensors of common batch dimensions, one after the other."""
     batch = broadcast(*(part.shape[: part.ndim - inner] for part in parts))
     return torch.cat([part.expand(*batch, *part.shape[part.ndim - inner:]) for part in parts], dim)
-
-
-def _added(terms: Sequence[Tensor]) -> Tensor:
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
 
 
 def _by_batch(terms: Sequence[Term]) -> list[tuple[Tensor, Tensor]]:
@@ -179,10 +177,10 @@ def _term(scene: Scene, name: str, block: Block, known: dict, coordinates: dict[
     return Term(_joined(pieces, 2, -2), residual, log_constant.sum(-1))
 
 
-def _whitener(conditional, prepared: tuple) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+def _whitener(conditional: Parametric, prepared: tuple) -> tuple[Callable[[Tensor], Tensor], Tensor]:
     """Division by the scale, and the logarithm of the scale of each element, `(*batch, *event)`."""
     variable = conditional.variable
-    parameters = {name: conditional._tensor(value).double() for name, value in zip(variable.signature, prepared)}
+    parameters = {name: value.double() for name, value in conditional.named(prepared).items()}
     if variable.family is Normal:
         scale = parameters["scale"]
         return (lambda tensor: tensor / scale), scale.log()
@@ -192,7 +190,7 @@ def _whitener(conditional, prepared: tuple) -> tuple[Callable[[Tensor], Tensor],
     return (lambda tensor: torch.einsum("...de,...e->...d", inverse, tensor)), factor.diagonal(dim1=-2, dim2=-1).log()
 
 
-def _factor(conditional, parameters: dict[str, Tensor]) -> Tensor:
+def _factor(conditional: Parametric, parameters: dict[str, Tensor]) -> Tensor:
     """The Cholesky factor of a covariance, however it was given."""
     if "scale_tril" in parameters:
         return parameters["scale_tril"]
@@ -203,7 +201,7 @@ def _factor(conditional, parameters: dict[str, Tensor]) -> Tensor:
         wide = parameters["cov_factor"]
         covariance = wide @ wide.mT + torch.diag_embed(parameters["cov_diag"])
     factor, info = torch.linalg.cholesky_ex(covariance)
-    if bool(info.any()):
+    if _may_wait(covariance) and bool(info.any()):
         raise GraphError(f"node {conditional.name!r}: expected a covariance that is positive definite; got one that is not; add a little to its diagonal")
     return factor
 

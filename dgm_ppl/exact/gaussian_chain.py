@@ -108,6 +108,8 @@ class GaussianChain:
             for parent in variable.lags:
                 if self.net[parent.node].is_deterministic and self._moves(parent, self.numbers):
                     raise GraphError(f"node {name!r} reads {parent}, a function of hidden nodes some steps back; read the hidden nodes themselves")
+                if parent.node in self.numbers and parent.steps < 0:
+                    raise GraphError(f"node {name!r}: its parent {parent} is hidden and ahead; only steps back are integrated along a chain")
                 if parent.node in self.names:
                     most = max(most, parent.steps + (name not in self.names))
         return most
@@ -278,7 +280,11 @@ class GaussianChain:
             initial = conditional.initial(position)
             return initial.reshape(*(1,) * (2 + self.rank), *initial.shape)
         value = self._value(port, grid, observed)
-        return value if name not in observed.values else conditional.between(position, start, stop, value)
+        return value if name not in observed.values else conditional.between(position, start, stop, value, self._real_steps(observed))
+
+    def _real_steps(self, observed: Observed) -> Tensor | None:
+        lengths = observed.values.get(self.chain.name)
+        return None if lengths is None else torch.arange(observed.steps, device=lengths.device).reshape(-1, *(1,) * (-self.axis - 1)) < lengths
 
     def _line(self, name: str, conditional: Conditional, parents: Sequence[Tensor], grid: Mapping[Place, slice], observed: Observed) -> Line:
         """The location's constant and coefficients, from its values at the points of the grid."""

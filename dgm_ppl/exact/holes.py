@@ -47,6 +47,7 @@ class Seen:
     gaps: Mapping[str, Tensor] = field(default_factory=dict)
     empty: tuple[str, ...] = ()
     soft: Mapping[str, Tensor] = field(default_factory=dict)
+    blank: tuple[int, ...] = ()                                             # the worlds of data in which all cells are missing
 
     @property
     def columns(self) -> dict[str, Tensor]:
@@ -62,7 +63,7 @@ class Seen:
             worlds = tuple(value.shape[:-1])
             if worlds and worlds != found:
                 raise GraphError(f"data: the likelihood of {name!r} has the worlds {worlds}, other evidence has {found}; expected the same rows, or one likelihood for all of them")
-        return found
+        return found or (self.blank if self.columns.keys() <= {*self.model.net.inputs} else ())
 
     @cached_property
     def rows(self) -> int:
@@ -160,6 +161,10 @@ class Seen:
                 code = code.unique(return_inverse=True)[1]
         return code
 
+    def left_out(self) -> dict[str, Tensor]:
+        """Which of the terms of the leaves are left out, `(*worlds, *plates, *elements)`, aligned."""
+        return {name: _terms(self.model, name, gone) for name, gone in self.model.layout.align_all(self.gaps).items()}
+
     def _gaps(self) -> dict[str, Tensor]:
         """The same with one dimension of rows."""
         return {name: _terms(self.model, name, gone) for name, gone in self._aligned(self.gaps).items()}
@@ -197,7 +202,7 @@ def see(model: Compiled, data: Any) -> Seen:
     return Seen(
         model, {name: value for name, value in encoded.items() if name not in masks}, {name: encoded[name] for name in scalar},
         {name: masks[name] for name in scalar}, {name: encoded[name] for name in leaves}, {name: masks[name] for name in leaves},
-        tuple(name for name in data if name not in kept), soft,
+        tuple(name for name in data if name not in kept), soft, next((holes[name].shape for name in data if name not in kept and not model.net[name].shape and not model.net.plates_of(name)), ()),
     )
 
 

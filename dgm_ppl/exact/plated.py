@@ -159,7 +159,8 @@ class _LogSum(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
         terms, total = ctx.saved_tensors
-        return gradient * (terms - total.clamp_min(torch.finfo(total.dtype).min)).exp(), None
+        apart = terms - total.clamp_min(torch.finfo(total.dtype).min)
+        return (gradient * apart.exp() if torch.is_grad_enabled() else apart.exp_().mul_(gradient)), None
 
 
 def log_sum(terms: Tensor, dim: int) -> Tensor:

@@ -118,12 +118,10 @@ class Program:
     def _normalised(self, values: list, logs: Tensor) -> list[Tensor]:
         """The answers as probabilities, all at once; zero where the evidence is impossible."""
         parts = [values[slot.index].permute(order).reshape(size, -1).expand(size, len(logs)) for slot, order, size in zip(self.slots, self.orders, self._sizes)]
-        joined = torch.cat(parts)                                           # (states of all answers, rows)
-        owner = torch.arange(len(parts), device=joined.device).repeat_interleave(torch.tensor(self._sizes, device=joined.device))
-        mass = joined.new_zeros(len(parts), len(logs)).index_add(0, owner, joined)
+        mass = torch.stack([part.sum(0) for part in parts])                 # (answers, rows)
         possible = (mass > 0) & (logs > -torch.inf)
-        scale = torch.where(possible, 1 / torch.where(possible, mass, 1.0), 0.0)
-        return [part.T.unflatten(1, shape) for part, shape in zip((joined * scale[owner]).split(self._sizes), self.shapes)]
+        scales = torch.where(possible, 1 / torch.where(possible, mass, 1.0), 0.0)
+        return [(part * scale).T.unflatten(1, shape) for part, scale, shape in zip(parts, scales, self.shapes)]
 
 
 def _log(value: Tensor) -> Tensor:

@@ -21,14 +21,15 @@ class Scene:
     Args:
         values: aligned values of the given nodes, and of hidden ones with holes.
         worlds, sizes: the leading dimensions, and the members of every plate.
+        states: where the states of finite nodes are kept from one evaluation to the next.
         holes: where cells are missing, of the shape of the value; whatever stands in them counts for nothing.
     """
 
     def __init__(
         self, model: Compiled, structure: Structure, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int],
-        holes: Mapping[str, Tensor] = {}, soft: Mapping[str, Tensor] = {},
+        holes: Mapping[str, Tensor] = {}, soft: Mapping[str, Tensor] = {}, states: dict[tuple, Tensor] | None = None,
     ):
-        self.soft = soft
+        self.soft, self._states = soft, {} if states is None else states
         self.model, self.structure, self.worlds, self.sizes, self.holes = model, structure, tuple(worlds), sizes, holes
         self.layout, self.rank = model.layout, model.layout.rank
         self.inner = len(self.worlds) + self.rank
@@ -49,9 +50,12 @@ class Scene:
     def _value(self, name: str) -> Tensor:
         structure, anchor = self.structure, self.model.anchor
         if name in self.axes:
-            space = structure.net[name].space
-            states = torch.arange(space.cardinality, device=anchor.device, dtype=torch.long if space.integer else anchor.dtype)
-            return states.reshape(-1, *(1,) * (-self.axes[name] - 1))
+            key = name, self.axes[name], anchor.dtype, anchor.device
+            if key not in self._states:
+                space = structure.net[name].space
+                states = torch.arange(space.cardinality, device=anchor.device, dtype=torch.long if space.integer else anchor.dtype)
+                self._states[key] = states.reshape(-1, *(1,) * (-self.axes[name] - 1))
+            return self._states[key]
         if name in structure.gaussian:
             return anchor.new_zeros(()).expand((*self.layout.batch(name, (), self.sizes), *structure.net[name].shape))
         if name in self.values:
@@ -63,7 +67,7 @@ class Scene:
 
     def parents(self, name: str) -> list[Tensor]:
         """The values of a node's parents, as its conditional sees them."""
-        return [port.receive(self.value(port.name)) for port in self.model.conditionals[name].ports]
+        return [port.receive(self.value(port.name)) if port.pooled else self.value(port.name) for port in self.model.conditionals[name].ports]
 
     def log_density(self, name: str) -> Tensor:
         """log p(node | parents), one number for each member of its plates."""
@@ -72,6 +76,8 @@ class Scene:
         prepared = (conditional.prepare_on_grid if on_grid else conditional.prepare)(*self.parents(name))
         if name in self.axes:
             found = conditional.log_probabilities(prepared)
+            if found is not None and found.ndim == 1:
+                return found.reshape([1] * (self.dims + self.axes[name]) + [-1] + [1] * (-self.axes[name] - 1))
             if found is not None:                                           # every state at once, its axis still the last dimension
                 return padded(found, self.dims + 1).transpose(self.axes[name] - 1, -1).squeeze(-1)
         value = self.value(name)

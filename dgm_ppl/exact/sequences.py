@@ -9,11 +9,13 @@ from ..graph import GraphError
 from .factors import Compiled
 from .finite_chain import FiniteChain, hidden_chain
 from .gaussian_chain import GaussianChain
+from .switching_chain import SwitchingChain
+from .treatment import LatentPlan, Treatment
 from .watching import Watched
 
-__all__ = ["ChainEngine", "chain_engine", "engine_for"]
+__all__ = ["ChainEngine", "chain_engine", "engine_for", "plan_chain"]
 
-ChainEngine = FiniteChain | GaussianChain
+ChainEngine = FiniteChain | GaussianChain | SwitchingChain
 
 
 def chain_engine(model: Compiled, watched: Watched, *, memory: int = 2**31) -> ChainEngine:
@@ -31,15 +33,48 @@ def engine_for(model: Compiled, observed: Collection[str], partial: Collection[s
     finite = [name for name in hidden if model.net[name].space.cardinality is not None]
     gaussian = [name for name in hidden if model.net[name].family in GAUSSIAN]
     if finite and gaussian:
-        raise GraphError(
-            f"exact chains: {', '.join(finite)} {'are' if len(finite) > 1 else 'is'} finite and {', '.join(gaussian)} Gaussian, and both are hidden: a switching system, whose posterior "
-            f"is a mixture of {_paths(model, finite, steps)}; observe one kind, or use a guide: method=dgm.Importance(guide, 5000)"
-        )
+        if steps is None:
+            raise GraphError(
+                f"exact chains: {', '.join(finite)} {'are' if len(finite) > 1 else 'is'} finite and {', '.join(gaussian)} Gaussian, and both are hidden: a switching system, whose "
+                f"posterior is a mixture of as many Gaussians as there are paths; say how many steps there are, as the chain's size"
+            )
+        return SwitchingChain(model, observed, partial, steps)
     return GaussianChain(model, observed, partial) if gaussian else FiniteChain(model, observed, partial, memory=memory)
 
 
-def _paths(model: Compiled, finite: Collection[str], steps: int | None) -> str:
-    states = 1
-    for name in finite:
-        states *= model.net[name].space.cardinality
-    return f"{states}^{steps} = {float(states) ** steps:.3g} Gaussians" if steps is not None and steps < 300 else f"{states} Gaussians to the power of the number of steps"
+def plan_chain(model: Compiled, observed: str | Collection[str]) -> LatentPlan:
+    """What happens to every latent of a net with a chain: eliminated whole, without a guide, or not at all.
+
+    Raises:
+        GraphError: an unknown or deterministic node observed.
+    """
+    net = model.net
+    observed = (observed,) if isinstance(observed, str) else tuple(observed)
+    for name in observed:
+        if net[name].is_deterministic:
+            raise GraphError(f"plan: node {name!r} is deterministic and cannot be observed; observe a noisy child of it instead")
+    known = [*net.inputs, *observed]
+    latents = [name for name in net.order if name in model.conditionals and not net[name].is_deterministic and name not in known]
+    hidden, chain = hidden_chain(model, known)
+    try:
+        engine, reason = engine_for(model, known, steps=chain.size), ""
+        if isinstance(engine, SwitchingChain):
+            engine.check(1)
+    except GraphError as error:
+        engine, reason = None, str(error)
+
+    def treatment(name: str) -> Treatment:
+        if name not in hidden:
+            return Treatment(name, "dropped", "nothing observed depends on it", "nothing")
+        if engine is None:
+            return Treatment(name, "amortized", reason, "a draw from the guide")
+        each = f"of each step of {chain.name}" if net.chain_of(name) is not None else "of each sequence"
+        if isinstance(engine, FiniteChain):
+            states = net[name].space.cardinality
+            return Treatment(name, "enumerated", f"{states} states {each}, summed out forwards and backwards", f"{engine.states}^2 = {engine.states**2} products a step")
+        if isinstance(engine, SwitchingChain):
+            how, kind = ("enumerated", f"{net[name].space.cardinality} states") if name in engine.finite else ("integrated", "Gaussian")
+            return Treatment(name, how, f"{kind} {each}, by going through every path of {', '.join(engine.finite)}", f"{engine.paths} linear systems")
+        return Treatment(name, "integrated", f"Gaussian {each}, and linear in one another, by the Kalman filter", f"{engine.size} unknowns solved for a step")
+
+    return LatentPlan(observed, tuple(map(treatment, latents)))

@@ -51,9 +51,12 @@ class Single:
             if not (self.ready and self.program.fixed):
                 self._fill(evidence)
             values = {name: value.reshape(-1).long().tolist() for name, value in evidence.values.items()}
-            soft = {name: value.detach().numpy() for name, value in evidence.soft.items()}
+            hazy = [self.program.factors.likelihood(name, evidence) for name in evidence.soft]
+            soft = {name: weights.detach().numpy() for name, (weights, _) in zip(evidence.soft, hazy)}
             rows = [self._row(row, values, soft) for row in range(evidence.rows)]
         logs = torch.tensor([log for log, _ in rows], dtype=torch.float64)
+        for _, scale in hazy:
+            logs = logs if scale is None else logs + scale.double()
         if not self._sizes:
             return (logs,)
         found = torch.from_numpy(rows[0][1][None] if len(rows) == 1 else numpy.stack([answer for _, answer in rows]))

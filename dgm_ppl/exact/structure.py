@@ -63,6 +63,7 @@ class Structure:
     Args:
         hidden: random nodes to eliminate; of the others, those in `given` have values.
         counted: given nodes whose densities are counted here whatever they read.
+        inexact: nodes that have no exact density, which nothing hidden may be read by.
         keep: hidden finite nodes that are not summed out.
         sizes: of plates, for the cost.
 
@@ -72,7 +73,7 @@ class Structure:
 
     def __init__(
         self, net: BayesNet, hidden: Collection[str], given: Collection[str], *,
-        counted: Collection[str] = (), keep: Collection[str] = (), sizes: Mapping[str, int] = {}, memory: int = MEMORY,
+        counted: Collection[str] = (), inexact: Collection[str] = (), keep: Collection[str] = (), sizes: Mapping[str, int] = {}, memory: int = MEMORY,
     ):
         self.net, self.sizes, self.memory = net, {plate.name: plate.size or 1 for plate in net.plates.values()} | dict(sizes), memory
         self.hidden = tuple(name for name in net.order if name in hidden)
@@ -86,6 +87,10 @@ class Structure:
         self.gaussian = tuple(name for name in self.hidden if kinds[name] == "gaussian")
         self.random = tuple(name for name in net.order if (name in hidden or name in given) and not net[name].is_given and not net[name].is_deterministic)
         self._reach()
+        for name in inexact:
+            hidden = sorted(self.scope[name] | self.live[name], key=net.order.index) if name in self.random else ()
+            if hidden:
+                raise Obstacle(hidden[0], f"{name!r} depends on it, and has no exact density" if name != hidden[0] else "it has no exact density")
         self._check_linear()
         self._check_members()
         self.terms = tuple(name for name in self.random if self.scope[name] or self.live[name] or name in counted)

@@ -75,7 +75,7 @@ class LatentPlan:
         return "\n".join("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths)), row[3]]).rstrip() for row in rows)
 
 
-def plan_latents(net: BayesNet, observed: Collection[str], *, sizes: Mapping[str, int] = {}, memory: int = MEMORY) -> LatentPlan:
+def plan_latents(net: BayesNet, observed: Collection[str], *, sizes: Mapping[str, int] = {}, inexact: Collection[str] = (), memory: int = MEMORY) -> LatentPlan:
     """The treatment of every latent; as many as possible are eliminated, by what the declaration says.
 
     Raises:
@@ -94,7 +94,7 @@ def plan_latents(net: BayesNet, observed: Collection[str], *, sizes: Mapping[str
     while hidden and structure is None:
         given = [*net.inputs, *observed, *(name for name in relevant if name not in hidden)]
         try:
-            structure = Structure(net, hidden, given, sizes=sizes, memory=memory)
+            structure = Structure(net, hidden, given, inexact=inexact, sizes=sizes, memory=memory)
         except Obstacle as obstacle:
             hidden.remove(obstacle.name)
             reasons[obstacle.name] = obstacle.reason

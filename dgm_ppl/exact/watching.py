@@ -16,6 +16,7 @@ from ..graph import GraphError
 from ..network.padding import is_ragged, real_steps
 from .factors import Compiled
 from .finite_chain import Observed
+from .soft import Likelihood
 
 __all__ = ["Watched", "watch"]
 
@@ -92,6 +93,9 @@ def watch(model: Compiled, data: Any) -> Watched:
     """
     data = data if isinstance(data, Mapping) else columns(data, ragged=True)
     net, layout = model.net, model.layout
+    for name, value in data.items():
+        if isinstance(value, Likelihood):
+            raise GraphError(f"node {name!r}: soft evidence is not taken by nets with a chain; give states, or put what was seen into the net as a child of {name!r}")
     filled, holes = {}, {}
     for name, value in data.items():
         if name not in net or value is None:

@@ -1,19 +1,20 @@
 """Distribution families, the spaces they live on, and the declaration of one node."""
 
-from . import catalogue
+from . import catalogue, discrete_catalogue
 from .catalogue import *  # noqa: F403
+from .discrete_catalogue import *  # noqa: F403
 from .expressions import Constant, Expression, Free, Operation, Ref, exp, free, log, matmul, refs, sigmoid, softplus
 from .family import CATALOGUE, Family, Parameter, family
 from .forms import Forms, Noise, ShardedNoise, noise
 from .kind import Architecture, Kind, Setting
-from .lags import Lag, lag
-from .spaces import Circle, Counts, Finite, Interval, Positive, Real, Simplex, Space
+from .lags import Lag, lag, lead
+from .spaces import Circle, Counts, Finite, Interval, Levels, OneHot, Positive, Real, Simplex, Space
 from .tied import Tied
 from .variable import Given, Variable
 
 __all__ = [
-    *catalogue.__all__,
+    *catalogue.__all__, *discrete_catalogue.__all__, "Levels", "OneHot",
     "Architecture", "CATALOGUE", "Circle", "Constant", "Counts", "Expression", "Family", "Finite", "Forms", "Free", "Given", "Interval", "Kind", "Lag", "Noise", "Operation",
-    "Parameter", "Positive", "Real", "Ref", "Setting", "ShardedNoise", "Simplex", "Space", "Tied", "Variable", "exp", "family", "free", "lag", "log", "matmul", "noise", "refs",
+    "Parameter", "Positive", "Real", "Ref", "Setting", "ShardedNoise", "Simplex", "Space", "Tied", "Variable", "exp", "family", "free", "lag", "lead", "log", "matmul", "noise", "refs",
     "sigmoid", "softplus",
 ]

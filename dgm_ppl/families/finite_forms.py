@@ -123,6 +123,19 @@ class TableBernoulliLogits(BernoulliLogits):
     def surprisal(self, value: Tensor, params: Params) -> Tensor:
         return -functional.logsigmoid(_tensor(params[0], value) * (2 * value - 1))
 
+    def log_density(self, value: Tensor, params: Params, elements: int) -> Tensor:
+        """Logarithms of the table's entries, chosen by the values: as products of matrices where every row of values meets every row of the table."""
+        logits = _tensor(params[0], value)
+        if not elements or logits.ndim < elements:
+            return super().log_density(value, params, elements)
+        one, zero = (functional.logsigmoid(each) for each in (logits, -logits))
+        if _meet(value.shape[:-elements], logits.shape[:-elements]) and logits.shape[-elements:] == value.shape[-elements:]:
+            low = torch.finfo(logits.dtype).min / 4 / max(1, math.prod(value.shape[-elements:]))
+            flat = [each.flatten(-elements) for each in (value, one.clamp_min(low), zero.clamp_min(low))]
+            found = torch.einsum("...d,...d->...", flat[0], flat[1]) + torch.einsum("...d,...d->...", 1 - flat[0], flat[2])
+            return torch.where(found <= low, -torch.inf, found)
+        return torch.where(value.bool(), one, zero).sum(tuple(range(-elements, 0)))
+
     def kl(self, q: Params, other: Forms, p: Params, like: Tensor) -> Tensor | None:
         return BernoulliForms.kl(self, q, other, p, like)
 
@@ -195,6 +208,11 @@ class CategoricalProbs(CategoricalForms):
 
     def surprisal(self, value: Tensor, params: Params) -> Tensor:
         return -_picked(self.probs(params), value).log()
+
+
+def _meet(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether two shapes have no dimension in common that both extend over, but together have several entries."""
+    return all(a == 1 or b == 1 for a, b in zip(reversed(one), reversed(other))) and math.prod(one) > 1 and math.prod(other) > 1
 
 
 def _tensor(value: Tensor | float, like: Tensor) -> Tensor:

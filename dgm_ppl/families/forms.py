@@ -87,6 +87,7 @@ class Forms:
 
     functional: ClassVar[bool] = False
     logarithms: ClassVar[tuple[str, ...]] = ()
+    lean: ClassVar[bool] = False                    # whether `log_density` takes None for a parameter whose logarithm it has
 
     @property
     def of_tables(self) -> Forms:
@@ -134,19 +135,55 @@ def _float(like: Tensor) -> torch.dtype:
     return like.dtype if like.is_floating_point() else torch.get_default_dtype()
 
 
-class _HalfSquares(torch.autograd.Function):
-    """sum z^2 / 2 over the last dimensions, whose gradient is z: one pass over the elements where autograd makes three."""
+class _NormalLogDensity(torch.autograd.Function):
+    """log N(x; loc, scale) summed over the last dimensions, with a gradient in half the passes over the elements that autograd makes.
+
+    Where every row of values meets every row of parameters, sums over rows are products of matrices.
+    """
 
     @staticmethod
-    def forward(ctx, z: Tensor, dims: tuple[int, ...]) -> Tensor:
-        ctx.save_for_backward(z)
-        ctx.count = len(dims)
-        return 0.5 * (torch.linalg.vecdot(z, z) if len(dims) == 1 else (z * z).sum(dims))
+    def forward(ctx, value: Tensor, loc: Tensor, log_scale: Tensor, elements: int) -> Tensor:
+        inverse = (-log_scale).exp()
+        z = (loc - value) * inverse
+        ctx.save_for_backward(value, loc, log_scale, z, inverse)
+        ctx.elements = elements
+        dims, event = tuple(range(-elements, 0)), z.shape[-elements:]
+        spread = (log_scale if log_scale.shape[-elements:] == event else log_scale.expand(*log_scale.shape[:-elements], *event)).sum(dims)
+        squares = ((z * z) @ z.new_ones(event[0], 1)).squeeze(-1) if elements == 1 else (z * z).sum(dims)
+        return squares.mul_(-0.5).sub_(spread.add_(HALF_LOG_TWO_PI * math.prod(event)))
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        (z,) = ctx.saved_tensors
-        return z * gradient.reshape(*gradient.shape, *(1,) * ctx.count), None
+    def backward(ctx, gradient: Tensor) -> tuple:
+        value, loc, log_scale, z, inverse = ctx.saved_tensors
+        ones, event = (1,) * ctx.elements, z.shape[-ctx.elements:]
+        if torch.is_grad_enabled():                                         # a gradient of the gradient is asked for
+            inverse = (-log_scale).exp()
+            z = (loc - value) * inverse
+        weight, found = gradient.reshape(*gradient.shape, *ones), [None, None, None, None]
+        rows = 0 if ctx.needs_input_grad[0] or ctx.elements > 1 else _grid(value, loc, log_scale, z)
+        if rows:
+            flat, weights = z.reshape(rows, -1, event[0]), gradient.reshape(rows, 1, -1)
+            pulled, squared = ((weights @ each).reshape(loc.shape) for each in (flat, flat * flat))
+        else:
+            whole = z * weight
+            if ctx.needs_input_grad[0]:
+                found[0] = (whole * inverse).sum_to_size(value.shape)
+            squared = (whole * z).sum_to_size(log_scale.shape)
+            pulled = whole.sum_to_size(loc.shape) if loc.shape == log_scale.shape else None
+        if ctx.needs_input_grad[1]:
+            found[1] = -(whole * inverse).sum_to_size(loc.shape) if pulled is None else -(pulled * inverse)
+        if ctx.needs_input_grad[2]:
+            repeated = math.prod(event) // math.prod(log_scale.shape[-ctx.elements:])
+            whole = weight.sum_to_size((*log_scale.shape[: -ctx.elements], *ones))
+            found[2] = squared - (whole if repeated == 1 else whole * repeated)
+        return tuple(found)
+
+
+def _grid(value: Tensor, loc: Tensor, log_scale: Tensor, z: Tensor) -> int:
+    """The rows of parameters, where the dimensions to the left are theirs alone and the others the values' alone; else zero."""
+    split = z.ndim - value.ndim
+    alone = loc.shape == log_scale.shape and loc.shape[:split] == z.shape[:split] and all(size == 1 for size in loc.shape[split:-1]) and loc.shape[-1] == z.shape[-1]
+    return math.prod(loc.shape[:split]) if alone and split > 0 else 0
 
 
 class NormalForms(Forms):
@@ -154,6 +191,7 @@ class NormalForms(Forms):
 
     functional = True
     logarithms = ("scale",)
+    lean = True
 
     def surprisal(self, value: Tensor, params: Params) -> Tensor:
         loc, scale, log_scale = params
@@ -162,19 +200,11 @@ class NormalForms(Forms):
         return 0.5 * (z * z) + (log_scale + HALF_LOG_TWO_PI)
 
     def log_density(self, value: Tensor, params: Params, elements: int) -> Tensor:
-        """The sum of squares first, then the logarithms of the scales: half the passes over the elements."""
+        """The sum of squares first, then the logarithms of the scales: fewer passes over the elements."""
         loc, scale, log_scale = params
-        if not elements:
-            return -self.surprisal(value, params)
-        z = value if _is(loc, 0) else loc - value                           # so that the gradient of loc is a plain sum
-        dims, event = tuple(range(-elements, 0)), z.shape[-elements:]
-        if isinstance(log_scale, Tensor):
-            z = z * (-log_scale).exp()
-            spread = (log_scale if log_scale.shape[-elements:] == event else log_scale.expand(*log_scale.shape[:-elements], *event)).sum(dims)
-        else:
-            z = z if _is(scale, 1) else z * (1 / scale)
-            spread = log_scale * math.prod(event)
-        return -_HalfSquares.apply(z, dims) - (spread + HALF_LOG_TWO_PI * math.prod(event))
+        if elements and isinstance(log_scale, Tensor) and isinstance(loc, Tensor) and log_scale.ndim >= elements:
+            return _NormalLogDensity.apply(value, loc, log_scale, elements)
+        return super().log_density(value, (loc, log_scale.exp(), log_scale) if scale is None else params, elements)
 
     def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:
         loc, scale, _ = params
@@ -194,6 +224,8 @@ class NormalForms(Forms):
 
 class LogNormalForms(NormalForms):
     """log x is normal: -log p(x) is that of log x plus log x; the divergence is the one of the logarithms."""
+
+    lean = False
 
     def surprisal(self, value: Tensor, params: Params) -> Tensor:
         logarithm = value.log()

@@ -10,11 +10,11 @@ from ..graph import GraphError
 from .expressions import Constant, Expression, Free, Operation, Ref
 from .shapes import whole
 
-__all__ = ["Lag", "Lagged", "joined_initials", "lag", "lags_in", "node_of"]
+__all__ = ["Lag", "Lagged", "joined_initials", "lag", "lags_in", "lead", "node_of"]
 
 
 class Lagged(str):
-    """The name of a node some steps back, as a child's parent: `z[-1]` is `z` one step before.
+    """The name of a node some steps back, as a child's parent: `z[-1]` is `z` one step before; `z[+1]`, of -1 steps back, one step after.
 
     It is a string like other parents' names and knows the node and the number of steps.
     """
@@ -23,7 +23,7 @@ class Lagged(str):
     steps: int
 
     def __new__(cls, node: str, steps: int = 1) -> Lagged:
-        name = super().__new__(cls, f"{node}[-{steps}]")
+        name = super().__new__(cls, f"{node}[{-steps:+d}]")
         name.node, name.steps = str(node), steps
         return name
 
@@ -64,18 +64,37 @@ def lag(node: str, steps: int = 1, *, initial: Any = None) -> Lag:
         >>> Normal(loc=0.9 * lag("x", initial=0.0), scale=0.1)
         Normal(loc=0.9 * x[-1], scale=0.1), x[-1] = 0.0 at first
     """
+    return _lag("lag", node, steps, initial, 1)
+
+
+def lead(node: str, steps: int = 1, *, initial: Any) -> Lag:
+    """A parent some steps ahead in the same chain, for nodes that are had from the end to the start: the state of an encoder that reads a sequence backwards.
+
+    `initial` stands behind the end of every sequence (a number, an array, or `dgm.free()` for a learned one).
+
+    Example:
+        >>> from dgm_ppl import MLP, Delta
+        >>> Delta(4).given(lead("h", initial=0.0), "x", net=MLP(8))
+        Delta(4) | h[+1], x, MLP(8), h[+1] = 0.0 at first
+    """
+    if initial is None:
+        raise GraphError(f"lead: expected initial, which stands behind the end; try dgm.lead({node!r}, initial=0.0)")
+    return _lag("lead", node, steps, initial, -1)
+
+
+def _lag(place: str, node: str, steps: int, initial: Any, sign: int) -> Lag:
     if not isinstance(node, str) or isinstance(node, Lagged) or not node:
-        raise GraphError(f"lag: a node is named by a string; got {node!r}; try dgm.lag('z')")
+        raise GraphError(f"{place}: a node is named by a string; got {node!r}; try dgm.lag('z')")
     if (whole(steps) or 0) < 1:
-        raise GraphError(f"lag: expected a positive whole number of steps back; got {steps!r}; a parent of the same step is named without lag: .given({node!r})")
+        raise GraphError(f"{place}: expected a positive whole number of steps; got {steps!r}; a parent of the same step is named without {place}: .given({node!r})")
     if not (initial is None or isinstance(initial, (Constant, Free))):
         if isinstance(initial, (str, Expression)):
-            raise GraphError(f"lag: expected a number, an array or dgm.free() for initial; got {initial!r}; a distribution of the first step is given by .starting(...)")
+            raise GraphError(f"{place}: expected a number, an array or dgm.free() for initial; got {initial!r}; a distribution of the first step is given by .starting(...)")
         try:
             initial = Constant(initial)
         except (TypeError, ValueError) as error:
-            raise GraphError(f"lag: expected a number, an array or dgm.free() for initial; got {initial!r}; a distribution of the first step is given by .starting(...)") from error
-    return Lag(Lagged(node, whole(steps)), initial)
+            raise GraphError(f"{place}: expected a number, an array or dgm.free() for initial; got {initial!r}; a distribution of the first step is given by .starting(...)") from error
+    return Lag(Lagged(node, sign * whole(steps)), initial)
 
 
 def lags_in(value: Any) -> Iterator[Lag]:

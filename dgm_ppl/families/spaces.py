@@ -11,7 +11,7 @@ from torch.distributions import constraints
 
 from ..graph import GraphError
 
-__all__ = ["Circle", "Counts", "Finite", "Interval", "Positive", "Real", "Simplex", "Space", "space_of"]
+__all__ = ["Circle", "Counts", "Finite", "Interval", "Levels", "OneHot", "Positive", "Real", "Simplex", "Space", "space_of"]
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,21 @@ class Simplex(Space):
 
 
 @dataclass(frozen=True)
+class OneHot(Simplex):
+    """Corners of the simplex: a one in the place of the state, zeros elsewhere, along the last dimension."""
+
+    @property
+    def constraint(self) -> constraints.Constraint:
+        return constraints.one_hot
+
+    def example(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        return torch.nn.functional.one_hot(like.new_zeros(shape[:-1], dtype=torch.long), shape[-1]).to(like.dtype)
+
+    def __str__(self) -> str:
+        return "states as a one among zeros along the last dimension"
+
+
+@dataclass(frozen=True)
 class Counts(Space):
     """Whole numbers from zero, to `largest` where there is a bound; a network reads log(1 + count)."""
 
@@ -177,6 +192,19 @@ class Counts(Space):
 
     def __str__(self) -> str:
         return "the whole numbers from 0" + ("" if self.largest is None else f" to {self.largest}")
+
+
+@dataclass(frozen=True)
+class Levels(Counts):
+    """The levels 0 ... `largest` of a measured quantity, such as a pixel's 256, held as floats; a network reads them scaled to [-1, 1]."""
+
+    largest: int = 255
+
+    def encode(self, value: Tensor) -> Tensor:
+        return 2 * value / self.largest - 1
+
+    def __str__(self) -> str:
+        return f"the levels 0 to {self.largest}"
 
 
 @dataclass(frozen=True)

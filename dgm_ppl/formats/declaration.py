@@ -13,7 +13,7 @@ from torch import nn
 from .. import conditionals
 from ..families import CATALOGUE, Architecture, Constant, Expression, Family, Free, Given, Operation, Ref, Setting, Tied, Variable, spaces
 from ..families.expressions import as_expression, operation
-from ..families.lags import Lag, Lagged, lag
+from ..families.lags import Lag, Lagged, lag, lead
 from ..families.variable import checked_shape, states_of
 from ..graph import DAG, GraphError, did_you_mean
 from ..nets import Net
@@ -142,7 +142,7 @@ def _space(space: spaces.Space) -> dict[str, Any]:
     return {"space": type(space).__name__, **vars(space)}
 
 
-SPACES = {kind.__name__: kind for kind in (spaces.Real, spaces.Positive, spaces.Interval, spaces.Circle, spaces.Simplex, spaces.Counts, spaces.Finite)}
+SPACES = {kind.__name__: kind for kind in (spaces.Real, spaces.Positive, spaces.Interval, spaces.Circle, spaces.Simplex, spaces.Counts, spaces.Levels, spaces.OneHot, spaces.Finite)}
 
 
 def restore(
@@ -290,8 +290,9 @@ def _read(written: Mapping[str, Any]) -> Constant | Expression | Free:
 def _parent(written: Any, before: Mapping[str, Any]) -> str | Lag:
     if not isinstance(written, Mapping):
         return _strings([written])[0]
-    found = lag(*_strings([written["lag"]]), written["steps"], initial=_read(written["initial"]) if "initial" in written else None)
-    return replace(found, initial=before[found.name]) if found.name in before else found
+    node, steps = *_strings([written["lag"]]), written["steps"]
+    initial = _read(written["initial"]) if "initial" in written else before.get(Lagged(node, steps))
+    return lag(node, steps, initial=initial) if steps > 0 else lead(node, -steps, initial=initial)
 
 
 def _operand(written: Mapping[str, Any]) -> Expression:

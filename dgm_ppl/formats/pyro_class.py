@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ..conditionals import Conditional, Parametric
-from ..families import Constant
+from ..families import Architecture, Constant
 from ..graph import GraphError
 from ..network import BayesNet, Layout, RecognitionNet
 from .pyro_helpers import HELPERS, IMPORTS
@@ -167,9 +167,9 @@ def _states(net: BayesNet, name: str) -> str:
 
 
 def _parametric(name: str, conditional: Conditional) -> Parametric:
-    if not isinstance(conditional, Parametric):
+    if not isinstance(conditional, Parametric) or isinstance(conditional.variable.family, Architecture):
         raise GraphError(
-            f"node {name!r}: to_pyro writes families with parameters; got a {type(conditional).__name__}; replace the node: "
+            f"node {name!r}: to_pyro writes families with parameters; got {conditional.variable.summary}; replace the node: "
             f"dgm.to_pyro(net.replace({name}=dgm.Normal(...).given(..., net=...)))"
         )
     return conditional

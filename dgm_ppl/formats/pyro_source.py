@@ -72,7 +72,9 @@ def to_pyro_state(model: Compiled) -> dict[str, Tensor]:
         >>> namespace["Model"]().load_state_dict(dgm.to_pyro_state(model))
         <All keys matched successfully>
     """
-    return _class(model).members.state
+    state, large = _class(model).members.state, 1e4                         # torch's Bernoulli has no answer for infinite log-odds, those of zeros and ones in a table
+    tables = {one.data_ptr() for name in model.conditionals if model.net[name].family_name == "Bernoulli" for one in model.conditionals[name].parameters()}
+    return {name: value.clamp(-large, large) if value.data_ptr() in tables and bool(value.isinf().any()) else value for name, value in state.items()}
 
 
 def _class(subject: BayesNet | Compiled, *, as_guide: bool = False) -> ClassSource:

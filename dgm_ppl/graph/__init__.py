@@ -14,6 +14,7 @@ from .lazy import later
 from .separation import Explanation, Path, explain, open_path
 from .structures import Faithful, Full, MeanField, Structure
 from .templates import Factor, Read, Templates, templates
+from .twin import LinearGaussian
 
 if TYPE_CHECKING:
     from .adjustment import adjustment_sets, backdoor_sets, frontdoor_sets, is_adjustment, is_backdoor, is_frontdoor
@@ -37,7 +38,7 @@ LATER = {                                                                   # wh
 }
 
 __all__ = [
-    "Certificate", "DAG", "Displayed", "Explanation", "Factor", "Faithful", "Forward", "Full", "GraphError", "Independence", "Inversion", "Line", "MeanField", "MinFill", "Order", "Path", "Read",
+    "Certificate", "DAG", "Displayed", "Explanation", "Factor", "Faithful", "Forward", "Full", "GraphError", "Independence", "Inversion", "Line", "LinearGaussian", "MeanField", "MinFill", "Order", "Path", "Read",
     "Reverse", "Step", "Structure", "Templates", "certify", "closure", "contract", "did_you_mean", "entails", "explain", "invert", "open_path", "templates",
     *(name for names in LATER.values() for name in names),
 ]

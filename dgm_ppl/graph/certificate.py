@@ -10,7 +10,7 @@ from .independence import Independence
 from .names import Names, chosen, disjoint, quoted, several
 from .separation import Path, open_path
 from .templates import Factor, Read, Templates, templates
-from .twin import lost_nats
+from .twin import LinearGaussian, lost_nats
 
 __all__ = ["Certificate", "Line", "certify"]
 
@@ -41,6 +41,9 @@ class Line:
     nats: float | None = 0.0
     """What that costs on a linear-Gaussian twin of the model (two members a plate); None where it was not worked out."""
 
+    own: bool = False
+    """Whether the model is linear Gaussian itself, and the cost is its own."""
+
     coupled: tuple[str, ...] = ()
     """The plates over which its copies are drawn together."""
 
@@ -67,7 +70,7 @@ class Line:
         else:
             yield f"NOT sound, {claim} does not hold: it depends on {_braced(self.lost)} ({self.path})"
             if self.nats is not None:
-                yield f"costs {self.nats:.3f} nats on a linear-Gaussian twin"
+                yield f"costs {self.nats:.3f} nats {_on(self.own)}"
         if self.needless:
             yield f"needless: {', '.join(self.needless)}"
         if self.barren:
@@ -99,18 +102,22 @@ class Certificate:
 
     @property
     def nats(self) -> float | None:
-        """What the structure costs: `E KL(posterior || best guide)` on a linear-Gaussian twin, the mean over random weights."""
+        """What the structure costs: `E KL(posterior || best guide)` on a linear-Gaussian twin, the mean over random weights.
+
+        Of a model that is linear Gaussian itself it is the model's own.
+        """
         costs = [line.nats for line in self.lines]
         return None if None in costs else float(sum(costs))
 
     def __str__(self) -> str:
         verdict = "sound" if self.sound else "NOT sound"
-        cost = "" if self.sound or self.nats is None else f", {self.nats:.3f} nats on a linear-Gaussian twin"
+        cost = "" if self.sound or self.nats is None else f", {self.nats:.3f} nats {_on(self.lines[0].own)}"
         return "\n".join([f"{verdict}, {'minimal' if self.minimal else 'not minimal'}{cost}", *map(str, self.lines)])
 
 
 def certify(dag: DAG | Templates, guide_dag: DAG | Templates, observed: Names, order: Iterable[str] | None = None,
-            deterministic: Names = (), collapsed: Names = (), coupled: Mapping[str, Collection[str]] | None = None) -> Certificate:
+            deterministic: Names = (), collapsed: Names = (), coupled: Mapping[str, Collection[str]] | None = None,
+            own: LinearGaussian | None = None) -> Certificate:
     """Check each factor of a guide against the model by d-separation; with plates, on all copies where each has two members.
 
     Arguments:
@@ -121,6 +128,7 @@ def certify(dag: DAG | Templates, guide_dag: DAG | Templates, observed: Names, o
         deterministic: nodes that are functions of their parents, contracted away in both graphs.
         collapsed: latents that the guide leaves out because they are summed or integrated out exactly.
         coupled: latents whose copies the guide draws together, with the plates over which it does.
+        own: weights and variances, deterministic nodes contracted, where the model is linear Gaussian itself.
 
     >>> print(certify(DAG("a -> x <- b"), DAG("x -> a, x -> b"), "x"))
     NOT sound, minimal, 0.141 nats on a linear-Gaussian twin
@@ -134,7 +142,7 @@ def certify(dag: DAG | Templates, guide_dag: DAG | Templates, observed: Names, o
     model, guide = whole.contracted(functions), inverse.contracted([node for node in functions if node in inverse.dag])
     _check_guide(model.dag, guide.dag, observed, collapsed)
     sampled = _sampled(guide.dag, observed, order)
-    check = Check(model, guide, model.ground(), observed, {} if coupled is None else coupled)
+    check = Check(model, guide, model.ground(), observed, {} if coupled is None else coupled, None if own is None else _grounded(model, own))
     return Certificate(tuple(check.line(node, sampled[:index]) for index, node in enumerate(sampled)))
 
 
@@ -142,6 +150,17 @@ def _braced(names: Collection[str]) -> str:
     """Names as text; what follows one in brackets is ours."""
     words = [name if name.endswith("]") else quoted(name) for name in names]
     return words[0] if len(words) == 1 else "{" + ", ".join(words) + "}"
+
+
+def _on(own: bool) -> str:
+    return "on this model, which is linear Gaussian" if own else "on a linear-Gaussian twin"
+
+
+def _grounded(model: Templates, own: LinearGaussian) -> LinearGaussian:
+    """The weights and variances of all copies."""
+    owner = {copy: node for node in model.dag for copy in model.copies(node)}
+    weights = {edge: own.weights[owner[edge[0]], owner[edge[1]]] for edge in model.ground().edges}
+    return LinearGaussian(weights, {copy: own.variances[node] for copy, node in owner.items()})
 
 
 def _templates(graph: DAG | Templates) -> Templates:
@@ -161,6 +180,7 @@ class Check:
     ground: DAG
     observed: tuple[str, ...]
     coupled: Mapping[str, Collection[str]]
+    own: LinearGaussian | None = None
 
     def line(self, node: str, sampled: tuple[str, ...]) -> Line:
         """What is to say of a latent after those sampled before it; every block of its copies is like the first."""
@@ -176,7 +196,7 @@ class Check:
         path = open_path(self.ground, block[0] if len(block) == 1 else next(one for one in block if lost[0] in connected(self.ground, one, kept)), lost[0], kept) if lost else None
         return Line(
             node, tuple(map(str, factor.reads)), self._names(dropped, kept, block, earlier), self._names(lost, kept, block, earlier),
-            self._names(needless, set(kept) - set(needless), (), earlier), barren, path, self._nats(node, sampled) if lost else 0.0, factor.coupled, tuple(factor.remarks()),
+            self._names(needless, set(kept) - set(needless), (), earlier), barren, path, self._nats(node, sampled) if lost else 0.0, self.own is not None, factor.coupled, tuple(factor.remarks()),
         )
 
     def _factor(self, node: str) -> Factor:
@@ -212,7 +232,7 @@ class Check:
 
     def _nats(self, node: str, sampled: tuple[str, ...]) -> float | None:
         before = [copy for name in (*self.observed, *sampled) for copy in self.model.copies(name)]
-        return lost_nats(self.ground, self._blocks(node), before) if len(self.ground) <= LARGE else None
+        return lost_nats(self.ground, self._blocks(node), before, self.own) if len(self.ground) <= LARGE else None
 
 
 def _check_guide(model: DAG, guide: DAG, observed: tuple[str, ...], collapsed: tuple[str, ...]) -> None:

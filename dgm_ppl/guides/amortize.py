@@ -11,7 +11,7 @@ from torch import nn
 
 from ..exact import plan_latents
 from ..families import Architecture, Family, Variable
-from ..graph import Faithful, GraphError, Inversion, Structure, did_you_mean
+from ..graph import Faithful, GraphError, Inversion, Order, Structure, did_you_mean
 from ..nets import MLP, SetNet
 from ..network import BayesNet, Plate, RecognitionNet, inverted
 from .coupling import Apart, Coupling, usual
@@ -112,7 +112,7 @@ def amortize(
             variable = chosen.declare(latent, variable if isinstance(chosen, Apart) else _single(latent, model[latent], variable, families), factor.coupled)
         parents = inversion.parents[latent]
         network = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
-        network = reader(latent, factor, apart, model, network, pool)
+        network = reader(latent, factor, apart, model, network, None if latent in nets else pool)
         variables[latent] = variable.given(*parents, net=network, whole=wholes(factor)) if parents else variable
     variables |= _own(model, inversion, left_out, [parent for variable in variables.values() for parent in variable.expression_parents])
     return RecognitionNet(variables, model=model, inversion=inversion, plates=_plates(model, variables))
@@ -147,6 +147,8 @@ def _sources(model: BayesNet, names: Iterable[str]) -> set[str]:
 
 
 def _structure(structure: Structure, order: Any) -> Structure:
+    if isinstance(structure, Order):
+        raise GraphError(f"amortize: structure: {structure!r} is an order of elimination; try structure=dgm.Faithful(order={structure!r}); the structure along the model's arrows is dgm.Forward()")
     if not isinstance(structure, Structure):
         raise GraphError(f"amortize: structure: expected dgm.Faithful(), dgm.MeanField(), dgm.Forward() or dgm.Full(); got {structure!r}")
     if order == "auto":

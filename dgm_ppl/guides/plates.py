@@ -31,10 +31,10 @@ def told_apart(model: BayesNet) -> dict[str, str]:
     return found
 
 
-def reader(name: str, factor: Factor, apart: Mapping[str, str], model: BayesNet, net: Any, pool: SetNet | None) -> Any:
+def reader(name: str, factor: Factor, apart: Mapping[str, str], model: BayesNet, net: Any, pool: SetNet | None = None) -> Any:
     """The network of a latent: the one asked for, or one over sets where the latent reads a plate whole or its members are told apart."""
     pools = bool(factor.pools or factor.coupled or set(factor.plates) & set(apart))
-    if isinstance(net, SetNet):
+    if isinstance(net, SetNet) and not (pools and pool is not None):
         return _in_order(name, net, factor, apart, model)
     if not pools:
         return net

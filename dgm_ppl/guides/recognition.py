@@ -8,7 +8,7 @@ from typing import Any
 from ..conditionals.anchored import Anchored, anchorable
 from ..families import (
     Bernoulli, Binomial, Categorical, Circle, Counts, Dirichlet, Family, Finite, Interval, LogitNormal, LogNormal, LowRankMultivariateNormal, NegativeBinomial,
-    Normal, Positive, Real, Simplex, Variable, VonMises,
+    Normal, OneHot, OneHotCategorical, Positive, Real, Simplex, Variable, VonMises,
 )
 from ..graph import GraphError
 
@@ -108,5 +108,5 @@ def _usual(latent: Variable) -> Variable:
         return NegativeBinomial(*shape) if space.largest is None else Binomial(*shape, total_count=space.largest)
     if isinstance(space, Interval):
         return LogitNormal(*shape) if (space.low, space.high) == (0, 1) else LogitNormal(*shape, low=space.low, high=space.high)
-    families = {Real: Normal, Positive: LogNormal, Simplex: Dirichlet, Circle: VonMises}
+    families = {Real: Normal, Positive: LogNormal, Simplex: Dirichlet, Circle: VonMises, OneHot: OneHotCategorical}
     return families[type(space)](*shape)

@@ -20,7 +20,9 @@ def image_fits(net: CausalNet, event: Event, channels: int) -> None:
     natural_order(net, event)
     if len(event.shape) != 3:
         raise ValueError(f"{net.label()}: expected an image (colours, height, width); got the shape {event.shape}; the nearest: {_nearest(event.shape)}")
-    colours = event.shape[0]
+    colours, last = event.shape[0], event.shape[2]
+    if last in (1, 3) and colours > 4:
+        raise ValueError(f"{net.label()}: expected an image (colours, height, width); got {event.shape}, whose colours seem to come last; the nearest: {(last, *event.shape[:2])}")
     if channels % colours:
         raise ValueError(f"{net.label()}: expected channels to be a multiple of the {colours} colours, which come one after another; got {channels}; try {channels + colours - channels % colours}")
 

@@ -157,10 +157,13 @@ class Ordered(nn.Module):
         return members.expand(*members.shape[:-2], self.size, members.shape[-1]).flatten(-2).unsqueeze(axis)
 
 
+SOME = 10.0
+
+
 def sized(pooled: Tensor, size: int) -> Tensor:
-    """What was pooled, with log n and 1/n of the n members beside it."""
+    """What was pooled, with log n and 10 / (10 + n) of the n members beside it: the first grows, the second hardly changes beyond large sets."""
     lead = (*pooled.shape[:-1], 1)
-    return torch.cat([pooled, pooled.new_full(lead, math.log(size)), pooled.new_full(lead, 1 / size)], -1)
+    return torch.cat([pooled, pooled.new_full(lead, math.log(size)), pooled.new_full(lead, SOME / (SOME + size))], -1)
 
 
 @dataclass(frozen=True, init=False, repr=False)

@@ -91,6 +91,7 @@ def check_chains(variables: Mapping[str, Variable], plates: Mapping[str, Plate])
 def check_loops(variables: Mapping[str, Variable], plates: Mapping[str, Plate]) -> None:
     """Raises GraphError where a node outside a chain depends on steps that depend on it."""
     for part in _components(variables, ()) if any(isinstance(plate, Chain) for plate in plates.values()) else ():
+        _direction(part, variables)
         outside = [name for name in part if chain_of(name, plates) is None]
         if outside and len(part) > 1:
             inside = next(name for name in part if name not in outside)
@@ -219,31 +220,45 @@ def _arrows(variables: Mapping[str, Variable]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(dict.fromkeys(node_of(parent) for one in (variable, *variable.starts) for parent in one.all_parents)) for name, variable in variables.items()}
 
 
-def segments(net: BayesNet, known: Collection[str]) -> tuple[tuple[tuple[str, ...], bool], ...]:
-    """The nodes that are not known, in an order in which they can be had, and whether those of a segment have to be had step by step, together."""
-    parents = _arrows(net.variables)
-    found = []
-    for part in _components(net.variables, known):
-        inside = tuple(name for name in net.order if name in part)
-        found.append((inside, len(part) > 1 or inside[0] in parents[inside[0]]))
-    return tuple(found)
+def _direction(part: Collection[str], variables: Mapping[str, Variable]) -> int:
+    """Whether nodes that wait for each other are had from the start (1) or from the end (-1); 0 where none waits.
+
+    Raises:
+        GraphError: nodes that wait for each other in both directions.
+    """
+    signs = {1 if lagged.steps > 0 else -1: (name, lagged) for name in part for one in (variables[name], *variables[name].starts) for lagged in one.lags if lagged.node in part}
+    if len(signs) > 1:
+        (name, back), (other, ahead) = signs[1], signs[-1]
+        raise GraphError(f"node {name!r}: it reads {back}, and {other!r} reads {ahead}, so that each step waits for the others; leave one of these arrows out")
+    return next(iter(signs), 0)
 
 
-def stages(net: BayesNet) -> list[tuple[str | None, tuple[str, ...]]]:
-    """The nodes in an order in which they can be had, those of a chain together as far as that goes, with the chain's name."""
+def segments(net: BayesNet, known: Collection[str]) -> tuple[tuple[tuple[str, ...], int], ...]:
+    """The nodes that are not known, in an order in which they can be had, and whether those of a segment have to be had step by step, together: from the start
+    (1), from the end (-1), or not (0)."""
+    return tuple((tuple(name for name in net.order if name in part), _direction(part, net.variables)) for part in _components(net.variables, known))
+
+
+def stages(net: BayesNet) -> list[tuple[str | None, int, tuple[str, ...]]]:
+    """The nodes in an order in which they can be had, those of a chain together as far as that goes, with the chain's name and the direction of its steps."""
     if not net.chains:
-        return [(None, net.order)]
-    parents, level = _arrows(net.variables), {}
-    kinds = {name: None if (chain := net.chain_of(name)) is None else chain.name for name in net}
+        return [(None, 0, net.order)]
+    level: dict[str, int] = {}
+    kinds: dict[str, tuple[str, int]] = {}
     for part in _components(net.variables, ()):
-        before = [parent for name in part for parent in parents[name] if parent not in part]
-        kind = kinds[next(iter(part))]
-        reached = max((level[parent] + (kinds[parent] != kind) for parent in before), default=0 if kind is None else 1)
-        level |= dict.fromkeys(part, reached)
-    groups: dict[tuple[int, str], list[str]] = {}
+        name = next(iter(part))
+        chain = net.chain_of(name)
+        kind = ("", 0) if chain is None else (chain.name, _direction(part, net.variables) or 1)
+        reached = [int(chain is not None)]
+        for parent in (parent for each in part for one in (net[each], *net[each].starts) for parent in one.all_parents if node_of(parent) not in part):
+            against = isinstance(parent, Lagged) and parent.steps * kind[1] < 0     # it lies where the steps have not come yet
+            reached.append(level[node_of(parent)] + (kinds[node_of(parent)] != kind or against))
+        level |= dict.fromkeys(part, max(reached))
+        kinds |= dict.fromkeys(part, kind)
+    groups: dict[tuple[int, str, int], list[str]] = {}
     for name in net.order:
-        groups.setdefault((level[name], kinds[name] or ""), []).append(name)
-    return [(kind or None, tuple(groups[level, kind])) for level, kind in sorted(groups)]
+        groups.setdefault((level[name], *kinds[name]), []).append(name)
+    return [(kind or None, direction, tuple(groups[level, kind, direction])) for level, kind, direction in sorted(groups)]
 
 
 def _components(variables: Mapping[str, Variable], known: Collection[str]) -> list[set[str]]:

@@ -253,6 +253,8 @@ def _shape_words(outer: Iterable[str], event: tuple[int, ...]) -> str:
 def _numbers(name: str, variable: Variable, value: Any) -> numpy.ndarray:
     try:
         array = numpy.asarray(value)
+        if array.dtype.kind == "O" and array.size and isinstance(array.flat[0], (list, tuple, numpy.ndarray, Tensor)):
+            raise ValueError("rows that differ")
     except ValueError as error:
         raise GraphError(f"node {name!r}: expected rows of one shape; got rows that differ; pad them to one shape") from error
     if array.dtype.kind not in "buif":

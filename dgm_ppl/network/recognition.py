@@ -8,6 +8,7 @@ from typing import Any
 from ..families import Architecture, Variable
 from ..graph import Certificate, Faithful, Inversion, Structure, certify
 from .bayes_net import BayesNet
+from .linear import linear_gaussian
 from .plates import Plate
 
 __all__ = ["RecognitionNet", "inverted"]
@@ -53,12 +54,14 @@ class RecognitionNet(BayesNet):
     def certificate(self) -> Certificate:
         """For each latent: the parents it keeps, and the separation in the model's graph that justifies dropping the others.
 
-        What a cheaper structure gives up is named, with its cost in nats on a linear-Gaussian twin of the model.
+        What a cheaper structure gives up is named, with its cost in nats: the model's own where it is linear Gaussian, else that of a
+        linear-Gaussian twin.
         """
         sampled = [name for name in self.order if name not in self.inputs and not self[name].is_deterministic]
         coupled = {name: self[name].family.coupled for name in sampled if isinstance(self[name].family, Architecture)}
         return certify(
             self.model.templates, self.templates, self.observed, order=sampled, deterministic=self.model.deterministic, collapsed=self.left_out, coupled=coupled,
+            own=linear_gaussian(self.model),
         )
 
     @property

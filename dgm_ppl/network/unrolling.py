@@ -52,7 +52,7 @@ def unrolled(net: BayesNet, steps: int) -> tuple[dict[str, Variable], dict[str, 
         for name, variables in declared.items():
             variable = variables[min(step, len(variables) - 1)]
             for lagged, value in variable.initials.items():
-                if lagged in variable.all_parents and node_of(lagged) in declared and step < lagged.steps:
+                if lagged in variable.all_parents and node_of(lagged) in declared and not 0 <= step - lagged.steps < steps:
                     before = at_step(lagged.node, step - lagged.steps)
                     found.setdefault(before, _fixed(net[lagged.node], value))
             found[at_step(name, step)] = _renamed(name, variable, step, declared)

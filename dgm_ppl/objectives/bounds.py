@@ -53,8 +53,8 @@ class Bound(Objective):
         for name in found.empty:
             if name not in self._met:
                 raise GraphError(
-                    f"{type(self).__name__}: node {name!r}: every cell of its column is missing; give some values (of a stream, in the first batch), or leave the column out, which "
-                    f"makes {name!r} latent"
+                    f"{type(self).__name__}: node {name!r}: every cell of its column is missing; give some values (of a stream, in the first batch), or leave "
+                    f"the column out, which makes {name!r} latent"
                 )
         self._met |= set(found)
         batch = packed(found, self.model.layout.rowed(found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 
 from torch import Tensor
@@ -66,22 +67,30 @@ class CollapsedLikelihood:
 
     def mean(self, batch: Mapping[str, Tensor]) -> Tensor:
         """The mean over the worlds."""
-        total = Total(self._worlds(batch))
+        worlds = self._worlds(batch)
+        if not self._apart:
+            return -self._logs(self._given(batch, worlds)[-1]).sum() / math.prod(worlds)
+        total = Total(worlds)
         return total.mean(self._terms(batch, total))
 
     def _worlds(self, batch: Mapping[str, Tensor]) -> tuple[int, ...]:
         shape = batch[self._first].shape
         return tuple(shape[: len(shape) - self._inner])
 
-    def _terms(self, batch: Mapping[str, Tensor], reduce: Reduction) -> list[Tensor]:
+    def _given(self, batch: Mapping[str, Tensor], worlds: tuple[int, ...]) -> tuple[dict[str, Tensor], dict[str, int], Given]:
         layout, holes = self.model.layout, {}
-        worlds = self._worlds(batch)
         if self.partial:
             batch, holes = unpacked(batch)
         sizes = layout.sizes(batch) if layout.rank else {}
         values = layout.align_all(batch)
-        logs = self.collapse.log_evidence(Given(values, worlds, sizes, layout.align_all(holes)))
-        terms = [-logs.to(self.model.anchor.dtype)]
+        return values, sizes, Given(values, worlds, sizes, layout.align_all(holes))
+
+    def _logs(self, given: Given) -> Tensor:
+        return self.collapse.log_evidence(given).to(self.model.anchor.dtype)
+
+    def _terms(self, batch: Mapping[str, Tensor], reduce: Reduction) -> list[Tensor]:
+        values, sizes, given = self._given(batch, self._worlds(batch))
+        terms = [-self._logs(given)]
         for node in self.nodes if self._apart else ():
             if node.deterministic:
                 values[node.name] = self.model.compute(node, values, sizes)

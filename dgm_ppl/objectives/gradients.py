@@ -42,7 +42,7 @@ class Drawn(NamedTuple):
         """The same draw as numbers: the guide's density of it depends on the guide's parameters, its values do not."""
         settled = {name: value.detach() for name, value in self.pairing.settled(self.found).items()}
         found, prepared = self.pairing.reread(settled, self.sizes)
-        return self._replace(found=self.pairing.completed(found, self.rows, self.sizes, noise), prepared=prepared)
+        return self._replace(found=self.pairing.extended(found, self.rows, self.sizes, noise), prepared=prepared)
 
 
 class Estimator(Setting):
@@ -92,7 +92,7 @@ def path_only(drawn: Drawn, scale: list[Tensor] | None = None) -> Drawn:
     values = {name: _scaled(value, len(drawn.rows), scale) for name, value in pairing.settled(drawn.found).items()}
     with _held(pairing.guide, pairing.model):
         found, prepared = pairing.reread(values, sizes)
-    return drawn._replace(found=pairing.completed(found, drawn.rows, sizes, noise), prepared=prepared)
+    return drawn._replace(found=pairing.extended(found, drawn.rows, sizes, noise), prepared=prepared)
 
 
 def _scaled(value: Tensor, rank: int, scale: list[Tensor] | None) -> Tensor:

@@ -27,7 +27,8 @@ class MaximumLikelihood(Objective):
     Cells may be missing (NaN or None) and nodes without a column are latent, wherever exact elimination is possible: the likelihood
     is then the sum over all that they could be (Rubin, 1976, for what this asks of why they are missing); nothing is filled in.
 
-    Finite nodes are summed out, Gaussian ones integrated where everything that depends on them is linear in them. Of sequences, the hidden nodes of their chain are eliminated step after step.
+    Finite nodes are summed out, Gaussian ones integrated where everything that depends on them is linear in them.
+    Of sequences, the hidden nodes of their chain are eliminated step after step.
 
     Example:
         >>> import torch, dgm_ppl as dgm
@@ -76,7 +77,7 @@ class MaximumLikelihood(Objective):
         seen = checked(self.model, data)
         batch = columns_of(seen)
         if self._is_marginal(batch):
-            for _, evidence in seen_in(self.model, batch).groups(self.marginal):
+            for _, evidence in seen_in(self.model, batch).groups(self.marginal.engine):
                 self.marginal.engine.program(evidence)                      # what will not fit is refused here
         return batch
 
@@ -114,6 +115,9 @@ class MaximumLikelihood(Objective):
         return added(self._surprisals(batch, PerWorld()).values())
 
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        collapsed = self._collapsed.get(frozenset(batch)) if self._collapsed else None
+        if collapsed is not None:
+            return collapsed.mean(batch)
         if self._sequences is not None and self._sequences.hides(batch):
             return self._sequences.surprisals(batch).mean()
         if self._is_marginal(batch):

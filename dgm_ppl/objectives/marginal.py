@@ -90,15 +90,7 @@ class Marginal:
 
     def __init__(self, model: Model):
         self.model, self.engine = model, Engine(model)
-        self._costs: dict[tuple, int] = {}
         self._last: tuple = (), None
-
-    def cost(self, observed: Collection[str], soft: Collection[str]) -> int:
-        """The engine's cost of a pattern, remembered."""
-        key = frozenset(observed), frozenset(soft)
-        if key not in self._costs:
-            self._costs[key] = self.engine.cost(observed, soft)
-        return self._costs[key]
 
     def __call__(self, batch: Mapping[str, Tensor]) -> Tensor:
         """log p `(*worlds)`, in the model's dtype, differentiable."""
@@ -111,7 +103,7 @@ class Marginal:
         given = tuple(batch.values())
         if len(given) != len(self._last[0]) or any(one is not other for one, other in zip(given, self._last[0])):
             seen = seen_in(self.model, batch)
-            self._last = given, (seen.worlds, list(seen.groups(self)))
+            self._last = given, (seen.worlds, list(seen.groups(self.engine)))
         return self._last[1]
 
 

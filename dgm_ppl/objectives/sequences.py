@@ -45,9 +45,9 @@ class SequenceLikelihood:
         layout = self.model.layout
         values = {name: value for name, value in batch.items() if name in layout.members}
         holes = {name: layout.align(name, batch[missing_key(name)]) for name in values if missing_key(name) in batch}
-        key = frozenset(batch)
+        key = frozenset(batch) | {str(layout.sizes(values).get(self.model.net.chains[0]))}
         if key not in self._engines:
-            self._engines[key] = engine_for(self.model, [name for name in values if name in self.model.net], holes)
+            self._engines[key] = engine_for(self.model, [name for name in values if name in self.model.net], holes, steps=layout.sizes(values)[self.model.net.chains[0]])
         engine, sizes = self._engines[key], layout.sizes(values)
         aligned = self.model.determined(layout.align_all(values), sizes)
         rows = torch.Size(layout.worlds(values)).numel()

@@ -53,7 +53,7 @@ class TwoPlayers(Bound):
     def model_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Minus the importance-weighted bound of each world, with a gradient for the model alone."""
         drawn = self._numbers(batch)
-        found = drawn.pairing.completed(drawn.pairing.settled(drawn.found), drawn.rows, drawn.sizes, self._noise(drawn.rows[-1:]))
+        found = drawn.pairing.extended(drawn.pairing.settled(drawn.found), drawn.rows, drawn.sizes, self._noise(drawn.rows[-1:]))
         return -log_mean(self._stacked(drawn._replace(found=found).log_weights()))
 
     @abstractmethod

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..compile import Model
 from ..data import columns, row_labels
-from ..exact import GaussianChain, Obstacle, cells, chain_engine, refuse_soft, see, watch
+from ..exact import FiniteChain, GaussianChain, Obstacle, SwitchingChain, cells, chain_engine, refuse_soft, see, watch
 from ..graph import GraphError
 from .collapsed import CollapsedPosterior
 from .bounded import refuse_implicit
@@ -20,6 +20,7 @@ from .gaussian_sequences import GaussianSequencePosterior
 from .posterior import ChainPosterior, GuidePosterior, Posterior
 from .reverse import ReversePosterior
 from .sequences import SequencePosterior
+from .switching import SwitchingPosterior
 
 __all__ = ["posterior"]
 
@@ -63,8 +64,8 @@ def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
     if model.net.chains:
         watched = watch(model, evidence)
         _check_open(model, watched.values, watched.holes)
-        exact = chain_engine(model, watched, memory=method.memory)
-        return (GaussianSequencePosterior if isinstance(exact, GaussianChain) else SequencePosterior)(model, watched, method)
+        kinds = {GaussianChain: GaussianSequencePosterior, SwitchingChain: SwitchingPosterior, FiniteChain: SequencePosterior}
+        return kinds[type(chain_engine(model, watched, memory=method.memory))](model, watched, method)
     found = cells(model, evidence) if integrates(model) else None
     if found is None or by_cliques(model, found):
         seen = see(model, evidence)

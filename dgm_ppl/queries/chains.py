@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..compile import Model
 from ..graph import GraphError
+from ..network.unrolling import at_step
 from .methods import NUTS
 
 __all__ = ["Chains", "run_nuts"]
@@ -50,7 +51,7 @@ def run_nuts(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int], 
             kernel = pyro.infer.NUTS(model, target_accept_prob=method.target_accept, max_tree_depth=method.max_tree_depth)
             sampler = pyro.infer.MCMC(kernel, num_samples=method.samples, warmup_steps=method.warmup, disable_progbar=True)
             sampler.run(values)
-            runs.append(sampler.get_samples())
+            runs.append(_side_by_side(model, sampler.get_samples()))
     chains = {name: torch.stack([run[name] for run in runs]) for name in runs[0]}                       # (chains, draws, ...)
     draws = {name: _aligned(model, name, value.flatten(0, 1), len(worlds)) for name, value in chains.items()}
     return Chains(
@@ -58,6 +59,18 @@ def run_nuts(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int], 
         {name: split_gelman_rubin(value).max().item() for name, value in chains.items()} if method.samples >= 4 else {},
         {name: effective_sample_size(value).min().item() for name, value in chains.items()},
     )
+
+
+def _side_by_side(model: Model, drawn: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The steps of a chain, which have a site each, in one tensor a node."""
+    found = dict(drawn)
+    for node in (node for node in model.schedule if node.strand is not None):
+        steps = []
+        while at_step(node.name, len(steps)) in found:
+            steps.append(found.pop(at_step(node.name, len(steps))))
+        if steps:
+            found[node.name] = torch.cat(steps, node.strand.members[node.name])
+    return found
 
 
 def _aligned(model: Model, name: str, value: Tensor, worlds: int) -> Tensor:
@@ -70,6 +83,10 @@ def _with_functions(model: Model, draws: Mapping[str, Tensor], values: Mapping[s
     """Adds the deterministic nodes."""
     found = {**model.layout.align_all(values), **draws}
     samples = len(next(iter(draws.values())))
+    if model.net.chains:
+        with torch.no_grad():
+            found = model.determined(found, model.layout.sizes(values))
+        return {name: value for name, value in found.items() if name not in values}
     with torch.no_grad():
         for node in model.schedule:
             if node.deterministic:

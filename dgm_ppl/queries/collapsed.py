@@ -51,6 +51,8 @@ class CollapsedPosterior(Posterior):
         return tuple(name for name in self.model.random if (name not in self.evidence) and self._eliminable(name))
 
     def _eliminable(self, name: str) -> bool:
+        if not set(self.model.net.plates_of(name)) <= self._elimination.sizes.keys():
+            return False                                                    # a plate of which nothing tells the size
         try:
             return name in self._elimination.collapse(name).structure.hidden
         except Obstacle:
@@ -78,7 +80,8 @@ class CollapsedPosterior(Posterior):
             rows = (~self.possible).reshape(-1).nonzero().squeeze(1).tolist()
             raise GraphError(
                 f"posterior: the evidence of {len(rows)} of {self._elimination.rows} rows has probability zero: row{'s' if len(rows) > 1 else ''} "
-                f"{', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''}; keep the rows where post.possible, or ask for zeros there: method=dgm.Exact(keep_impossible=True)"
+                f"{', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''}; keep the rows where post.possible, or ask for zeros there: "
+                f"method=dgm.Exact(keep_impossible=True)"
             )
 
     # ---- marginals
@@ -151,7 +154,10 @@ class CollapsedPosterior(Posterior):
 
     def mpe(self) -> Any:
         """Not of Gaussian nodes: there is no most probable joint state in closed form."""
-        raise GraphError("mpe: the net has Gaussian nodes below finite ones, for which the most probable joint state is not known in closed form; ask post.mean(), or post.probabilities(name)")
+        raise GraphError(
+            "mpe: the net has Gaussian nodes below finite ones, for which the most probable joint state is not known in closed form; ask post.mean(), or "
+            "post.probabilities(name)"
+        )
 
     @cached_property
     def _real(self) -> tuple[str, ...]:

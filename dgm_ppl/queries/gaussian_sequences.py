@@ -44,7 +44,7 @@ class GaussianSequencePosterior(Posterior):
         super().__init__(model, watched.values)
         self.method, self.watched, self.worlds = method, watched, watched.worlds
         self._engine: GaussianChain = chain_engine(model, watched)
-        self._observed = watched.observed(self._engine.chain.name)
+        self._laid = watched.observed(self._engine.chain.name)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -57,8 +57,8 @@ class GaussianSequencePosterior(Posterior):
 
     @cached_property
     def _answer(self) -> Any:
-        with torch.no_grad():
-            return self._engine.answer(self._observed)
+        with self.method.recording():
+            return self._engine.answer(self._laid)
 
     @property
     def log_evidence(self) -> Tensor:
@@ -104,7 +104,7 @@ class GaussianSequencePosterior(Posterior):
     def sample(self, samples: int) -> dict[str, Tensor]:
         """Independent draws of the hidden nodes, `(samples, *worlds, steps, *event)`. Nodes on which nothing observed depends come along."""
         with torch.no_grad():
-            drawn = self._engine.draw(self._observed, samples)
+            drawn = self._engine.draw(self._laid, samples)
         found = {name: value.reshape(samples, *self.worlds, *value.shape[2:-1], *self.model.net[name].shape) for name, value in drawn.items()}
         model, layout, worlds = self.model, self.model.layout, (samples, *self.worlds)
         if all(name in found or name in self.evidence for name in (*model.random, *model.net.deterministic)):

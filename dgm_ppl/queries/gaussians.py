@@ -36,7 +36,10 @@ class Moments:
         """The joint of some nodes, which may come from several blocks: those are independent, but for what finite nodes they share."""
         mixed = [mixture for mixture, _ in parts if mixture.probs.shape[-1] > 1]
         if len(parts) > 1 and len(mixed) > 1:
-            raise GraphError(f"joint: {', '.join(names)} hang on finite nodes in parts that are integrated apart, and their joint is not one mixture; ask post.sample(1000), or for each alone")
+            raise GraphError(
+                f"joint: {', '.join(names)} hang on finite nodes in parts that are integrated apart, and their joint is not one mixture; ask post.sample(1000), or for "
+                f"each alone"
+            )
         count = max(mixture.probs.shape[-1] for mixture, _ in parts)
         chosen = [(mixture, _at(mixture, held, mixture.means.device)) for mixture, held in parts]
         means = torch.cat([_component(mixture.means[..., at], count, 1) for mixture, at in chosen], -1)

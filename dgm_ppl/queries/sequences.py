@@ -23,7 +23,7 @@ __all__ = ["SequencePosterior", "checked_steps", "picked", "sequence_log_prob"]
 def sequence_log_prob(model: Model, watched: Watched, method: Exact) -> Tensor:
     """log p(evidence) of each world."""
     engine = chain_engine(model, watched, memory=method.memory)
-    with torch.no_grad():
+    with method.recording():
         return engine.log_evidence(watched.observed(engine.chain.name)).reshape(watched.worlds)
 
 
@@ -50,7 +50,7 @@ class SequencePosterior(Posterior):
         super().__init__(model, watched.values)
         self.method, self.watched, self.worlds = method, watched, watched.worlds
         self._engine: FiniteChain = chain_engine(model, watched, memory=method.memory)
-        self._observed: Observed = watched.observed(self._engine.chain.name)
+        self._laid: Observed = watched.observed(self._engine.chain.name)
         self._check_possible()
 
     @property
@@ -66,8 +66,8 @@ class SequencePosterior(Posterior):
 
     @cached_property
     def _answer(self) -> Any:
-        with torch.no_grad():
-            return self._engine.answer(self._observed)
+        with self.method.recording():
+            return self._engine.answer(self._laid)
 
     @cached_property
     def log_evidence(self) -> Tensor:
@@ -139,9 +139,9 @@ class SequencePosterior(Posterior):
 
     def sample(self, samples: int) -> dict[str, Tensor]:
         """Independent draws of the hidden nodes, `(samples, *worlds, steps)`: filtered forwards, drawn backwards. Nodes on which nothing observed depends come along."""
-        engine, rows = self._engine, self._observed.rows
+        engine, rows = self._engine, self._laid.rows
         with torch.no_grad():
-            chains, _ = engine.potentials(self._observed)
+            chains, _ = engine.potentials(self._laid)
             which = torch.multinomial(self._answer.outside.T, samples, replacement=True).T if len(chains) > 1 else None       # (samples, rows)
             paths = torch.stack([forward_backward.draw_paths(chain, samples) for chain in chains]) if which is not None else None
             drawn = forward_backward.draw_paths(chains[0], samples) if paths is None else paths.gather(0, which.unsqueeze(1).expand(1, *paths.shape[1:])).squeeze(0)
@@ -155,7 +155,7 @@ class SequencePosterior(Posterior):
         """The most probable explanation: the joint path of all hidden nodes with the highest probability (Viterbi's algorithm)."""
         engine = self._engine
         with torch.no_grad():
-            chains, around = engine.potentials(self._observed)
+            chains, around = engine.potentials(self._laid)
             found = [forward_backward.most_probable_path(chain) for chain in chains]
             scores = torch.stack([score for _, score in found]) + around
             best, which = scores.max(0)
@@ -176,7 +176,7 @@ class SequencePosterior(Posterior):
 
     def diagnose(self) -> str:
         """What the answer rests on."""
-        return f"exact; impossible evidence in {int((~self.possible).sum())} of {self._observed.rows} rows"
+        return f"exact; impossible evidence in {int((~self.possible).sum())} of {self._laid.rows} rows"
 
     def _mean(self, name: str) -> Tensor:
         return self.probabilities(name)

@@ -32,21 +32,28 @@ class WeightedDraws:
 
     def unweighted(self, samples: int) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
         """The same, the weights when they are asked for: a model without a density has draws and no weights."""
+        found, weigh = self._drawn(samples)
+        with torch.no_grad():
+            every = self.pairing.completed(found, (samples, *self.worlds), self.sizes, noise)
+        return {name: value for name, value in every.items() if name not in self.values}, weigh
+
+    def _drawn(self, samples: int) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
+        """The guide's draws, and how they are weighed."""
         worlds = (samples, *self.worlds)
         with torch.no_grad():
             found, prepared = self.pairing.draw(self.layout.align_all(self.values), worlds, self.sizes, noise)
 
         def weigh() -> Tensor:
             with torch.no_grad():
-                return self.pairing.log_weights(found, prepared, worlds)
-        return {name: value for name, value in found.items() if name not in self.values}, weigh
+                return self.pairing.log_weights(found, prepared, worlds, self.sizes)
+        return found, weigh
 
     def weights(self, samples: int) -> Iterator[Tensor]:
         """The log-weights of `samples` draws, `(some, *worlds)` at a time."""
         piece = max(1, CELLS // (self._cells() * max(1, self._rows())))
         while samples:
             now = min(piece, samples)
-            yield self.draw(now)[1]
+            yield self._drawn(now)[1]()
             samples -= now
 
     def pieces(self) -> Iterator[WeightedDraws]:

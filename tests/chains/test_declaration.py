@@ -43,6 +43,11 @@ def test_written_out_it_has_the_same_density(net):
     torch.testing.assert_close(unrolled.log_prob(values), model.log_prob(data), atol=1e-10, rtol=0)
 
 
+def test_leads_are_written_and_read_back():
+    net = dgm.BayesNet(h=dgm.Delta(4).given(dgm.lead("h", 2, initial=dgm.free()), net=dgm.MLP(8)), z=dgm.Normal(loc=0.5 * dgm.lead("z", initial=1.0), scale=1.0), plates=chain("h", "z"))
+    assert restore(json.loads(json.dumps(describe(net)))) == net and "h | h[+2] ~ Delta(4), MLP(8), h[+2] = free() at first" in repr(net)
+
+
 def test_exact_elimination_of_the_net_written_out_agrees():
     for name in ("factorial", "coupled", "a label of each sequence", "an initial state"):
         net, hidden = FINITE[name]
@@ -150,8 +155,12 @@ BAD_NETS = {
     "a start without need": (lambda: dgm.BayesNet(z=dgm.Normal(2).starting(dgm.Normal(2)), plates=chain("z")), ".starting(...) needs a first step that is unlike the others"),
     "starts of another shape": (lambda: dgm.Normal(2).given(lag("z")).starting(dgm.Normal(3)), "starting: expected the shape (2,)"),
     "too many starts": (lambda: dgm.BayesNet(z=dgm.Normal().given(lag("z")).starting(dgm.Normal(), dgm.Normal()), plates=chain("z")), "expected at most 1 starting distributions"),
-    "a lag of nothing": (lambda: lag("z", 0), "lag: expected a positive whole number of steps back; got 0"),
+    "a lag of nothing": (lambda: lag("z", 0), "lag: expected a positive whole number of steps; got 0"),
     "a lag of a node object": (lambda: lag(dgm.Normal()), "lag: a node is named by a string"),
+    "a lead without an end": (lambda: dgm.lead("h", initial=None), "lead: expected initial, which stands behind the end; try dgm.lead('h', initial=0.0)"),
+    "both directions": (
+        lambda: dgm.BayesNet(h=dgm.Normal(loc=dgm.lead("h", initial=0.0) + lag("z", initial=0.0), scale=1.0), z=dgm.Normal(loc="h", scale=1.0), plates=chain("h", "z")),
+        "so that each step waits for the others; leave one of these arrows out"),
     "a distribution as the initial value": (lambda: lag("z", initial=dgm.Normal()), "a distribution of the first step is given by .starting(...)"),
     "a value for each step": (lambda: dgm.BayesNet(x=dgm.Normal(loc=[0.0, 1.0, 2.0], scale=1.0), plates=chain("x")), "parameter 'loc' has 3 values, one a step of the chain 'time'"),
     "unrolling no chain": (lambda: dgm.BayesNet(x=dgm.Normal()).unroll(3), "unroll: the net has no chain"),

@@ -208,3 +208,47 @@ def test_draws_from_potentials_that_differ_by_step():
     _, _, probs = forward_backward.smoothed(chain_of)
     share = forward_backward.draw_paths(chain_of, 4000).float().mean(0)
     assert (share - probs[:, 1]).abs().max() < 0.04
+
+
+def test_answers_with_gradients():
+    net, hidden = FINITE["coupled"]
+    model = compiled(net)
+    data = sampled(model, hidden)
+    logs, every = joint(model, data, hidden)
+    hot = torch.stack([torch.nn.functional.one_hot(values["a"], 2).double() for values in every])
+    wanted = (logs.softmax(0).unsqueeze(-1).unsqueeze(-1) * hot).sum(0)
+    for more in ({}, {"time": torch.tensor([4, 4, 4])}):
+        got = dgm.posterior(model, {**data, **more}, method=dgm.Exact(differentiable=True)).probabilities("a")
+        torch.testing.assert_close(got, wanted, atol=1e-10, rtol=0)
+        weights = torch.rand_like(got)
+        torch.testing.assert_close(gradients(got * weights, model), gradients(wanted * weights, model), atol=1e-9, rtol=0)
+
+
+def test_the_plan_says_what_happens_to_each_latent():
+    plan = compiled(FINITE["factorial"][0]).plan(observed="x")
+    assert plan.enumerated == ("a", "b") and plan["a"].cost == "4^2 = 16 products a step"
+    assert plan["b"].reason == "2 states of each step of time, summed out forwards and backwards"
+    net = dgm.BayesNet(z=dgm.Normal(2).given(lag("z")), w=dgm.Normal().given("z"), x=dgm.Normal().given("z", net=dgm.MLP(3)), plates=chain("z", "w", "x"))
+    plan = dgm.compile(net).plan(observed="x")
+    assert plan.amortized == ("z",) and plan.dropped == ("w",) and "MLP(3)(z) is not linear" in plan["z"].reason
+    assert dgm.compile(net).plan(observed="w").integrated == ("z",)
+
+
+def test_what_chains_do_not_take_says_so():
+    model = compiled(FINITE["table emissions"][0])
+    with pytest.raises(dgm.GraphError, match="node 'x': soft evidence is not taken by nets with a chain"):
+        dgm.posterior(model, {"x": dgm.Likelihood([0.1, 0.2, 0.3])})
+    with pytest.raises(dgm.GraphError, match="estimate: the net has the chain 'time', whose steps are not counted"):
+        dgm.estimate(model, {"x": [[0, 1]]})
+
+
+def test_structure_is_verified_over_steps():
+    assert compiled(FINITE["autoregressive observations"][0]).verify_structure().ok
+    mixing = dgm.BayesNet(z=dgm.Normal(scale=1.0).given(lag("z", initial=0.0), fn=lambda z: z - z.mean(0)), plates=chain("z"))
+    assert not dgm.compile(mixing).verify_structure().ok
+
+
+def test_a_posterior_for_arviz():
+    model = compiled(FINITE["hidden Markov"][0])
+    post = dgm.posterior(model, {"x": sampled(model, ["z"])["x"]})
+    assert post.to_arviz(7).posterior["z"].shape == (1, 7, 3, 4)

@@ -6,7 +6,7 @@ import torch
 
 import dgm_ppl as dgm
 
-from .nets import GAUSSIAN, STEPS, chain, compiled, cut, gaussian_joint, lag, sampled
+from .nets import GAUSSIAN, STEPS, assignments, chain, compiled, cut, gaussian_joint, lag, sampled
 
 LENGTHS = [4, 2, 1]
 
@@ -167,7 +167,7 @@ BAD = {
     "not Gaussian": (lambda: dgm.BayesNet(z=dgm.Gamma(concentration=lag("z", initial=1.0), rate=1.0), x=dgm.Normal(loc="z", scale=1.0), plates=chain("z", "x")),
                      r"node 'z' ~ Gamma.* is not observed and not a single finite value"),
     "switching": (lambda: dgm.BayesNet(s=dgm.Categorical(2).given(lag("s")), z=dgm.Normal().given(lag("z"), "s"), x=dgm.Normal().given("z"), plates=chain("s", "z", "x")),
-                  r"s is finite and z Gaussian.*a switching system, whose posterior is a mixture of 2\^30 = 1.07e\+09 Gaussians"),
+                  r"s is finite and z Gaussian.*a switching system, whose posterior is a mixture of 2\^30 = 1.07e\+09 Gaussians for each of 2 sequences; allowed are 100,000"),
 }
 
 
@@ -175,3 +175,33 @@ BAD = {
 def test_what_cannot_be_integrated_says_why(net, message):
     with pytest.raises(dgm.GraphError, match=message):
         dgm.posterior(dgm.compile(net()), {"x": torch.zeros(2, 30)})
+
+
+def test_short_switching_systems_are_gone_through_path_by_path():
+    net = dgm.BayesNet(
+        c=dgm.Categorical(2), s=dgm.Categorical(2).given(lag("s"), "c"), z=dgm.Normal(2).given(lag("z"), "s"), x=dgm.Normal().given("z", "s"), plates=chain("s", "z", "x"))
+    model = compiled(net)
+    data = {"x": sampled(model, [])["x"]}
+    for lengths in ([4, 4, 4], [4, 2, 1]):
+        padded = {**data, "time": torch.tensor(lengths)}
+        post = dgm.posterior(model, padded)
+        objective = dgm.MaximumLikelihood(model)
+        torch.testing.assert_close(-objective.world_losses(objective.prepare(padded)), post.log_evidence, atol=1e-9, rtol=0)
+        torch.manual_seed(0)
+        drawn = post.sample(3000)
+        for row, steps in enumerate(lengths):
+            logs, means, states = [], [], []
+            for values in assignments(net, ["c", "s"], 1, steps):
+                log, mean, _ = gaussian_joint(model, {**cut(model, data, row, steps), **values}, ["z"], steps)
+                logs.append(log)
+                means.append(mean["z"])
+                states.append(values["s"][0].double())
+            weights = torch.stack(logs).softmax(0)
+            torch.testing.assert_close(post.log_evidence[row], torch.stack(logs).logsumexp(0), atol=1e-9, rtol=0)
+            share = (weights.unsqueeze(-1) * torch.stack(states)).sum(0)
+            torch.testing.assert_close(post.probabilities("s")[row, :steps, 1], share, atol=1e-9, rtol=0)
+            torch.testing.assert_close(post.moments("z")[0][row, :steps], (weights.reshape(-1, 1, 1) * torch.stack(means)).sum(0), atol=1e-9, rtol=0)
+            torch.testing.assert_close(post.marginals["z"].component_distribution.mean.shape[-1], 2)
+            assert (drawn["s"][:, row, :steps].double().mean(0) - share).abs().max() < 5 * 0.5 / 3000**0.5
+            spread = post.std()["z"][row, :steps]
+            assert ((drawn["z"][:, row, :steps].mean(0) - post.mean()["z"][row, :steps]) / spread).abs().max() < 5 / 3000**0.5

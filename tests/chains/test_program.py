@@ -106,3 +106,65 @@ def test_pyros_tools_run():
     post = dgm.posterior(model, {"x": x})
     for step in range(4):
         torch.testing.assert_close(marginals[f"z[{step}]"].probs.reshape(3, 3), post.probabilities("z")[:, step], atol=1e-8, rtol=0)
+
+
+def test_nuts_draws_whole_sequences():
+    net = dgm.BayesNet(z=dgm.Normal(loc=lag("z", initial=0.0), scale=1.0), x=dgm.Normal(loc="z", scale=1.0), plates=chain("z", "x"))
+    model = dgm.compile(net)
+    x = torch.tensor([[1.0, 2.0]])
+    post = dgm.posterior(model, {"x": x}, method=dgm.NUTS(samples=300, warmup=100, max_tree_depth=4, seed=0))
+    assert post.sample(10)["z"].shape == (10, 1, 2)
+    assert (post.mean()["z"] - dgm.posterior(model, {"x": x}).mean()["z"]).abs().max() < 0.25
+
+
+BACKWARDS = dgm.BayesNet(                                                   # the state of an encoder from the end, the latent from the start
+    x=dgm.Given(3), h=dgm.Delta(4).given(dgm.lead("h", initial=dgm.free()), "x", net=dgm.MLP(8)), z=dgm.Normal(2).given(lag("z", initial=0.0), "h", net=dgm.MLP(8)),
+    plates=chain("x", "h", "z"))
+
+
+def test_a_state_from_the_end_reads_what_follows_and_nothing_behind_the_end():
+    guide = compiled(BACKWARDS)
+    torch.manual_seed(0)
+    x, lengths = torch.randn(3, 4, 3, dtype=torch.double), [4, 2, 1]
+    h = guide.sample(given={"x": x, "time": torch.tensor(lengths)})["h"]
+    conditional = guide.conditionals["h"]
+    (start,) = conditional.initials.values()
+    for row, steps in enumerate(lengths):
+        state = start
+        for step in reversed(range(steps)):
+            state = conditional.main.value(conditional.main.prepare(state.reshape(1, 1, 4), x[row, step].reshape(1, 1, 3))).reshape(4)
+            torch.testing.assert_close(h[row, step], state.detach())
+    loss = guide.rsample(given={"x": x, "time": torch.tensor(lengths)})["h"][:, 0].sum()
+    loss.backward()
+    assert start.grad.abs().min() > 0
+    unrolled = guide.unroll(4).sample(given={f"x[{t}]": x[:, t] for t in range(4)})
+    torch.testing.assert_close(unrolled["h[0]"], guide.sample(given={"x": x})["h"][:, 0])
+    assert BACKWARDS.unroll(2).dag.parents("h[1]") == ("h[2]", "x[1]")
+
+
+@pytest.mark.parametrize("lengths", [None, [3, 1, 2, 3]], ids=["whole", "padded"])
+def test_bounds_with_an_encoder_from_the_end_are_pyros(deep, lengths):
+    model, _, x = deep
+    guide = compiled(BACKWARDS, 1)
+    quiet = poutine.block(lambda data: guide(data), hide_fn=lambda site: site["name"].startswith("h["))
+    data = {"x": x} | ({} if lengths is None else {"time": torch.tensor(lengths)})
+    for closed_form, theirs in ((True, pyro.infer.TraceMeanField_ELBO()), (False, pyro.infer.Trace_ELBO())):
+        ours = dgm.ELBO(model, guide, closed_form=closed_form)
+        batch = ours.prepare(data)
+        torch.manual_seed(3)
+        here = ours(batch)
+        torch.manual_seed(3)
+        torch.testing.assert_close(here, theirs.differentiable_loss(model, quiet, data) / 4, atol=1e-9, rtol=0)
+
+
+def test_a_chain_from_the_end():
+    """The variance of a walk that starts at the end grows towards the start; its density is that of the walk turned round."""
+    back = compiled(dgm.BayesNet(z=dgm.Normal(loc=dgm.lead("z", initial=0.0), scale=1.0), plates=chain("z")))
+    forth = compiled(dgm.BayesNet(z=dgm.Normal(loc=lag("z", initial=0.0), scale=1.0), plates=chain("z")))
+    torch.manual_seed(0)
+    drawn = back.sample(4000, sizes={"time": 3})["z"]
+    assert (drawn.var(0) / torch.tensor([3.0, 2.0, 1.0]) - 1).abs().max() < 0.12
+    torch.testing.assert_close(back.log_prob({"z": drawn}), forth.log_prob({"z": drawn.flip(1)}))
+    torch.testing.assert_close(back.log_prob({"z": drawn[:2], "time": [2, 1]}), torch.stack([forth.log_prob({"z": drawn[0, :2].flip(0)}), forth.log_prob({"z": drawn[1, :1]})]))
+    trace = poutine.trace(back).get_trace({"z": drawn[:5]})
+    torch.testing.assert_close(trace.log_prob_sum(), back.log_prob({"z": drawn[:5]}).sum())

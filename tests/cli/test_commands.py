@@ -136,6 +136,11 @@ def test_query_explains_an_independence(run):
     assert "slip and rain are independent given wet" in run("query", "rain.bif", "slip _||_ rain | wet") or "rain and slip are" in run("query", "rain.bif", "slip _||_ rain | wet")
 
 
+def test_query_gives_moments_of_gaussian_nodes(run, folder):
+    (folder / "pair.py").write_text('import dgm_ppl as dgm\npair = dgm.BayesNet(a=dgm.Normal(2, loc=0.0, scale=1.0), b=dgm.Normal(loc=dgm.Ref("a")[0], scale=1.0), y=dgm.Normal(loc="b", scale=1.0))')
+    assert run("query", "pair.py:pair", "b, a | y=3") == "b: mean 2, standard deviation 0.8165\na: mean [1, 0], standard deviation [0.8165, 1]\n"
+
+
 def test_query_gives_marginals(run):
     assert run("query", "rain.bif", "rain, slip | wet=2") == "rain: no 0.3333, yes 0.6667\nslip: None 0.3, some 0.7\n"
     assert run("query", "rain.bif", "rain") == "rain: no 0.8, yes 0.2\n"

@@ -50,7 +50,7 @@ def test_draws_follow_the_density(net):
     assert z.abs().max() < 4.5                                              # fails by chance once in 20,000 runs
 
 
-@pytest.mark.parametrize("base", [dgm.Bernoulli(2, 3, 2), dgm.Categorical(4, 2, 3, 2), dgm.Poisson(2, 3, 2), dgm.Normal(2, 3, 2)], ids=lambda base: base.family_name)
+@pytest.mark.parametrize("base", [dgm.Bernoulli(2, 3, 2), dgm.Categorical(4, 2, 3, 2), dgm.Poisson(2, 3, 2), dgm.DiscretizedLogistic(2, 3, 2, levels=5), dgm.Normal(2, 3, 2)], ids=lambda base: base.family_name)
 @pytest.mark.parametrize("net", [*BITS.values(), *IMAGES.values()], ids=[*BITS, *IMAGES])
 def test_draws_are_those_of_the_naive_sampler(base, net, monkeypatch):
     model = compiled(dgm.Autoregressive(base, net=net).given("z"), z=dgm.Normal(2, loc=0.0, scale=1.0))
@@ -135,6 +135,10 @@ def test_a_guide_s_latent_with_structure_is_reparameterized():
     assert run is not None
 
 
+def image(*shape):
+    return dgm.BayesNet(x=dgm.Autoregressive(dgm.Bernoulli(*shape), net=dgm.PixelCNN(8)))
+
+
 ERRORS = {
     "a cycle": (lambda: dgm.Autoregressive(dgm.Normal(2), net=dgm.MADE(4), adjacency=[[0, 1], [1, 0]]), r"adjacency: .*cycle"),
     "a cycle in a DAG": (lambda: dgm.Autoregressive(dgm.Normal(2), net=dgm.MADE(4), adjacency="a -> b -> a"), r"cycle"),
@@ -150,6 +154,21 @@ ERRORS = {
     "one element": (lambda: dgm.Autoregressive(dgm.Bernoulli(), net=dgm.MADE(4)), r"expected an event with elements"),
     "nothing to compute": (lambda: dgm.Autoregressive(dgm.Normal(2, loc=0.0, scale=1.0), net=dgm.MADE(4)), r"every parameter of .* is given"),
     "parents of the elements": (lambda: dgm.Autoregressive(dgm.Normal(2).given("z"), net=dgm.MADE(4)), r"try Autoregressive\(Normal\(2\), net=...\).given\('z'\)"),
+    "a vector to PixelCNN": (lambda: image(784), r"node 'x': PixelCNN\(8\): expected an image \(colours, height, width\); got the shape \(784,\); the nearest: \(1, 28, 28\)"),
+    "a matrix to PixelCNN": (lambda: image(28, 20), r"got the shape \(28, 20\); the nearest: \(1, 28, 20\)"),
+    "colours last": (lambda: image(8, 8, 3), r"colours seem to come last; the nearest: \(3, 8, 8\)"),
+    "channels and colours": (lambda: image(3, 8, 8), r"expected channels to be a multiple of the 3 colours.*got 8; try 9"),
+    "an order of its own": (lambda: dgm.BayesNet(x=dgm.Autoregressive(dgm.Normal(1, 1, 2), net=dgm.PixelCNN(8), order=(1, 0))), r"PixelCNN\(8\): has an order of its own"),
+    "groups of a vector": (lambda: dgm.BayesNet(x=dgm.Autoregressive(dgm.Normal(7), net=dgm.Recurrent(8, grouped=True))), r"grouped=True expects .*\(time, ...\); got \(7,\); the nearest: \(7, 1\)"),
+    "a graph for a sequence": (
+        lambda: dgm.BayesNet(x=dgm.Autoregressive(dgm.Normal(2), net=dgm.Transformer(8), adjacency="0 -> 1")), r"Transformer\(8\): honours an order, not any graph.*try MADE\(64\)",
+    ),
+    "another order for WaveNet": (lambda: dgm.BayesNet(x=dgm.Autoregressive(dgm.Normal(2), net=dgm.WaveNet(8), order=(1, 0))), r"WaveNet\(8\): goes through the elements as they come"),
+    "several orders for one": (
+        lambda: dgm.BayesNet(x=dgm.Autoregressive(dgm.Normal(2), net=dgm.NADE(8), order=[(1, 0), (0, 1)])), r"NADE\(8\): expected one order; got 2; try MADE\(500\), which mixes them",
+    ),
+    "orders of another number": (lambda: dgm.BayesNet(x=dgm.Autoregressive(dgm.Normal(2), net=dgm.MADE(8, orders=3), order=[(1, 0), (0, 1)])), r"expected 3 orders; got 2 in order="),
+    "a graph and several orders": (lambda: dgm.BayesNet(x=dgm.Autoregressive(dgm.Normal(2), net=dgm.MADE(8, orders=3), adjacency="0 -> 1")), r"a graph over the elements goes with one order"),
     "a function": (
         lambda: dgm.BayesNet(z=dgm.Normal(), x=dgm.Autoregressive(dgm.Normal(2), net=dgm.MADE(4)).given("z", fn=torch.sin)), r"node 'x': fn= computes parameters",
     ),
@@ -167,3 +186,57 @@ ERRORS = {
 def test_what_is_wrong_is_said(wrong, message):
     with pytest.raises(dgm.GraphError, match=message):
         wrong()
+
+
+def test_widths_that_do_not_go_together():
+    for wrong in (lambda: dgm.Transformer(10, heads=4), lambda: dgm.PixelSNAIL(10, heads=4)):
+        with pytest.raises(ValueError, match="to be a multiple of heads; got .*10, heads=4; try .*=12"):
+            wrong()
+    with pytest.raises(ValueError, match="attention after at most every 2 layers; got every=3"):
+        dgm.PixelSNAIL(8, layers=2, every=3)
+    with pytest.raises(ValueError, match=r"expected cell to be nn.LSTM, nn.GRU or nn.RNN; got 'lstm'; try cell=nn.GRU"):
+        dgm.Recurrent(8, cell="lstm")
+    with pytest.raises(ValueError, match=r"at least one hidden width; got none; try MADE\(500\), or FVSBN\(\)"):
+        dgm.MADE()
+
+
+def test_a_label_is_found_by_bayes_rule_and_summed_out_exactly():
+    model = compiled(dgm.Autoregressive(dgm.Bernoulli(1, 2, 3), net=dgm.PixelCNN(4, layers=2, first=3)).given("c"), c=dgm.Categorical(3, probs=[0.2, 0.3, 0.5]))
+    x = model.sample(6)["x"]
+    joint = torch.stack([model.log_prob({"x": x, "c": torch.full((6,), state)}) for state in range(3)], -1)
+    found = dgm.log_prob(model, {"x": x})
+    assert found.kind == "exact"
+    torch.testing.assert_close(found.value, joint.logsumexp(-1))
+    torch.testing.assert_close(dgm.posterior(model, {"x": x}).marginals["c"].probs, joint.softmax(-1))
+
+
+def test_colour_images_of_levels():
+    """PixelCNN over mixtures of discretized logistics: the colours of a pixel one after another, probabilities of all images sum to one."""
+    model = compiled(dgm.Autoregressive(dgm.DiscretizedLogisticMixture(3, 1, 2, components=2, levels=3), net=dgm.PixelCNN(6, layers=2, first=3)))
+    images = torch.tensor(list(itertools.product(range(3), repeat=6))).double().reshape(-1, 3, 1, 2)
+    torch.testing.assert_close(model.log_prob({"x": images}).exp().sum(), torch.tensor(1.0).double())
+    drawn = model.sample(9, given={"x": dgm.Partial(images[500], torch.tensor([[[True, False]]] * 3))}, transform=dgm.Temperature(0.7))["x"]
+    assert torch.equal(drawn[..., 0], images[500, ..., 0].expand(9, 3, 1)) and drawn.max() <= 2
+    assert model.verify_structure().ok
+
+
+def test_it_is_emitted_along_a_chain_and_reads_its_own_past():
+    past = dgm.lag("x", initial=0.0)
+    net = dgm.BayesNet(x=dgm.Autoregressive(dgm.Bernoulli(4), net=dgm.MADE(6)).given(past, net=dgm.MLP(4)), plates={"time": dgm.Chain(["x"])})
+    model = dgm.compile(net, seed=0)
+    values = model.sample(5, sizes={"time": 6})
+    assert values["x"].shape == (5, 6, 4)
+    conditional, before = model.conditional("x").main, torch.cat([torch.zeros(5, 1, 4), values["x"][:, :-1]], 1)
+    torch.testing.assert_close(model.log_prob(values), conditional.log_density(values["x"], conditional.prepare(before)).sum(1))
+
+
+def test_a_parent_that_is_a_sequence_is_read_by_cross_attention():
+    """A sequence that is the parent's, backwards, is learned."""
+    torch.manual_seed(0)
+    source = torch.randint(4, (1000, 4))
+    net = dgm.BayesNet(s=dgm.Categorical(4, 4, probs=[0.25] * 4), t=dgm.Autoregressive(dgm.Categorical(4, 4), net=dgm.Transformer(16, layers=1, heads=2, encoder=1)).given("s"))
+    model = dgm.compile(net, seed=0)
+    data = {"s": source, "t": source.flip(1)}
+    dgm.fit(dgm.MaximumLikelihood(model), data, epochs=10, batch_size=50, optimizer=dgm.Adam(lr=0.01), seed=0)
+    assert (model.log_prob(data).mean() + 4 * torch.tensor(4.0).log()).exp() > 0.9
+    assert torch.equal(dgm.beam_search(model, "t", width=3, given={"s": source[:20]}).best, source[:20].flip(1))

@@ -32,12 +32,14 @@ class Setting:
         return torch.broadcast_shapes(*(v.shape[: v.ndim - port.rank] for port, v in zip(self.conditional.ports, self.parents)))
 
     def log_density(self, *parents, value=None):
+        torch.manual_seed(2)                                                # for bounds, which draw noise
         return self.conditional.log_density(self.value if value is None else value, self.conditional.prepare(*parents))
 
     def determined(self, *parents, conditional=None):
         """What the parents determine: the parameters by name, or the density where the kind has no names for them."""
         conditional = conditional or self.conditional
         value = self.value.to(next(v.dtype for v in conditional.buffers())) if self.value.is_floating_point() else self.value
+        torch.manual_seed(2)
         return conditional.parameters_of(*parents) or {"density": conditional.log_density(value, conditional.prepare(*parents))}
 
 
@@ -70,6 +72,7 @@ def test_direct_density_is_that_of_the_distribution(random, worlds):
     setting = Setting(random, worlds)
     direct = setting.log_density(*setting.parents)
     assert direct.shape == setting.batch
+    torch.manual_seed(2)
     torch.testing.assert_close(direct, setting.conditional(*setting.parents).log_prob(setting.value))
 
 
@@ -85,8 +88,8 @@ def test_enumerated_parents_give_what_each_state_gives(random):
     """The k-th finite parent from the right has its states k dimensions left of the worlds, as TraceEnum_ELBO puts them."""
     setting = Setting(random, (5,))
     finite = [i for i, port in enumerate(setting.conditional.ports) if port.is_configuration]
-    if not finite or setting.model.layout.rank:
-        pytest.skip("no finite parent in reach")
+    if not finite or setting.model.layout.rank or setting.conditional.density != "exact":
+        pytest.skip("no finite parent in reach, or a bound, whose noise differs from state to state")
     sizes = [setting.conditional.ports[i].space.cardinality for i in finite]
     enumerated, dtypes = list(setting.parents), [setting.parents[i].dtype for i in finite]
     for k, (i, size, dtype) in enumerate(zip(finite, sizes, dtypes)):
@@ -206,7 +209,8 @@ def test_double_precision(random):
     conditional = copy.deepcopy(setting.conditional).double()
     density = conditional.log_density(value, conditional.prepare(*parents))
     assert density.dtype is torch.double and conditional(*parents).log_prob(value).dtype is torch.double
-    torch.testing.assert_close(density.float(), single, rtol=1e-4, atol=1e-4)
+    if conditional.density == "exact":                                     # the noise of a bound depends on the precision
+        torch.testing.assert_close(density.float(), single, rtol=1e-4, atol=1e-4)
     drawn = conditional.draw(setting.batch, conditional.prepare(*parents), noise)
     assert drawn.dtype is (torch.long if setting.variable.space.integer else torch.double)
 
@@ -244,6 +248,9 @@ def test_runs_on_the_device(random, device):
     setting = Setting(random, (5,))
     conditional = copy.deepcopy(setting.conditional).to(device)
     prepared = conditional.prepare(*(parent.to(device) for parent in setting.parents))
+    if conditional.density != "exact":
+        assert conditional.log_density(setting.value.to(device), prepared).device.type == device.type
+        return
     found = conditional.log_density(setting.value.to(device), prepared)
     torch.testing.assert_close(found.cpu(), setting.log_density(*setting.parents), rtol=1e-4, atol=1e-4)
     assert conditional.draw(setting.batch, prepared, noise).device.type == device.type

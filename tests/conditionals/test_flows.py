@@ -10,7 +10,7 @@ import torch
 from pyro.infer import Trace_ELBO
 
 import dgm_ppl as dgm
-from dgm_ppl.conditionals.flow.conditional import Bijection
+from dgm_ppl.conditionals.flow.bijection import Bijection
 from dgm_ppl.conditionals.flow.door import zuko
 
 KINDS = {
@@ -271,6 +271,12 @@ WRONG = {
         lambda: dgm.amortize(dgm.BayesNet(k=dgm.Categorical(3), x=dgm.Normal().given("k")), "x", families={"k": dgm.Flow()}),
         r"amortize: NormalizingFlow has values in the real numbers, but 'k' ~ Categorical\(3\) lives in \{0, ..., 2\}; try Categorical",
     ),
+    "function": (
+        lambda: dgm.compile(dgm.BayesNet(i=dgm.Given(4), x=dgm.Flow(2, context=3).given("i", fn=torch.tanh))),
+        r"node 'x': fn must return 3 numbers, the flow's context; got the shape \(3, 4\); say context=4",
+    ),
+    "source": (lambda: dgm.to_pyro(dgm.BayesNet(x=dgm.Flow(2))), r"node 'x': to_pyro writes families with parameters; got Flow\(2, MAF\(\)\)"),
+    "source of a mixture": (lambda: dgm.to_pyro(dgm.BayesNet(x=dgm.Mixture(dgm.Normal(2), components=2))), r"node 'x': to_pyro writes families with parameters; got Mixture"),
     "support": (
         lambda: dgm.log_prob(dgm.compile(dgm.BayesNet(x=dgm.Flow(2, space=dgm.Positive()))), {"x": torch.tensor([[1.0, -2.0]])}),
         r"node 'x': Flow\(2, MAF\(\), space=Positive\(closed=False\)\) has values in the positive numbers; got -2",

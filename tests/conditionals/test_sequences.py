@@ -121,6 +121,13 @@ def test_prefixes_go_row_by_row_and_beside_other_evidence():
     assert model.sample(given={"c": [0, 1, 0, 1], "x": dgm.Partial(image, known)})["x"].shape == (4, 1, 3, 3)
 
 
+def test_parts_are_given_by_labels_too():
+    model = compiled(dgm.Autoregressive(dgm.Categorical(["stop", "a", "b"], 3), net=dgm.Recurrent(5), end="stop"))
+    assert model.sample(5, given={"x": dgm.Prefix(["b", "a"])})["x"][:, :2].tolist() == [[2, 1]] * 5
+    drawn = model.sample(given={"x": dgm.Partial([["b", "a", "a"], ["a", "a", "a"]], torch.tensor([True, False, False]))})["x"]
+    assert drawn[:, 0].tolist() == [2, 1]
+
+
 def test_what_is_not_known_may_hold_anything():
     model = compiled(dgm.Autoregressive(dgm.Normal(3), net=dgm.MADE(5)))
     value = torch.tensor([0.3, float("nan"), float("nan")])
@@ -266,6 +273,10 @@ ERRORS = {
     "a mask of another shape": (lambda: made().sample(given={"x": dgm.Partial([0, 0, 0, 0], torch.tensor([True]))}), r"expected known= to be boolean with the event's shape \(4,\)"),
     "too long a prefix": (lambda: made().sample(given={"x": dgm.Prefix([0, 1, 2, 0, 1])}), r"expected the first of 4 along the event \(4,\), \(\*worlds, length\); got the shape \(5,\)"),
     "tokens outside in a prefix": (lambda: made().sample(given={"x": dgm.Prefix([5])}), r"node 'x': .*values in \{0, ..., 2\}; got 5"),
+    "unknown labels in a prefix": (
+        lambda: dgm.compile(dgm.BayesNet(x=dgm.Autoregressive(dgm.Categorical(["stop", "go"], 4), net=dgm.MADE(4)))).sample(given={"x": dgm.Prefix(["gone"])}),
+        r"node 'x' has no state 'gone'",
+    ),
     "a transform of nothing": (lambda: dgm.compile(dgm.BayesNet(z=dgm.Normal(2))).sample(transform=dgm.TopK(3)), r"no node is autoregressive"),
     "a transform of numbers": (
         lambda: dgm.compile(dgm.BayesNet(x=dgm.Autoregressive(dgm.Normal(3), net=dgm.MADE(4)))).sample(transform=dgm.TopK(3)), r"node 'x': transforms and searches go over the states",

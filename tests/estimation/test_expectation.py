@@ -157,7 +157,7 @@ def test_a_component_on_a_single_row_keeps_some_scale():
 
 def test_refusals():
     net = dgm.BayesNet(z=dgm.StudentT(df=3.0), x=dgm.Gumbel().given("z"))
-    with pytest.raises(dgm.GraphError, match=r"estimate: node 'z' ~ StudentT\(df=3.0\) is not observed and not a single finite value, so that it cannot be summed out.*dgm.ELBO"):
+    with pytest.raises(dgm.GraphError, match=r"estimate: node 'z' ~ StudentT\(df=3.0\) has no data and cannot be eliminated exactly: .*; give a column 'z', or bound the likelihood: dgm.ELBO"):
         dgm.estimate(dgm.compile(net), {"x": torch.zeros(3)})
     fixed = dgm.BayesNet(a=dgm.Bernoulli(probs=0.0), b=dgm.Bernoulli().given("a"))
     with pytest.raises(dgm.GraphError, match=r"estimate: 1 rows have probability zero .*: row 1; drop them"):
@@ -169,3 +169,44 @@ def test_refusals():
     mixture = dgm.compile(dgm.BayesNet(z=dgm.Categorical(2), x=dgm.Categorical(3).given("z")), seed=0)
     with pytest.raises(dgm.GraphError, match="where cells are missing the tables' posterior is no product of Dirichlets"):
         dgm.estimate(mixture, {"x": [0, 1, 2]}, prior=dgm.BDeu()).posterior
+
+
+def test_factor_analysis_with_missing_cells_reaches_the_gradients_optimum():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(120, 2, generator=generator, dtype=torch.float64) @ torch.randn(2, 4, generator=generator, dtype=torch.float64)
+    x = x + 0.5 * torch.randn(120, 4, generator=generator, dtype=torch.float64) + 1
+    x[torch.rand(120, 4, generator=generator) < 0.2] = NAN
+    x[0] = torch.tensor([0.1, 0.2, NAN, 0.3])
+    net = dgm.BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Normal(4).given("z"))
+    model = dgm.compile(net, seed=0).double()
+    found = dgm.estimate(model, {"x": x}, method=dgm.EM(tolerance=1e-9, steps=3000))
+    assert bool((torch.tensor(found.history).diff() > -1e-10).all())
+    objective = dgm.MaximumLikelihood(model)
+    score = objective.score(objective.prepare({"x": x}))
+    assert found.log_likelihood == pytest.approx(score.sum().item(), abs=1e-6)
+    gradients = torch.autograd.grad(score.mean(), list(model.parameters()))
+    assert all(bool((gradient.abs() < 2e-3).all()) for gradient in gradients)
+
+
+def test_a_linear_gaussian_chain_with_missing_cells_and_finite_parents():
+    net = dgm.BayesNet(s=dgm.Categorical(2), t=dgm.Categorical(2).given("s"), u=dgm.Normal().given("s"), v=dgm.Normal().given("u", "t"), w=dgm.Normal(loc=dgm.refs("v"), scale=dgm.free(0.5)))
+    torch.manual_seed(1)
+    data = with_holes(dgm.compile(net, seed=3).double().sample(120), 0.3, 2)
+    model = dgm.compile(net, seed=0).double()
+    found = dgm.estimate(model, data, method=dgm.EM(tolerance=1e-10, steps=3000))
+    assert bool((torch.tensor(found.history).diff() > -1e-10).all())
+    objective = dgm.MaximumLikelihood(model)
+    score = objective.score(objective.prepare(data))
+    assert found.log_likelihood == pytest.approx(score.sum().item(), abs=1e-6)
+    gradients = torch.autograd.grad(score.mean(), list(model.parameters()))
+    assert all(bool((gradient.abs() < 2e-3).all()) for gradient in gradients)
+
+
+def test_factor_analysis_as_scikit_learn():
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(300, 1, generator=generator, dtype=torch.float64) @ torch.tensor([[1.0, -0.5, 2.0]], dtype=torch.float64) + 0.4 * torch.randn(300, 3, generator=generator, dtype=torch.float64)
+    shared = dgm.BayesNet(z=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Normal(3).given("z"))
+    found = dgm.estimate(dgm.compile(shared, seed=1).double(), {"x": x}, method=dgm.EM(tolerance=1e-7))
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    oracle = decomposition.FactorAnalysis(1, tol=1e-10, max_iter=5000).fit(x.numpy())
+    assert found.log_likelihood / 300 == pytest.approx(oracle.score(x.numpy()), abs=1e-3)

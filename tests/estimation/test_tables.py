@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy
+import pyro
 import pytest
 import torch
 from exact.brute import random_net
@@ -181,3 +182,17 @@ def test_refusals_say_what_is_wrong(message):
     net = dgm.BayesNet(a=dgm.Categorical(2), b=dgm.Bernoulli().given("a"))
     with pytest.raises(dgm.GraphError, match=message):
         BAD[message](net, dgm.compile(net), {"a": [0, 1, 1], "b": [0, 0, 1]})
+
+
+def test_zeros_of_tables_are_written_as_log_odds_that_plain_pyro_can_take():
+    model = dgm.compile(dgm.BayesNet(a=dgm.Bernoulli(), b=dgm.Bernoulli().given("a"), c=dgm.Categorical(3).given("b")), seed=0)
+    data = {"a": [1, 1, 1], "b": [0, 1, 0], "c": [0, 2, 0]}
+    dgm.estimate(model, data)
+    namespace = {}
+    exec(dgm.to_pyro(model), namespace)
+    module = namespace["Model"]()
+    module.load_state_dict(dgm.to_pyro_state(model))
+    values = model.encode(data)
+    trace = pyro.poutine.trace(module).get_trace(values)
+    trace.compute_log_prob()
+    torch.testing.assert_close(sum(trace.nodes[name]["log_prob"] for name in "abc"), model.log_prob(data))

@@ -55,12 +55,17 @@ def test_a_real_node_above_others_may_be_missing_where_they_are_too():
 def test_values_whose_elements_hang_together_are_there_or_missing_as_a_whole():
     model = dgm.compile(dgm.BayesNet(z=dgm.Bernoulli(probs=0.4), x=dgm.MultivariateNormal(2, covariance_matrix=[[1.0, 0.3], [0.3, 1.0]]).given("z")), seed=0)
     whole = torch.tensor([[0.1, 0.2], [NAN, NAN]])
-    assert dgm.log_prob(model, {"x": whole}).value[1] == 0
-    with pytest.raises(dgm.GraphError, match=r"node 'x' ~ MultivariateNormal\(2, .*\) has cells that are missing within a value, whose elements hang together"):
-        dgm.log_prob(model, {"x": torch.tensor([[0.1, 0.2], [0.3, NAN]])})
+    assert abs(float(dgm.log_prob(model, {"x": whole}).value[1])) < 1e-6
+    part = dgm.log_prob(model, {"x": torch.tensor([[0.3, NAN]])}).value[0]     # the other element of a Gaussian is integrated out
+    places = torch.stack([model.conditional("x")(torch.tensor(float(state))).mean[0] for state in (0, 1)]).detach()
+    expected = (torch.tensor([0.6, 0.4]).log() + torch.distributions.Normal(places, 1.0).log_prob(torch.tensor(0.3))).logsumexp(0)
+    torch.testing.assert_close(part.to(expected.dtype), expected)
+    shares = dgm.compile(dgm.BayesNet(z=dgm.Bernoulli(probs=0.4), x=dgm.Dirichlet(3).given("z")), seed=0)
+    with pytest.raises(dgm.GraphError, match=r"node 'x' ~ Dirichlet\(3\).* has cells that are missing within a value"):
+        dgm.log_prob(shares, {"x": torch.tensor([[0.1, 0.2, 0.7], [0.3, NAN, 0.2]])})
 
 
 def test_cells_of_inputs_may_not_be_missing():
     model = dgm.compile(dgm.BayesNet(c=dgm.Given(), x=dgm.Normal(loc="c", scale=1.0)))
-    with pytest.raises(dgm.GraphError, match="node 'c' has missing cells"):
+    with pytest.raises(dgm.GraphError, match="node 'c' is a Given input and has missing cells.*fill them in"):
         dgm.log_prob(model, {"c": [0.1, NAN], "x": [0.0, 1.0]})

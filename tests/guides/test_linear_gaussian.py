@@ -87,3 +87,16 @@ def test_a_sample_of_the_exact_guide_is_the_posterior():
         mean = (coefficients @ torch.stack(list(data.values()))).item() + intercept
         assert drawn[name].mean().item() == pytest.approx(mean, abs=5 * deviation / 20000**0.5)
         assert drawn[name].std().item() == pytest.approx(deviation, rel=0.03)
+
+
+def test_the_certificate_of_a_linear_gaussian_net_costs_what_its_covariance_says():
+    """The forward divergence of the best mean-field guide, from the covariance of the joint."""
+    a, b = dgm.refs("a b")
+    net = dgm.BayesNet(a=dgm.Normal(loc=0.0, scale=1.0), b=dgm.Normal(loc=1.0, scale=2.0), f=dgm.Delta(v=0.5 * a - b), x=dgm.Normal(loc=2 * dgm.refs("f"), scale=1.0))
+    certificate = dgm.amortize(net, "x", structure=dgm.MeanField()).certificate()
+    covariance = torch.tensor([[1.0, 0.0, 1.0], [0.0, 4.0, -8.0], [1.0, -8.0, 1.0 + 16.0 + 1.0]])
+    posterior = covariance[:2, :2] - covariance[:2, 2:] @ covariance[2:, :2] / covariance[2, 2]
+    exact = 0.5 * (posterior.diagonal().log().sum() - torch.logdet(posterior))
+    assert certificate.nats == pytest.approx(float(exact), abs=1e-5) and "on this model, which is linear Gaussian" in str(certificate)
+    learned = dgm.amortize(net.replace(a=dgm.Normal(loc=0.0)), "x", structure=dgm.MeanField()).certificate()
+    assert "on a linear-Gaussian twin" in str(learned)

@@ -12,10 +12,13 @@ from itertools import product
 import pyro
 import pytest
 import torch
+from pyro import poutine
 from torch.distributions import MultivariateNormal
 
 import dgm_ppl as dgm
 from dgm_ppl.formats.declaration import describe, restore
+
+from dgm_ppl.graph import Forward as Order
 
 from .plated import NETS, drawn
 
@@ -107,6 +110,27 @@ def test_the_bound_is_that_of_the_trace(name, pool):
             warnings.simplefilter("ignore")                                 # a finite site asks for TraceEnum_ELBO
             traced = pyro.infer.Trace_ELBO().loss(model, guide, data)
     torch.testing.assert_close(direct.item(), traced, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["schools", "three levels", "items"])
+def test_importance_weights_are_those_of_the_trace(name):
+    model, guide = pair(name)
+    data, rank = data_for(model, guide), model.layout.rank
+    objective = dgm.IWAE(model, guide, particles=3)
+    torch.manual_seed(1)
+    direct = objective.log_weights(objective.prepare(data))
+    torch.manual_seed(1)
+    with pyro.plate("particles", 3, dim=-2 - rank):
+        drawn_from = poutine.trace(guide).get_trace(data)
+        scored = poutine.trace(poutine.replay(model, drawn_from)).get_trace(data)
+    weights = torch.zeros(3, 4)
+    for sign, trace in ((1, scored), (-1, drawn_from)):
+        trace.compute_log_prob()
+        for site in trace.stochastic_nodes + trace.observation_nodes:
+            term = trace.nodes[site]["log_prob"]
+            term = term.reshape((1,) * (2 + rank - term.ndim) + term.shape)
+            weights = weights + sign * term.sum(tuple(range(-rank, 0)))
+    torch.testing.assert_close(direct, weights, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["schools", "items"])
@@ -302,6 +326,33 @@ def test_a_linear_guide_over_a_plate_attains_the_evidence(members):
     torch.testing.assert_close(weights, MultivariateNormal(torch.zeros(members), covariance).log_prob(data["x"]), rtol=1e-4, atol=1e-3)
 
 
+@pytest.mark.parametrize("sizes", [(2, 3, 4), (1, 7, 2)])
+def test_a_linear_guide_over_nested_plates_attains_the_evidence(sizes):
+    """g -> s[S] -> t[S, T] -> y[S, T, M], all scales one: means are pooled plate by plate, and every draw has the weight log p(y)."""
+    members = dict(zip("STM", sizes))
+    net = dgm.BayesNet(
+        g=dgm.Normal(loc=0.0, scale=1.0), s=dgm.Normal(loc="g", scale=1.0), t=dgm.Normal(loc="s", scale=1.0), y=dgm.Normal(loc="t", scale=1.0),
+        plates={"S": ["s", "t", "y"], "T": ["t", "y"], "M": ["y"]},
+    )
+    model, guide = dgm.compile(net), dgm.compile(dgm.amortize(net, "y", net=dgm.DeepSet(features=1)))
+    within = 1 + 1 / members["M"]                                           # variance of the mean of y[s, t, :] given s
+    between = 1 + within / members["T"]                                     # and of that of y[s, :, :] given g
+    precisions = {"g": (1.0, members["S"] / between), "s": (1.0, members["T"] / within), "t": (1.0, float(members["M"]))}
+    for name, (prior, data) in precisions.items():
+        network, parents = guide.conditional(name).predictor.network, guide.net[name].parents
+        for stage in network.pools[0]:                                      # the mean, and what comes with it is not read
+            linear(stage.member.last, [[1.0, *[0.0] * stage.member.last.in_features]])
+        above = [prior / (prior + data)] * (len(parents) - 1)
+        rest = [0.0] * (network.head.last.in_features - len(above) - 1)
+        linear(network.head.last, [[*above, data / (prior + data), *rest, 0.0], [*[0.0] * network.head.last.in_features, -0.5 * math.log(prior + data)]])
+    data = {"y": model.sample(3, sizes=members)["y"]}
+    places = torch.meshgrid(*map(torch.arange, sizes), indexing="ij")
+    s, t, m = (place.flatten() for place in places)
+    shared = torch.ones(len(s), len(s)) + (s[:, None] == s) * (1.0 + (t[:, None] == t) * (1.0 + (m[:, None] == m)))
+    evidence = MultivariateNormal(torch.zeros(len(s)), shared).log_prob(data["y"].flatten(1))
+    torch.testing.assert_close(-losses(dgm.ELBO(model, guide, closed_form=False), data), evidence, rtol=1e-4, atol=1e-3)
+
+
 # ---- a declaration
 
 
@@ -340,6 +391,7 @@ def test_refusals():
     refused("amortize: the guide of 'mu' reads all members of the plate 'n', which takes a network over sets; got ResNet(4); try nets={'mu': dgm.DeepSet(64)}",
             NETS["hierarchical"][0], "x", net=dgm.ResNet(4))
     refused("amortize: structure: expected dgm.Faithful(), dgm.MeanField(), dgm.Forward() or dgm.Full(); got 'mean field'", mixture, "x", structure="mean field")
+    refused("amortize: structure: Forward() is an order of elimination; try structure=dgm.Faithful(order=Forward())", mixture, "x", structure=Order())
     refused("amortize: order says how a faithful structure is found; got structure=MeanField() as well; leave one out", mixture, "x", structure=dgm.MeanField(), order=["pi"])
     refused("amortize: copies of 'mu', with values in the simplex", dgm.BayesNet(
         {**mixture.variables, "mu": dgm.Dirichlet(2, concentration=1.0), "x": dgm.Normal(2, loc=dgm.refs("mu")[dgm.refs("c")], scale=1.0)},
@@ -369,3 +421,11 @@ def test_reading_whole_is_checked_where_it_is_declared():
         dgm.BayesNet(x=dgm.Given(), z=dgm.Normal().given("x", net=dgm.DeepSet(3), whole={"x": "m"}), plates={"n": ["x", "z"], "m": ["x"]})
     with pytest.raises(dgm.GraphError, match=r"given: whole: expected one of the parents \['x'\]; got 'y'"):
         dgm.Normal().given("x", net=dgm.DeepSet(3), whole={"y": "m"})
+
+
+def test_networks_over_sets_are_chosen_by_latent_then_by_pool_then_by_net():
+    net = NETS["three levels"][0]
+    recognition = dgm.amortize(net, "y", net=dgm.DeepSet(5), pool=dgm.SetTransformer(7), nets={"s": dgm.DeepSet(9)})
+    assert [recognition[name].net.label() for name in "gst"] == ["SetTransformer(7)", "DeepSet(9)", "SetTransformer(7)"]
+    assert dgm.amortize(net, "y", net=dgm.DeepSet(5))["t"].net == dgm.DeepSet(5)
+    assert dgm.amortize(NETS["schools"][0], "y", net=dgm.DeepSet(5), pool=dgm.SetTransformer(7))["theta"].net == dgm.DeepSet(5)

@@ -50,6 +50,26 @@ def amortized_plates():
     return dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "r", net=dgm.MLP(4)))), {"r": torch.ones(5, 4, 3)}
 
 
+def eliminated():
+    net = dgm.BayesNet(k=dgm.Categorical(3), b=dgm.Bernoulli().given("k"), z=dgm.Normal(2).given("k", "b"), x=dgm.Bernoulli(6).given("z", "b", net=dgm.MLP(8)))
+    guide = dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(8), collapse=True))
+    return dgm.ELBO(dgm.compile(net), guide, particles=2), {"x": torch.ones(5, 6), "b": [0.0, None, 1.0, None, 0.0]}
+
+
+def integrated():
+    net = dgm.BayesNet(
+        k=dgm.Categorical(2), z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Normal(4).given("z", "k"), d=dgm.Delta(v=2 * dgm.Ref("z")[0]), y=dgm.MultivariateNormal(2).given("d"),
+        w=dgm.Normal().given("x"),
+    )
+    holes = torch.ones(5, 4)
+    holes[0, 1] = torch.nan
+    return dgm.MaximumLikelihood(dgm.compile(net)), {"x": holes, "y": torch.ones(5, 2), "w": torch.ones(5)}
+
+
+def mixed_images():
+    return dgm.MaximumLikelihood(dgm.compile(dgm.BayesNet(k=dgm.Categorical(3), x=dgm.Bernoulli(6).given("k"), y=dgm.Normal(2).given("k")))), {"x": torch.ones(5, 6), "y": torch.ones(5, 2)}
+
+
 def particles():
     net = dgm.BayesNet(k=dgm.Categorical(3), z=dgm.Gamma(2).given("k"), s=dgm.Dirichlet(3).given("k"), x=dgm.Normal(4).given("z", "s", net=dgm.MLP(8)), free=dgm.Beta().given("z"))
     return dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(8))), particles=3), {"x": torch.ones(5, 4)}
@@ -93,6 +113,17 @@ def forward_kl():
 
 def symmetric():
     return estimated(dgm.SymmetricKL)
+
+
+def densities():
+    net = dgm.BayesNet(
+        z=dgm.Flow(2, dgm.RealNVP(2, hidden=(8,))), x=dgm.Mixture(dgm.Normal(4), components=3).given("z", net=dgm.MLP(8)),
+        n=dgm.ZeroInflated(dgm.Poisson(2)).given("z", net=dgm.MLP(8)), i=dgm.Flow(1, 4, 4, dgm.Glow(1, steps=1, hidden=4), levels=8).given("z"),
+        p=dgm.DiscretizedLogisticMixture(2, components=2, levels=8).given("z", net=dgm.MLP(8)), s=dgm.Flow(3, dgm.NSF(1, hidden=(8,)), space=dgm.Positive()).given("z"),
+    )
+    guide = dgm.amortize(net, ["x", "n", "i", "p", "s"], net=dgm.MLP(8), families={"z": dgm.Flow(2, dgm.IAF(2, hidden=(8,)), context=4)})
+    data = {"x": torch.ones(5, 4), "n": torch.ones(5, 2), "i": torch.ones(5, 1, 4, 4), "p": torch.ones(5, 2), "s": torch.ones(5, 3)}
+    return dgm.ELBO(dgm.compile(net), dgm.compile(guide)), data
 
 
 def with_function(fn):
@@ -139,5 +170,6 @@ def attempt(build) -> dict:
 
 if __name__ == "__main__":
     register()
+    nets = (vae, iwae, tables, plated, amortized_plates, particles, eliminated, integrated, mixed_images, densities)
     estimators = (sticking, doubly, vimco, renyi, wake_sleep, cubo, forward_kl, symmetric)
-    print(json.dumps({build.__name__: attempt(build) for build in (vae, iwae, tables, plated, amortized_plates, particles, *estimators, copying, mixing)}))
+    print(json.dumps({build.__name__: attempt(build) for build in (*nets, *estimators, copying, mixing)}))

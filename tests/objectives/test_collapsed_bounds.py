@@ -160,6 +160,42 @@ def test_what_the_plan_says():
         plan["x"]
 
 
+def test_eliminated_latents_come_back_in_the_posterior():
+    """Drawn exactly given what the guide draws: with the exact guide of the rest, the draws are those of the joint posterior."""
+    net = dgm.BayesNet(
+        k=dgm.Categorical(2, probs=[0.3, 0.7]), z1=dgm.Normal(loc=[-1.0, 1.0], scale=1.0).given("k"), z2=dgm.Normal(loc=dgm.Ref("z1"), scale=0.5), x=dgm.Normal(loc=dgm.Ref("z2"), scale=0.7),
+        total=dgm.Delta(v=dgm.Ref("z1") + dgm.Ref("z2")), w=dgm.Normal(loc="total", scale=0.1),
+    )
+    model = dgm.compile(net).double()
+    x = torch.tensor([0.4, -1.5], dtype=torch.float64)
+    exact = dgm.posterior(model, {"x": x})
+    guide = dgm.compile(dgm.BayesNet(z1=dgm.Normal(loc=0.0, scale=2.0))).double()
+    torch.manual_seed(0)
+    post = dgm.posterior(model, {"x": x}, method=dgm.Importance(guide, 40_000))
+    assert set(post.names) == {"k", "z1", "z2", "total", "w"}
+    assert (post.mean()["k"] - exact.probabilities("k")).abs().max() < 0.02
+    for name in ("z1", "z2"):
+        assert (post.mean()[name] - exact.mean()[name]).abs().max() < 0.03 and (post.std()[name] - exact.std()[name]).abs().max() < 0.03
+    assert torch.allclose(post.log_evidence, exact.log_evidence, atol=0.02)
+    assert torch.allclose(post.released("total"), post.released("z1") + post.released("z2"))
+    assert dgm.log_prob(model, {"x": x}, method=dgm.Importance(guide, 20_000)).value.tolist() == pytest.approx(exact.log_evidence.tolist(), abs=0.02)
+    assert dgm.posterior(model, {"x": x}, method=dgm.Amortized(guide)).sample(5)["k"].shape == (5, 2)
+
+
+def test_guides_without_some_latents_are_saved(tmp_path):
+    model, guide = pair(mixture_prior(), "x", False)
+    dgm.save(guide, tmp_path / "guide.safetensors")
+    again = dgm.load(tmp_path / "guide.safetensors")
+    assert again.net == guide.net and again.net.left_out == ("k",)
+    x = model.sample(3)["x"]
+    one, other = (dgm.ELBO(model, each) for each in (guide, again))
+    losses = []
+    for objective in (one, other):
+        torch.manual_seed(0)
+        losses.append(objective(objective.prepare({"x": x})))
+    assert torch.equal(*losses)
+
+
 REFUSED = {
     "weighted": (lambda: dgm.ELBO(*pair(semi_supervised(), "x", False), kl_weight=0.5).prepare({"x": torch.zeros(2, 6)}), r"ELBO: kl_weight has no meaning here: 'y' is eliminated together with the observed 'x'"),
     "all missing": (lambda: dgm.ELBO(*pair(semi_supervised(), "x", False)).prepare({"x": torch.zeros(2, 6), "y": [None, None]}), "ELBO: node 'y': every cell of its column is missing"),
@@ -195,3 +231,13 @@ def test_guides_given_for_finite_latents_work_as_before():
     objective = dgm.ELBO(model, guide)
     pairing = objective.pairing(objective.prepare({"x": x}))
     assert pairing.collapse is None and [latent.name for latent, *_ in pairing.score] == ["k"]
+
+
+def test_a_density_that_is_a_bound_cannot_be_read_by_what_is_eliminated():
+    """log sum_k exp(noisy bound) would be no bound any more."""
+    net = dgm.BayesNet(k=dgm.Categorical(3), z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Diffusion(2, net=dgm.MLP(8)).given("z", "k"))
+    model = dgm.compile(net)
+    assert model.plan(observed="x")["k"].reason == "'x' depends on it, and has no exact density"
+    guide = dgm.compile(dgm.BayesNet(x=dgm.Given(2), z=dgm.Normal(2).given("x")))
+    with pytest.raises(dgm.GraphError, match="the latent 'k' has neither data nor a distribution in the guide.* and it cannot be eliminated: 'x' depends on it, and has no exact density"):
+        dgm.ELBO(model, guide).prepare({"x": torch.zeros(2, 2)})

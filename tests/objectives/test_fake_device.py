@@ -24,7 +24,7 @@ def found() -> dict:
 
 
 @pytest.mark.parametrize("net", [
-    "vae", "iwae", "tables", "plated", "amortized_plates", "particles",
+    "vae", "iwae", "tables", "plated", "amortized_plates", "particles", "eliminated", "integrated", "mixed_images", "densities",
     "sticking", "doubly", "vimco", "renyi", "wake_sleep", "cubo", "forward_kl", "symmetric",
 ])
 def test_a_step_stays_on_the_device(found, net):

@@ -40,6 +40,13 @@ def test_map_of_rows_that_observe_other_nodes():
     assert found.frame().loc[1, "ground"] == "wet"
 
 
+def test_rows_that_lack_everything_are_rows():
+    post = dgm.posterior(weather(), pandas.DataFrame({"ground": [None, None], "rain": [float("nan")] * 2}, index=["a", "b"]))
+    assert post.worlds == (2,) and post.log_evidence.tolist() == [0, 0] and post.frame().index.tolist() == ["a", "b"]
+    assert post.probabilities("sky").tolist() == [[0.75, 0.25]] * 2 and post.mpe()["sky"] == ["clear"] * 2
+    assert dgm.posterior(weather(), {"ground": None}).worlds == ()
+
+
 def test_impossible_rows_have_no_states_and_no_draws():
     post = dgm.posterior(weather(), {"sky": ["clear", "grey"], "rain": [1, 1]}, method=dgm.Exact(keep_impossible=True))
     found = post.mpe()

@@ -98,3 +98,15 @@ def test_nodes_and_methods_that_take_no_likelihood():
     method = dgm.NUTS(samples=1, warmup=1)
     with pytest.raises(dgm.GraphError, match="the evidence on 'z' is soft, which NUTS does not take"):
         dgm.posterior(real(), {"z": dgm.Likelihood([1.0, 2.0])}, method=method)
+
+
+@pytest.mark.parametrize("rows", [1, 20])
+def test_likelihoods_of_any_scale_neither_underflow_nor_overflow(rows):
+    scales = {"sky": 1e-280, "rain": 1e-290, "ground": 1e250}
+    weights = {"sky": [1.0, 2.0], "rain": [3.0, 1.0], "ground": [0.5, 1.0, 0.25]}
+    data = {name: dgm.Likelihood(numpy.tile(numpy.array(weights[name]) * scale, (rows, 1))) for name, scale in scales.items()}
+    post = dgm.posterior(weather(), data)
+    exact = JOINT * torch.tensor(weights["sky"])[:, None, None] * torch.tensor(weights["rain"])[:, None] * torch.tensor(weights["ground"])
+    wanted = exact.sum().log().item() + numpy.log(list(scales.values())).sum()
+    assert post.log_evidence.tolist() == pytest.approx([wanted] * rows, rel=1e-12)
+    assert (post.probabilities("sky") - exact.sum((1, 2)) / exact.sum()).abs().max() < 1e-12

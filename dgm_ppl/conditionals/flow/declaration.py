@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ...families import Architecture, Circle, Counts, Interval, Real, Simplex, Space, Variable
+from ...families import Architecture, Circle, Counts, Interval, Levels, Positive, Real, Simplex, Space, Variable
 from ...families.variable import checked_shape, whole
 from ...graph import GraphError
 from .conditional import FlowConditional
+from .dequantization import Dequantization, UniformDequantization
 from .kinds import MAF, FlowKind
 from .links import Affine, Link, Logit
 
@@ -22,6 +23,7 @@ class NormalizingFlow(Architecture):
 
     kind: FlowKind = MAF()
     preprocess: Logit | Affine | None = None
+    dequantize: Dequantization | None = None
     context: int = 64
 
     @property
@@ -32,7 +34,9 @@ class NormalizingFlow(Architecture):
         return Circle() if self.kind.circular else Real()
 
     def summary(self, variable: Variable) -> str:
-        options = [f"space={variable.declared_space!r}"] if variable.declared_space is not None else []
+        space = variable.declared_space
+        options = [] if space is None else [f"levels={space.largest + 1}"] if isinstance(space, Levels) else [f"space={space!r}"]
+        options += [f"dequantize={self.dequantize!r}"] if self.dequantize is not None else []
         options += [f"preprocess={self.preprocess!r}"] if self.preprocess is not None else []
         options += [f"context={self.context}"] if self.context != 64 else []
         return f"Flow({', '.join([*map(str, variable.shape), repr(self.kind), *options])})"
@@ -42,14 +46,17 @@ class NormalizingFlow(Architecture):
 
     def check(self, name: str, variable: Variable, parents: Mapping[str, Variable]) -> None:
         space = variable.space
-        if isinstance(space, Counts) or space.cardinality is not None:
+        discrete = isinstance(space, Counts) or space.cardinality is not None
+        if discrete and self.dequantize is None:
             raise GraphError(
                 f"node {name!r}: expected a continuous node; got a flow over {space}; a flow has a density, so whole numbers need "
                 f"dequantization: dgm.Flow(..., dequantize=dgm.UniformDequantization())"
             )
+        if self.dequantize is not None and not discrete:
+            raise GraphError(f"node {name!r}: dequantization is for whole numbers; got a flow over {space}; leave it out, or say levels=256")
         if isinstance(space, Circle) != self.kind.circular:
             raise GraphError(f"node {name!r}: expected angles for dgm.NCSF and nothing else; got {self.kind!r} over {space}; try dgm.{'NCSF' if isinstance(space, Circle) else 'NSF'}()")
-        if isinstance(self.preprocess, Logit) and not isinstance(space, Interval):
+        if isinstance(self.preprocess, Logit) and not isinstance(space, Interval) and space.cardinality is None:
             raise GraphError(f"node {name!r}: dgm.Logit expects numbers between two bounds; got {space}; try space=dgm.Interval(0.0, 1.0), or preprocess=dgm.Affine(loc, scale)")
         if isinstance(space, Simplex) and (not variable.shape or variable.shape[-1] < 2):
             raise GraphError(f"node {name!r}: a flow over the simplex expects at least two numbers; got the shape {variable.shape}; try dgm.Flow(3, ..., space=dgm.Simplex())")
@@ -67,12 +74,21 @@ class NormalizingFlow(Architecture):
                 raise GraphError(f"node {name!r}: dgm.Affine: expected a number for {part}, or one for each of {wanted} dimensions; got {len(value)}")
 
     def build(self, name: str, variable: Variable, ports: Any, *, plates: Any, all_plates: int, shared: Any) -> FlowConditional:
+        affine = self.preprocess if isinstance(self.preprocess, Affine) else None
         alpha = self.preprocess.alpha if isinstance(self.preprocess, Logit) else 0.0
-        link = Link(variable.space, alpha=alpha, affine=self.preprocess if isinstance(self.preprocess, Affine) else None)
-        return FlowConditional(name, variable, ports, self.kind, link, context=self.context, shared=shared)
+        space = variable.space
+        if self.dequantize is not None:                                     # the noisy numbers: between their bounds, above zero, or as they are
+            states = space.cardinality
+            space = Real() if affine is not None else Positive() if states is None else Interval(0.0, float(states))
+            alpha = alpha or (Logit().alpha if self.preprocess is None else 0.0)
+        link = Link(space, alpha=alpha if isinstance(space, Interval) else 0.0, affine=affine)
+        return FlowConditional(name, variable, ports, self.kind, link, dequantize=self.dequantize, context=self.context, shared=shared)
 
 
-def Flow(*shape: Any, kind: FlowKind | None = None, space: Space | None = None, preprocess: Logit | Affine | None = None, context: int = 64) -> Variable:
+def Flow(
+    *shape: Any, kind: FlowKind | None = None, space: Space | None = None, levels: int | None = None, dequantize: Dequantization | None = None,
+    preprocess: Logit | Affine | None = None, context: int = 64,
+) -> Variable:
     """A node whose density is that of a normalizing flow: log p(x) = log N(f(x); 0, 1) + log |det df/dx|.
 
     The event `(*worlds, *plates, *shape)` is transformed as one vector. Parents condition every layer: encoded and joined as they are,
@@ -85,7 +101,11 @@ def Flow(*shape: Any, kind: FlowKind | None = None, space: Space | None = None, 
         kind: the architecture: `MAF` (the default), `NSF`, `NCSF`, `RealNVP`, `NICE`, `NAF`, `UNAF`, `BPF`, `SOSPF`, `GF`, `CNF`, `IAF`, `Inverse(...)`.
         space: where values live, the real line by default: positive numbers are transformed by their logarithm, numbers between bounds by
             their log-odds, the simplex by breaking sticks; all part of the density.
-        preprocess: `Affine(loc, scale)` after that, or `Logit(alpha)` for closed bounds.
+        levels: values are the whole numbers 0 ... levels - 1, such as a pixel's 256 (`space=Counts()` has no largest).
+        dequantize: the noise that fills whole numbers up: `UniformDequantization()`, the default with levels, or `VariationalDequantization()`.
+            The density is then a lower bound of the probability, and bits per dimension come out right.
+        preprocess: `Affine(loc, scale)` after the space's own map (of dequantized numbers as they are), or `Logit(alpha)` for closed bounds;
+            levels have `Logit(0.05)` by default.
         context: how many numbers a network computes from the parents.
 
     Raises:
@@ -109,8 +129,14 @@ def Flow(*shape: Any, kind: FlowKind | None = None, space: Space | None = None, 
         raise GraphError(f"Flow: expected a kind such as dgm.MAF(); got {got!r}; try dgm.Flow(2, dgm.MAF())")
     if space is not None and not isinstance(space, Space):
         raise GraphError(f"Flow: expected a space such as dgm.Positive(); got {space!r}")
+    if levels is not None:
+        if space is not None or (whole(levels) or 0) < 2:
+            raise GraphError(f"Flow: expected levels=256 or a space, not both; got levels={levels!r}, space={space!r}")
+        space, dequantize = Levels(whole(levels) - 1), UniformDequantization() if dequantize is None else dequantize
+    if dequantize is not None and not isinstance(dequantize, Dequantization):
+        raise GraphError(f"Flow: expected dequantize=dgm.UniformDequantization() or dgm.VariationalDequantization(); got {dequantize!r}")
     if preprocess is not None and not isinstance(preprocess, (Logit, Affine)):
         raise GraphError(f"Flow: expected preprocess=dgm.Affine(loc, scale) or dgm.Logit(alpha); got {preprocess!r}")
     if (whole(context) or 0) < 1:
         raise GraphError(f"Flow: expected a positive whole number for context; got {context!r}")
-    return Variable(NormalizingFlow(kind or MAF(), preprocess, context), checked_shape(shape, "Flow"), declared_space=space)
+    return Variable(NormalizingFlow(kind or MAF(), preprocess, dequantize, context), checked_shape(shape, "Flow"), declared_space=space)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -36,6 +38,10 @@ class FlowKind(Setting):
     @abstractmethod
     def build(self, features: int, context: int) -> nn.Module:
         """The module, its parameters drawn from the global generator."""
+
+    def build_for(self, shape: Sequence[int], context: int) -> nn.Module:
+        """The module for an event whose shape matters; the numbers of the event in one vector otherwise."""
+        return self.build(math.prod(shape), context)
 
     def check(self, shape: tuple[int, ...]) -> None:
         """Raises `ValueError` for an event shape that this architecture cannot take."""
@@ -265,3 +271,9 @@ class Inverse(FlowKind):
 
     def build(self, features: int, context: int) -> nn.Module:
         return self.kind.build(features, context)
+
+    def build_for(self, shape: Sequence[int], context: int) -> nn.Module:
+        return self.kind.build_for(shape, context)
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        self.kind.check(shape)

@@ -1,0 +1,147 @@
+"""JSB chorales: a hidden Markov model and a factorial one, log-likelihood per time step on the validation part, beside one written by hand.
+
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/chorales.py --data DATA --epochs 60 --json chorales.json
+
+Each step is the 88 notes of a piano at a quarter note (data of Boulanger-Lewandowski et al., 2012, https://arxiv.org/abs/1206.6392). All models
+train alike: Adam with one rate, batches of 32 sequences, the same number of epochs; the hand-written one starts at the same parameters as the declared one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from measure import environment, write_json
+from torch import Tensor, nn
+
+import dgm_ppl as dgm
+
+NOTES, LOWEST = 88, 21
+Sequences = list[Tensor]
+
+
+def chorales(folder: str) -> dict[str, Sequences]:
+    """The parts by name: each sequence `(steps, 88)` of zeros and ones."""
+    with gzip.open(Path(folder) / "music_jsb" / "jsb_quarter_train_valid.json.gz") as file:
+        read = json.load(file)
+    return {part: [rolled(sequence) for sequence in sequences if sequence] for part, sequences in read.items()}
+
+
+def rolled(sequence: list[list[int]]) -> Tensor:
+    """A piano roll."""
+    roll = torch.zeros(len(sequence), NOTES)
+    for step, notes in enumerate(sequence):
+        roll[step, [int(note) - LOWEST for note in notes]] = 1.0
+    return roll
+
+
+def markov(states: int) -> dgm.BayesNet:
+    """A hidden Markov model."""
+    return dgm.BayesNet(z=dgm.Categorical(states).given(dgm.lag("z")), x=dgm.Bernoulli(NOTES).given("z"), plates={"time": dgm.Chain(["z", "x"])})
+
+
+def factorial(states: int) -> dgm.BayesNet:
+    """Two chains with common children."""
+    return dgm.BayesNet(
+        a=dgm.Categorical(states).given(dgm.lag("a")), b=dgm.Categorical(states).given(dgm.lag("b")), x=dgm.Bernoulli(NOTES).given("a", "b", net=dgm.MLP(64)),
+        plates={"time": dgm.Chain(["a", "b", "x"])})
+
+
+class ByHand(nn.Module):
+    """The hidden Markov model with the scaled forward algorithm, the gradient by autograd; padded steps are masked."""
+
+    def __init__(self, model: dgm.Model):
+        super().__init__()
+        z, x = model.conditionals["z"], model.conditionals["x"]
+        self.initial = nn.Parameter(z.starts[0].unconstrained["logits"].detach().clone())
+        self.moves = nn.Parameter(z.main.predictor.rows["logits"].detach().clone())
+        self.notes = nn.Parameter(x.main.predictor.rows["logits"].detach().clone())
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        log = x.transpose(0, 1) @ self.notes.T - nn.functional.softplus(self.notes).sum(-1)
+        real = (torch.arange(len(log)).unsqueeze(1) < lengths).unsqueeze(-1)
+        shift = log.amax(-1, keepdim=True)
+        likelihood, moves = (log - shift).exp(), self.moves.softmax(-1)
+        state = self.initial.softmax(0) * likelihood[0]
+        scale = state.sum(-1, keepdim=True)
+        state, total = state / scale, scale.log() + shift[0]
+        for step in range(1, len(log)):
+            new = (state @ moves) * likelihood[step]
+            scale = new.sum(-1, keepdim=True)
+            state = torch.where(real[step], new / scale, state)
+            total = total + torch.where(real[step], scale.log() + shift[step], 0.0)
+        return total.squeeze(-1)
+
+
+def trained(loss: Callable[[Tensor, Tensor], Tensor], parameters: list[nn.Parameter], train: Sequences, epochs: int, rate: float, seed: int) -> float:
+    """CPU seconds of training by a loop of our own, the same for all."""
+    optimizer, dice = torch.optim.Adam(parameters, lr=rate, fused=True), torch.Generator().manual_seed(seed)
+    start = time.process_time()
+    for _ in range(epochs):
+        for rows in torch.randperm(len(train), generator=dice).split(32):
+            batch = [train[row] for row in rows.tolist()]
+            optimizer.zero_grad()
+            loss(nn.utils.rnn.pad_sequence(batch, batch_first=True), torch.tensor([len(one) for one in batch])).backward()
+            optimizer.step()
+    return time.process_time() - start
+
+
+def per_step(logs: Tensor, sequences: Sequences) -> float:
+    """Nats a time step: the log-likelihood of all sequences over the number of all steps."""
+    return (logs.sum() / sum(map(len, sequences))).item()
+
+
+def declared(net: dgm.BayesNet, parts: dict[str, Sequences], asked: argparse.Namespace) -> tuple[dgm.Model, dict[str, float]]:
+    """A declared model, trained."""
+    model = dgm.compile(net, seed=asked.seed)
+    objective = dgm.MaximumLikelihood(model)
+    seconds = trained(lambda x, lengths: objective({"x": x, "time": lengths}), list(model.parameters()), parts["train"], asked.epochs, asked.rate, asked.seed)
+    return model, {part: per_step(dgm.log_prob(model, {"x": parts[part]}).value, parts[part]) for part in parts} | {"seconds": seconds}
+
+
+def by_hand(states: int, parts: dict[str, Sequences], asked: argparse.Namespace) -> dict[str, float]:
+    """The hand-written model from the same start."""
+    model = ByHand(dgm.compile(markov(states), seed=asked.seed))
+    seconds = trained(lambda x, lengths: -model(x, lengths).mean(), list(model.parameters()), parts["train"], asked.epochs, asked.rate, asked.seed)
+    with torch.no_grad():
+        found = {
+            part: per_step(model(nn.utils.rnn.pad_sequence(parts[part], batch_first=True), torch.tensor(list(map(len, parts[part])))), parts[part]) for part in parts
+        }
+    return found | {"seconds": seconds}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--states", type=int, default=32)
+    parser.add_argument("--factors", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=0.02)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    parts = chorales(asked.data)
+    alone = torch.cat(parts["train"]).mean(0).clamp(1e-4, 1 - 1e-4)
+    found = {"independent notes": {part: per_step(torch.distributions.Bernoulli(alone).log_prob(torch.cat(parts[part])).sum(-1), parts[part]) for part in parts} | {"seconds": 0.0}}
+    print(f"{'':34}{'train':>9}{'valid':>9}{'CPU s':>8}")
+    runs = {
+        f"HMM, {asked.states} states, by hand": lambda: by_hand(asked.states, parts, asked),
+        f"HMM, {asked.states} states": lambda: declared(markov(asked.states), parts, asked)[1],
+        f"HMM, {asked.factors**2} states": lambda: declared(markov(asked.factors**2), parts, asked)[1],
+        f"factorial, 2 x {asked.factors} states": lambda: declared(factorial(asked.factors), parts, asked)[1],
+    }
+    for name, run in runs.items():
+        found[name] = run()
+    for name, row in found.items():
+        print(f"{name:34}{row['train']:9.3f}{row['valid']:9.3f}{row['seconds']:8.1f}")
+    write_json(asked.json, {"environment": environment(seed=asked.seed, threads=1, epochs=asked.epochs, rate=asked.rate), "nats a step": found})
+
+
+if __name__ == "__main__":
+    main()
