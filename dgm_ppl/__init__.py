@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from .queries import ProbabilityFlow
     from .queries import HMC, Guided, Langevin, Twisted, compare
     from .saving import load, save
-    from .showing import load_ipython_extension, notebook
     from .structure import GES, PC, ConditionalTest, DataOracle, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg
     from .structure import holm, learn_structure, test_independences, testable
     from .training import SGD, Adam, AdamW, Checkpoint, EarlyStopping, Moment, Run, fit
@@ -83,7 +82,6 @@ LATER = {                                                                   # wh
         "Beams", "beam_search",
     ],
     "saving": ["load", "save"],
-    "showing": ["load_ipython_extension", "notebook"],
     "structure": [
         "ConditionalTest", "DataOracle", "GES", "KernelTest", "PC", "PartialCorrelation", "StructureMethod", "TableTest", "benjamini_hochberg", "holm",
         "learn_structure", "test_independences", "testable",
