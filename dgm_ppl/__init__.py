@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .conditionals import GaussianCopula, GaussianMRF
     from .conditionals import Glow, Hurdle, Mixture, MultiscaleRealNVP, UniformDequantization, VariationalDequantization, ZeroInflated
     from .conditionals import BPF, CNF, GF, IAF, MAF, NAF, NCSF, NICE, NSF, SOSPF, UNAF, Affine, Flow, FlowKind, Inverse, Logit, RealNVP
-    from .diagnostics import Calibration, calibrate
+    from .diagnostics import Agreement, Calibration, Gaps, Weights, agreement, calibrate, gaps, judge_weights
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .queries import Bits, Classification, Contributions, LikelihoodRatio, LinearProbe, OutlierScore, Surprisal, TailShape, Typicality
     from .queries import bits_per_dimension, classify, contributions, interpolate, linear_probe, outlier_scores, representations
     from .queries import ProbabilityFlow
+    from .queries import IndependenceMetropolis, Refined
     from .queries import HMC, Guided, Langevin, Twisted, compare
     from .saving import load, save
     from .structure import GES, PC, ConditionalTest, DataOracle, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg
@@ -61,7 +62,7 @@ LATER = {                                                                   # wh
         "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "Glow", "IAF", "Inverse", "Logit", "MAF", "MultiscaleRealNVP", "NAF", "NCSF", "NICE", "NSF", "RealNVP", "SOSPF", "UNAF",
         "UniformDequantization", "VariationalDequantization",
     ],
-    "diagnostics": ["Calibration", "calibrate"],
+    "diagnostics": ["Agreement", "Calibration", "Gaps", "Weights", "agreement", "calibrate", "gaps", "judge_weights"],
     "distances": ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"],
     "drawing": ["draw", "draw_difference", "draw_steps"],
     "estimation": ["BDeu", "EM", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
@@ -84,6 +85,7 @@ LATER = {                                                                   # wh
         "NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior",
         "Likelihood",
         "ProbabilityFlow",
+        "IndependenceMetropolis", "Refined",
         "Guided", "HMC", "Langevin", "Twisted", "compare",
         "Beams", "beam_search",
     ],

@@ -6,7 +6,7 @@ from .beams import Beams, beam_search
 from .comparing import compare
 from .evidence import Score, log_prob
 from .exact import Exact
-from .methods import HMC, NUTS, Amortized, Bound, Guided, Importance, Langevin, Method, ProbabilityFlow, Twisted
+from .methods import HMC, NUTS, Amortized, Bound, Guided, Importance, IndependenceMetropolis, Langevin, Method, ProbabilityFlow, Refined, Twisted
 from .posterior import Posterior
 from .psis import Diagnosis
 
@@ -15,7 +15,7 @@ from .representation import LinearProbe, interpolate, linear_probe, representati
 from .scoring import Bits, Contributions, LikelihoodRatio, OutlierScore, Surprisal, TailShape, Typicality
 from .scoring import bits_per_dimension, contributions, outlier_scores
 
-__all__ = ["Guided", "HMC", "Langevin", "Twisted", "compare", "NUTS", "Amortized", "Beams", "Bound", "Diagnosis", "Exact", "Importance", "Likelihood", "Method", "Posterior", "ProbabilityFlow", "Score", "beam_search", "log_prob", "posterior"]
+__all__ = ["IndependenceMetropolis", "Refined", "Guided", "HMC", "Langevin", "Twisted", "compare", "NUTS", "Amortized", "Beams", "Bound", "Diagnosis", "Exact", "Importance", "Likelihood", "Method", "Posterior", "ProbabilityFlow", "Score", "beam_search", "log_prob", "posterior"]
 
 __all__ = [
     *__all__, "Bits", "Classification", "Contributions", "LikelihoodRatio", "LinearProbe", "OutlierScore", "Surprisal", "TailShape", "Typicality",
