@@ -311,7 +311,7 @@ class GaussianChain:
     def _covariance(self, name: str, conditional: Conditional, parameters: Mapping[str, Tensor], observed: Observed) -> Tensor:
         if "scale" in parameters:
             return torch.diag_embed(self._by_step(name, parameters["scale"], observed)[0].square())
-        matrix = conditional.forms.distribution(**{**parameters, "loc": torch.zeros_like(parameters["loc"])}).covariance_matrix
+        matrix = conditional.forms.distribution(**{**parameters, "loc": torch.zeros_like(parameters["loc"])}, validate_args=False).covariance_matrix
         matrix = matrix.reshape(*(1,) * (4 + self.rank - matrix.ndim), *matrix.shape).movedim(2 + self.rank + self.axis, 1)
         if torch.Size(self._beside_sizes(name, observed)).numel() > 1:
             raise GraphError(f"node {name!r} ~ {self.net[name].summary}: a joint value in a plate beside the chain is not integrated; leave the plate out")
@@ -342,7 +342,7 @@ class GaussianChain:
         lengths = observed.values.get(self.chain.name)
         if lengths is not None:
             missing = missing | (torch.arange(steps, device=like.device).reshape(-1, 1, 1) >= lengths.reshape(1, -1, 1))
-        return _cat(reads, 2), _cat(constants, 2), _block_diagonal(errors), torch.cat(seen, -1), missing if bool(missing.any()) else None
+        return _cat(reads, 2), _cat(constants, 2), _block_diagonal(errors), torch.cat(seen, -1), missing if lengths is not None or observed.holes else None
 
     def _whole(self, name: str, observed: Observed) -> list[tuple[int, int, Line]]:
         conditional = self.model.conditionals[name]

@@ -50,7 +50,7 @@ def test_draws_follow_the_density(net):
     assert z.abs().max() < 4.5                                              # fails by chance once in 20,000 runs
 
 
-@pytest.mark.parametrize("base", [dgm.Bernoulli(2, 3, 2), dgm.Categorical(4, 2, 3, 2), dgm.Poisson(2, 3, 2), dgm.Normal(2, 3, 2)], ids=lambda base: base.family_name)
+@pytest.mark.parametrize("base", [dgm.Bernoulli(2, 3, 2), dgm.Categorical(4, 2, 3, 2), dgm.Poisson(2, 3, 2), dgm.DiscretizedLogistic(2, 3, 2, levels=5), dgm.Normal(2, 3, 2)], ids=lambda base: base.family_name)
 @pytest.mark.parametrize("net", [*BITS.values(), *IMAGES.values()], ids=[*BITS, *IMAGES])
 def test_draws_are_those_of_the_naive_sampler(base, net, monkeypatch):
     model = compiled(dgm.Autoregressive(base, net=net).given("z"), z=dgm.Normal(2, loc=0.0, scale=1.0))
@@ -208,6 +208,16 @@ def test_a_label_is_found_by_bayes_rule_and_summed_out_exactly():
     assert found.kind == "exact"
     torch.testing.assert_close(found.value, joint.logsumexp(-1))
     torch.testing.assert_close(dgm.posterior(model, {"x": x}).marginals["c"].probs, joint.softmax(-1))
+
+
+def test_colour_images_of_levels():
+    """PixelCNN over mixtures of discretized logistics: the colours of a pixel one after another, probabilities of all images sum to one."""
+    model = compiled(dgm.Autoregressive(dgm.DiscretizedLogisticMixture(3, 1, 2, components=2, levels=3), net=dgm.PixelCNN(6, layers=2, first=3)))
+    images = torch.tensor(list(itertools.product(range(3), repeat=6))).double().reshape(-1, 3, 1, 2)
+    torch.testing.assert_close(model.log_prob({"x": images}).exp().sum(), torch.tensor(1.0).double())
+    drawn = model.sample(9, given={"x": dgm.Partial(images[500], torch.tensor([[[True, False]]] * 3))}, transform=dgm.Temperature(0.7))["x"]
+    assert torch.equal(drawn[..., 0], images[500, ..., 0].expand(9, 3, 1)) and drawn.max() <= 2
+    assert model.verify_structure().ok
 
 
 def test_it_is_emitted_along_a_chain_and_reads_its_own_past():

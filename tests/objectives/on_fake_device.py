@@ -66,6 +66,33 @@ def integrated():
     return dgm.MaximumLikelihood(dgm.compile(net)), {"x": holes, "y": torch.ones(5, 2), "w": torch.ones(5)}
 
 
+def hidden_chain():
+    net = dgm.BayesNet(
+        c=dgm.Categorical(2), u=dgm.Given(2), z=dgm.Categorical(3).given(dgm.lag("z"), "u", net=dgm.MLP(4)), b=dgm.Bernoulli().given(dgm.lag("b", initial=0), "c"),
+        x=dgm.Bernoulli(6).given("z", "b"), y=dgm.Normal().given("z", dgm.lag("y", initial=0.0)), plates={"time": dgm.Chain(["u", "z", "b", "x", "y"])},
+    )
+    holes = torch.ones(5, 4, 6)
+    holes[0, 1, 2] = torch.nan
+    return dgm.MaximumLikelihood(dgm.compile(net)), {"u": torch.ones(5, 4, 2), "x": holes, "y": torch.ones(5, 4), "time": [4, 3, 2, 1, 4]}
+
+
+def linear_chain():
+    net = dgm.BayesNet(
+        g=dgm.Normal(2), z=dgm.Normal(2).given(dgm.lag("z"), dgm.lag("z", 2), "g"), x=dgm.MultivariateNormal(3).given("z"), y=dgm.Normal().given("z", dgm.lag("z")),
+        plates={"time": dgm.Chain(["z", "x", "y"])},
+    )
+    return dgm.MaximumLikelihood(dgm.compile(net)), {"x": torch.ones(5, 4, 3), "y": torch.ones(5, 4), "time": [4, 3, 2, 1, 4]}
+
+
+def deep_chain():
+    lag, plates = dgm.lag, {"time": dgm.Chain(["x", "z"])}
+    net = dgm.BayesNet(z=dgm.Normal(2).given(lag("z", initial=dgm.free()), net=dgm.MLP(4)), x=dgm.Bernoulli(6).given("z", lag("x"), net=dgm.MLP(4)), plates=plates)
+    guide = dgm.BayesNet(
+        x=dgm.Given(6, space=net["x"].space), h=dgm.Delta(3).given(dgm.lead("h", initial=0.0), "x", net=dgm.MLP(4)),
+        z=dgm.Normal(2).given(lag("z", initial=0.0), "h", net=dgm.MLP(4)), plates={"time": dgm.Chain(["x", "h", "z"])})
+    return dgm.ELBO(dgm.compile(net), dgm.compile(guide)), {"x": torch.ones(5, 4, 6), "time": [4, 3, 2, 1, 4]}
+
+
 def mixed_images():
     return dgm.MaximumLikelihood(dgm.compile(dgm.BayesNet(k=dgm.Categorical(3), x=dgm.Bernoulli(6).given("k"), y=dgm.Normal(2).given("k")))), {"x": torch.ones(5, 6), "y": torch.ones(5, 2)}
 
@@ -107,16 +134,16 @@ def step(build) -> dict:
     with FakeGPU() as gpu:
         gpu.move(objective)
         there = {name: torch.empty(value.shape, dtype=value.dtype, device="fakegpu") for name, value in batch.items()}
-        (player,) = objective.players
-        optimizer = dgm.Adam(lr=1e-3)(list(player.parameters))
+        optimizers = {player: dgm.Adam(lr=1e-3)(list(player.parameters)) for player in objective.players}
         for number in range(2):                     # the optimizer makes its state in the first
             gpu.cpu_made.clear()
             gpu.syncs.clear()
             objective.begin_step(number)
-            optimizer.zero_grad()
-            loss = player.loss(there)
-            loss.backward()
-            optimizer.step()
+            for player, optimizer in optimizers.items():
+                optimizer.zero_grad()
+                loss = player.loss(there)
+                loss.backward()
+                optimizer.step()
         objective.score(there)
         return {"loss": loss.device.type, "made on the CPU": gpu.cpu_made, "waits": gpu.syncs}
 
@@ -130,4 +157,4 @@ def attempt(build) -> dict:
 
 if __name__ == "__main__":
     register()
-    print(json.dumps({build.__name__: attempt(build) for build in (vae, iwae, tables, plated, amortized_plates, particles, eliminated, integrated, mixed_images, densities, copying, mixing)}))
+    print(json.dumps({build.__name__: attempt(build) for build in (vae, iwae, tables, plated, amortized_plates, particles, eliminated, integrated, mixed_images, hidden_chain, linear_chain, deep_chain, densities, copying, mixing)}))
