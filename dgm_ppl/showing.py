@@ -11,10 +11,10 @@ from types import MappingProxyType
 from typing import Any
 
 from .compile import Model
+from .diagnostics import Agreement, Calibration, Gaps, Weights
 from .drawing import Picture, draw, draw_steps
 from .graph import DAG, Displayed, Inversion, MixedGraph
 from .network import BayesNet, RecognitionNet
-from .diagnostics import Agreement, Calibration, Gaps, Weights
 from .queries import Posterior
 from .structure import Verdicts
 from .training import Run
