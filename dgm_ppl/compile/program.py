@@ -20,7 +20,8 @@ from .stepping import Strand, in_direction, joined, reader, step_of
 
 if TYPE_CHECKING:
     from .collapsing import CollapsedProgram
-    from .model import Model, Node
+    from .model import Model
+    from .schedule import Node
 
 __all__ = ["run_collapsed", "run_program"]
 
