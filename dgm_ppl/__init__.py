@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .objectives import Adversarial, Consistency, Critic, FDivergence, GradientPenalty, Hinge, JensenShannon, KullbackLeibler, LeastSquares
     from .objectives import Denoising, Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
     from .objectives import CUBO, VIMCO, DoublyReparameterized, Estimator, ForwardKL, OnlineSimulations, Renyi, ReweightedWakeSleep, Simulations, StickingTheLanding
-    from .objectives import SymmetricKL, simulate
+    from .objectives import MIWAE, BetaTCVAE, FreeBits, InfoVAE, SymmetricKL, WassersteinAutoencoder, simulate
     from .queries import Beams, beam_search
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Likelihood, Posterior, Score, log_prob, posterior
     from .queries import Bits, Classification, Contributions, LikelihoodRatio, LinearProbe, OutlierScore, Surprisal, TailShape, Typicality
@@ -74,7 +74,7 @@ LATER = {                                                                   # wh
         "Adversarial", "Consistency", "Critic", "Denoising", "FDivergence", "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares",
         "Matching", "MutualInformation", "Pearson", "R1", "R2", "ReverseKullbackLeibler", "SquaredHellinger", "TotalVariation", "Wasserstein",
         "CUBO", "DoublyReparameterized", "Estimator", "ForwardKL", "OnlineSimulations", "Renyi", "ReweightedWakeSleep", "Simulations", "StickingTheLanding", "SymmetricKL", "VIMCO",
-        "simulate",
+        "MIWAE", "BetaTCVAE", "FreeBits", "InfoVAE", "WassersteinAutoencoder", "simulate",
     ],
     "queries": [
         "Bits", "Classification", "Contributions", "LikelihoodRatio", "LinearProbe", "OutlierScore", "Surprisal", "TailShape", "Typicality",
