@@ -10,13 +10,13 @@ from ..compile import Model
 from ..data import columns, row_labels
 from ..exact import FiniteChain, GaussianChain, Obstacle, SwitchingChain, cells, chain_engine, refuse_soft, see, watch
 from ..graph import GraphError
-from .collapsed import CollapsedPosterior
 from .bounded import refuse_implicit
+from .collapsed import CollapsedPosterior
 from .elimination import by_cliques, integrates
 from .exact import Exact, ExactPosterior, why_not
+from .gaussian_sequences import GaussianSequencePosterior
 from .methods import HMC, NUTS, Amortized, Guided, Importance, Method, Twisted
 from .noise_space import NoisePosterior
-from .gaussian_sequences import GaussianSequencePosterior
 from .posterior import ChainPosterior, GuidePosterior, Posterior
 from .reverse import ReversePosterior
 from .sequences import SequencePosterior

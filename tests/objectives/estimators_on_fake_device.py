@@ -6,7 +6,7 @@ import json
 
 import torch
 from fakegpu import register
-from on_fake_device import attempt
+from objectives.on_fake_device import attempt
 
 import dgm_ppl as dgm
 
