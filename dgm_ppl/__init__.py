@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         RealNVP, SimpleWeighting, Temperature, TopK, TopP, Transform, UniformDequantization, Unmasking, VarianceExploding, VariancePreserving,
         VariationalDequantization, Velocity, ZeroInflated,
     )
-    from .diagnostics import Calibration, calibrate
+    from .diagnostics import Agreement, Calibration, Gaps, Weights, agreement, calibrate, gaps, judge_weights
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
     from .estimation import EM, BDeu, Estimate, PseudoCounts, TablePosterior, TablePrior, estimate
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
         WassersteinAutoencoder, simulate,
     )
     from .queries import (
-        HMC, NUTS, Amortized, Beams, Bits, Bound, Classification, Contributions, Exact, Guided, Importance, Langevin, Likelihood, LikelihoodRatio, LinearProbe,
-        OutlierScore, Posterior, ProbabilityFlow, Score, Surprisal, TailShape, Twisted, Typicality, beam_search, bits_per_dimension, classify, compare,
+        HMC, NUTS, Amortized, Beams, Bits, Bound, Classification, Contributions, Exact, Guided, Importance, IndependenceMetropolis, Langevin, Likelihood, LikelihoodRatio, LinearProbe,
+        OutlierScore, Posterior, ProbabilityFlow, Refined, Score, Surprisal, TailShape, Twisted, Typicality, beam_search, bits_per_dimension, classify, compare,
         contributions, interpolate, linear_probe, log_prob, outlier_scores, posterior, representations,
     )
     from .saving import load, save
@@ -53,7 +53,7 @@ LATER = {                                                                   # wh
         "MultiscaleRealNVP", "NoisePrediction", "OptimalTransport", "Partial", "Prefix", "RealNVP", "SimpleWeighting", "Temperature", "TopK", "TopP",
         "Transform", "UniformDequantization", "Unmasking", "VarianceExploding", "VariancePreserving", "VariationalDequantization", "Velocity", "ZeroInflated",
     ],
-    "diagnostics": ["Calibration", "calibrate"],
+    "diagnostics": ["Agreement", "Calibration", "Gaps", "Weights", "agreement", "calibrate", "gaps", "judge_weights"],
     "distances": ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"],
     "drawing": ["draw", "draw_difference", "draw_steps"],
     "estimation": ["EM", "BDeu", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
@@ -69,8 +69,8 @@ LATER = {                                                                   # wh
         "StickingTheLanding", "SymmetricKL", "TotalVariation", "Wasserstein", "WassersteinAutoencoder", "simulate",
     ],
     "queries": [
-        "HMC", "NUTS", "Amortized", "Beams", "Bits", "Bound", "Classification", "Contributions", "Exact", "Guided", "Importance", "Langevin", "Likelihood",
-        "LikelihoodRatio", "LinearProbe", "OutlierScore", "Posterior", "ProbabilityFlow", "Score", "Surprisal", "TailShape", "Twisted", "Typicality",
+        "HMC", "NUTS", "Amortized", "Beams", "Bits", "Bound", "Classification", "Contributions", "Exact", "Guided", "Importance", "IndependenceMetropolis", "Langevin", "Likelihood",
+        "LikelihoodRatio", "LinearProbe", "OutlierScore", "Posterior", "ProbabilityFlow", "Refined", "Score", "Surprisal", "TailShape", "Twisted", "Typicality",
         "beam_search", "bits_per_dimension", "classify", "compare", "contributions", "interpolate", "linear_probe", "log_prob", "outlier_scores", "posterior",
         "representations",
     ],

@@ -14,7 +14,7 @@ from ..compile import Model
 from ..graph import Displayed, GraphError, did_you_mean
 from .chains import Chains, run_nuts
 from .export import to_arviz
-from .methods import NUTS, Amortized, Importance
+from .methods import NUTS, Amortized, Importance, Refined
 from .psis import Diagnosis, diagnose_weights
 from .weighting import WeightedDraws
 
@@ -161,9 +161,9 @@ class Marginals(Mapping):
 class GuidePosterior(Posterior):
     """A guide's answer: its own draws (Amortized), or the same weighted by p / q (Importance)."""
 
-    def __init__(self, model: Model, values: Mapping[str, Tensor], method: Amortized | Importance):
+    def __init__(self, model: Model, values: Mapping[str, Tensor], method: Amortized | Importance | Refined, source: Any = None):
         super().__init__(model, values)
-        self.method, self._source = method, WeightedDraws(model, method.guide, values)
+        self.method, self._source = method, WeightedDraws(model, method.guide, values) if source is None else source
         self._draws, self._weigh = self._source.unweighted(method.samples)
 
     @cached_property
