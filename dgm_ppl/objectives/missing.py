@@ -68,7 +68,7 @@ class MIWAE(IWAE):
         for name, mask in self.masks.items():
             if name in columns and mask not in columns:
                 hole = missing_cells(columns[name])
-                columns[mask] = torch.ones(torch.as_tensor(columns[name]).shape) if hole is None else 1.0 - hole.float()
+                columns[mask] = torch.ones(torch.as_tensor(columns[name]).shape) if hole is None else torch.as_tensor(~hole).float()
         batch = super().prepare(columns)
         for name in unpacked(batch)[1]:
             self._check_hole(name)
