@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .conditionals import GaussianCopula, GaussianMRF
     from .conditionals import Glow, Hurdle, Mixture, MultiscaleRealNVP, UniformDequantization, VariationalDequantization, ZeroInflated
     from .conditionals import BPF, CNF, GF, IAF, MAF, NAF, NCSF, NICE, NSF, SOSPF, UNAF, Affine, Flow, FlowKind, Inverse, Logit, RealNVP
+    from .diagnostics import Calibration, calibrate
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from .nets import DiT, UNet
     from .objectives import Adversarial, Consistency, Critic, FDivergence, GradientPenalty, Hinge, JensenShannon, KullbackLeibler, LeastSquares
     from .objectives import Denoising, Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
+    from .objectives import CUBO, VIMCO, DoublyReparameterized, Estimator, ForwardKL, OnlineSimulations, Renyi, ReweightedWakeSleep, Simulations, StickingTheLanding
+    from .objectives import SymmetricKL, simulate
     from .queries import Beams, beam_search
     from .queries import NUTS, Amortized, Bound, Exact, Importance, Likelihood, Posterior, Score, log_prob, posterior
     from .queries import Bits, Classification, Contributions, LikelihoodRatio, LinearProbe, OutlierScore, Surprisal, TailShape, Typicality
@@ -58,6 +61,7 @@ LATER = {                                                                   # wh
         "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "Glow", "IAF", "Inverse", "Logit", "MAF", "MultiscaleRealNVP", "NAF", "NCSF", "NICE", "NSF", "RealNVP", "SOSPF", "UNAF",
         "UniformDequantization", "VariationalDequantization",
     ],
+    "diagnostics": ["Calibration", "calibrate"],
     "distances": ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"],
     "drawing": ["draw", "draw_difference", "draw_steps"],
     "estimation": ["BDeu", "EM", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
@@ -71,6 +75,8 @@ LATER = {                                                                   # wh
     "objectives": [
         "Adversarial", "Consistency", "Critic", "Denoising", "FDivergence", "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares",
         "Matching", "MutualInformation", "Pearson", "R1", "R2", "ReverseKullbackLeibler", "SquaredHellinger", "TotalVariation", "Wasserstein",
+        "CUBO", "DoublyReparameterized", "Estimator", "ForwardKL", "OnlineSimulations", "Renyi", "ReweightedWakeSleep", "Simulations", "StickingTheLanding", "SymmetricKL", "VIMCO",
+        "simulate",
     ],
     "queries": [
         "Bits", "Classification", "Contributions", "LikelihoodRatio", "LinearProbe", "OutlierScore", "Surprisal", "TailShape", "Typicality",

@@ -26,8 +26,9 @@ ROWS = [                                            # upper rows come later; tho
     {"network"},
     {"exact"},
     {"compile", "guides", "drawing", "formats", "structure"},
-    {"queries", "objectives", "diagnostics", "metrics", "saving", "estimation"},
+    {"queries", "objectives", "metrics", "saving", "estimation"},
     {"training"},
+    {"diagnostics"},
     {"cli", "showing"},
 ]
 
@@ -39,10 +40,10 @@ DOORS = {                                           # where an outside library m
     "graphviz": {"drawing/dot.py"},
     "lark": {"formats"},
     "lightning_fabric": {"training/distributed.py"},
-    "matplotlib": {"drawing/pdf.py", "structure/verdicts.py", "training"},
+    "matplotlib": {"diagnostics", "drawing/pdf.py", "structure/verdicts.py", "training"},
     "networkx": {"formats/networkx_graph.py", "graph"},
     "ot": {"distances.py"},
-    "pandas": {"data.py", "queries/answers.py", "queries/comparing.py", "queries/collapsed.py", "queries/exact.py", "structure/verdicts.py", "training"},
+    "pandas": {"data.py", "diagnostics", "queries/answers.py", "queries/comparing.py", "queries/collapsed.py", "queries/exact.py", "structure/verdicts.py", "training"},
     "pgmpy": {"formats/pgmpy_model.py"},
     "rich": {"training/progress.py"},
     "safetensors": {"saving.py", "training/checkpoint.py"},

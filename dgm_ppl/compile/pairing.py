@@ -206,12 +206,42 @@ class Pairing:
             else:
                 prepared[node.name] = here = node.prepare(found)
                 found[node.name] = self.guide.draw(node, here, worlds, sizes, noise)
+        return self.extended(found, worlds, sizes, noise), prepared
+
+    def reread(self, values: Mapping[str, Tensor], sizes: Mapping[str, int]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What the guide computes, and what its conditionals are prepared with, where its latents have values already."""
+        if self.model.net.chains:
+            found = self.guide.determined({name: value for name, value in values.items() if name in self.guide.layout.members}, sizes)
+            return {**values, **found}, {node.name: node.prepare(found) for node in self.drawing if not node.deterministic}
+        found, prepared = dict(values), {}
+        for node in self.drawing:
+            if node.deterministic:
+                found[node.name] = self.guide.compute(node, found, sizes)
+            else:
+                prepared[node.name] = node.prepare(found)
+        return found, prepared
+
+    def extended(self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> dict[str, Tensor]:
+        """Every node's value where the latents that the guide draws have theirs: what the model computes, and draws where it has none."""
+        if self.model.net.chains:
+            return {**values, **self.model.run(self.settled(values), worlds, sizes, noise)}
+        found = dict(values)
         for node in self.completing:
             if node.deterministic:
                 found[node.name] = self.model.compute(node, found, sizes)
             else:
                 found[node.name] = self.model.draw(node, node.prepare(found), worlds, sizes, noise)
-        return found, prepared
+        return found
+
+    def settled(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The values of what is observed, given or drawn from the guide, without what follows from them."""
+        drawn = {node.name for node in self.drawing if not node.deterministic}
+        computed = {node.name for node, kind in self.steps if kind in ("deterministic", "own")} | {node.name for node in self.drawing if node.deterministic}
+        return {name: value for name, value in values.items() if name in drawn or name not in computed}
+
+    def guide_terms(self, found: Mapping[str, Tensor], prepared: Mapping[str, Any], reduce: Reduction) -> Tensor:
+        """-log q of all latents that contribute to a bound."""
+        return added([self.guide_term(latent, found, prepared, reduce) for latent in self.latents])
 
     def completed(self, found: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> dict[str, Tensor]:
         """The values with a draw of what was eliminated, exact given the others, and of what hangs on it; aligned."""

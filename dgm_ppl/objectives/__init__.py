@@ -9,12 +9,17 @@ LATER = {                                                                   # wh
     "adversarial": ["Adversarial"],
     "critics": ["Critic"],
     "denoising": ["Denoising"],
+    "forward_kl": ["ForwardKL", "SymmetricKL"],
     "games": [
         "FDivergence", "Game", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares", "Pearson", "ReverseKullbackLeibler", "SquaredHellinger",
         "TotalVariation", "Wasserstein",
     ],
+    "gradients": ["VIMCO", "DoublyReparameterized", "Estimator", "StickingTheLanding"],
     "matching": ["Matching"],
     "penalties": ["R1", "R2", "Consistency", "GradientPenalty", "MutualInformation"],
+    "renyi": ["Renyi"],
+    "simulations": ["OnlineSimulations", "Simulations", "simulate"],
+    "wake_sleep": ["CUBO", "ReweightedWakeSleep"],
 }
 
 __all__ = ["ELBO", "IWAE", "MaximumLikelihood", "Objective", "Player", *(name for names in LATER.values() for name in names)]

@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..compile.pairing import COLLAPSED, Pairing, check_guide, own_latents
+from ..compile.pairing import COLLAPSED, Pairing, check_guide
 from ..compile.reduction import PerWorld, Reduction, Total, added
 from ..exact import cells, hole_name, packed, unpacked
 from ..families import Noise, ShardedNoise, noise
 from ..formats.declaration import describe
 from ..graph import GraphError
 from .base import Objective
+from .gradients import Drawn, Estimator, StickingTheLanding, check_reparameterized, log_mean, path_only
 
 __all__ = ["ELBO", "IWAE"]
-
-
-class Drawn(NamedTuple):
-    """A draw from the guide: every node's value, what the guide's conditionals were prepared with, the worlds, particles first, and what the elimination asks."""
-
-    pairing: Pairing
-    found: dict[str, Tensor]
-    prepared: dict[str, Any]
-    rows: tuple[int, ...]
-    sizes: Mapping[str, int]
-    holes: Mapping[str, Tensor]
-
-    def collapsed(self) -> Tensor:
-        """-log of the sum and integral over the latents that the guide leaves out, `(*rows)`."""
-        return self.pairing.collapsed(self.found, self.rows, self.sizes, self.holes)
 
 
 class Bound(Objective):
@@ -104,10 +90,14 @@ class Bound(Objective):
         found, prepared = pairing.draw(layout.align_all(batch), rows, sizes, self._noise(worlds))
         return Drawn(pairing, found, prepared, rows, sizes, layout.align_all(holes))
 
-    def _noise(self, worlds: Sequence[int]) -> Noise:
+    def log_weights(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """log p(x, z) - log q(z | x) of every particle, `(particles, *worlds)` (no particle dimension for one)."""
+        return self._drawn(batch).log_weights()
+
+    def _noise(self, worlds: Sequence[int], particles: int | None = None) -> Noise:
         if self._share is None or not worlds:
             return noise
-        return ShardedNoise(*self._share, local=worlds[0], axis=1 if self.particles > 1 else 0)
+        return ShardedNoise(*self._share, local=worlds[0], axis=1 if (particles or self.particles) > 1 else 0)
 
     def declaration(self) -> dict:
         return {
@@ -129,17 +119,23 @@ class ELBO(Bound):
         kl_weight: the weight of log q - log p of the latents, a number or a function of the training step; 1 is the bound. Where latents are eliminated,
             it needs the observed nodes not to read them.
         closed_form: whether closed-form divergences may replace sampled ones.
+        gradient: `dgm.StickingTheLanding()` for the gradient through the draws alone.
 
     Source: Kingma and Welling (2014), Ranganath et al. (2014), https://arxiv.org/abs/1312.6114, https://arxiv.org/abs/1401.0118.
     """
 
     def __init__(
         self, model: Model, guide: Model, *, particles: int = 1, kl_weight: float | Callable[[int], float] = 1.0, closed_form: bool = True,
+        gradient: StickingTheLanding | None = None,
     ):
         super().__init__(model, guide, particles=particles)
         if not callable(kl_weight) and not (math.isfinite(kl_weight) and kl_weight >= 0):
             raise GraphError(f"ELBO: expected kl_weight to be a number that is not negative, or a function of the step; got {kl_weight!r}")
-        self.kl_weight, self.closed_form = kl_weight, closed_form
+        if gradient is not None and not isinstance(gradient, StickingTheLanding):
+            raise GraphError(f"ELBO: expected gradient=dgm.StickingTheLanding() or None; got {gradient!r}; other estimators go with dgm.IWAE(model, guide, particles=...)")
+        if gradient is not None:
+            gradient.check(self)
+        self.kl_weight, self.closed_form, self.gradient = kl_weight, closed_form and gradient is None, gradient
         self.weighted = callable(kl_weight) or kl_weight != 1
         self.register_buffer("weight", torch.tensor(float(kl_weight(0) if callable(kl_weight) else kl_weight)), persistent=False)
         scores = [node.name for node in guide.schedule if not node.conditional.reparameterized]
@@ -160,7 +156,7 @@ class ELBO(Bound):
             self.weight.fill_(self.kl_weight(step))
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
-        drawn = self._drawn(batch)
+        drawn = self._estimated(batch)
         return self._over_particles(self._scored(drawn) if self._takes_scores(drawn) else added(self._terms(drawn, PerWorld(), self._weight)), drawn.rows)
 
     def score(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -169,11 +165,15 @@ class ELBO(Bound):
             return -self._over_particles(added(self._terms(drawn, PerWorld(), None)), drawn.rows)
 
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
-        drawn = self._drawn(batch)
+        drawn = self._estimated(batch)
         if self._takes_scores(drawn):
             return self._scored(drawn).expand(drawn.rows).mean()
         total = Total(drawn.rows)
         return total.mean(self._terms(drawn, total, self._weight))
+
+    def _estimated(self, batch: Mapping[str, Tensor]) -> Drawn:
+        drawn = self._drawn(batch)
+        return drawn if self.gradient is None or not torch.is_grad_enabled() else path_only(drawn)
 
     @property
     def _weight(self) -> Tensor | None:
@@ -231,37 +231,52 @@ class ELBO(Bound):
 
     def declaration(self) -> dict:
         weight = "schedule" if callable(self.kl_weight) else self.kl_weight
-        return {**super().declaration(), "kl_weight": weight, "closed_form": self.closed_form}
+        return {**super().declaration(), "kl_weight": weight, "closed_form": self.closed_form, **_named(self.gradient)}
 
 
 class IWAE(Bound):
     """log (1/K) sum_k p(x, z_k) / q(z_k | x) with z_k ~ q(z | x), per world: between the ELBO (K = 1) and log p(x).
 
+    Args:
+        model, guide: compiled nets.
+        particles: the draws K of each world.
+        gradient: None differentiates the bound; `dgm.DoublyReparameterized()` is less noisy the more particles there are; `dgm.VIMCO()` takes
+            latents that are not reparameterized; `dgm.StickingTheLanding()` goes with one particle.
+
     Source: Burda et al. (2016), https://arxiv.org/abs/1509.00519.
 
     Raises:
-        GraphError: a guide with a latent that is not reparameterized.
+        GraphError: a guide with a latent that is not reparameterized, but for `VIMCO`.
     """
 
-    def _check_capabilities(self) -> None:
-        super()._check_capabilities()
-        own = own_latents(self.guide)
-        for node in self.guide.schedule:
-            if not node.conditional.reparameterized and node.name not in own:
-                raise GraphError(
-                    f"IWAE: node {node.name!r} ~ {node.conditional.variable.summary} is not reparameterized; use dgm.ELBO(model, guide, particles=...), which takes "
-                    f"its score function"
-                )
-
-    def log_weights(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """log p(x, z) - log q(z | x) of every particle, `(particles, *worlds)` (no particle dimension for one)."""
-        drawn = self._drawn(batch)
-        return drawn.pairing.log_weights(*drawn[1:])
+    def __init__(self, model: Model, guide: Model, *, particles: int = 1, gradient: Estimator | None = None):
+        super().__init__(model, guide, particles=particles)
+        if gradient is not None and not isinstance(gradient, Estimator):
+            raise GraphError(f"{type(self).__name__}: expected a gradient such as dgm.DoublyReparameterized() or dgm.VIMCO(); got {gradient!r}")
+        if isinstance(gradient, StickingTheLanding) and particles > 1:
+            raise GraphError(f"{type(self).__name__}: StickingTheLanding is biased for {particles} particles; use gradient=dgm.DoublyReparameterized()")
+        self.gradient = gradient
+        if gradient is None:
+            check_reparameterized(self, type(self).__name__, "gradient=dgm.VIMCO(), or dgm.ELBO(model, guide, particles=...), which takes its score function")
+        else:
+            gradient.check(self)
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
-        weights = self.log_weights(batch)
-        return -(weights.logsumexp(0) - math.log(self.particles)) if self.particles > 1 else -weights
+        drawn = self._drawn(batch)
+        if self.gradient is None or not torch.is_grad_enabled():
+            weights = drawn.log_weights()
+            return -log_mean(weights) if self.particles > 1 else -weights
+        if self.particles > 1:
+            return self.gradient.losses(drawn)
+        return -path_only(drawn).log_weights()                              # where both estimators for reparameterized latents agree
 
     def score(self, batch: Mapping[str, Tensor]) -> Tensor:
         with torch.no_grad():
             return -self.world_losses(batch)
+
+    def declaration(self) -> dict:
+        return {**super().declaration(), **_named(self.gradient)}
+
+
+def _named(gradient: Estimator | None) -> dict:
+    return {} if gradient is None else {"gradient": repr(gradient)}

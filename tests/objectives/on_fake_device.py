@@ -134,16 +134,16 @@ def step(build) -> dict:
     with FakeGPU() as gpu:
         gpu.move(objective)
         there = {name: torch.empty(value.shape, dtype=value.dtype, device="fakegpu") for name, value in batch.items()}
-        (player,) = objective.players
-        optimizer = dgm.Adam(lr=1e-3)(list(player.parameters))
+        optimizers = {player: dgm.Adam(lr=1e-3)(list(player.parameters)) for player in objective.players}
         for number in range(2):                     # the optimizer makes its state in the first
             gpu.cpu_made.clear()
             gpu.syncs.clear()
             objective.begin_step(number)
-            optimizer.zero_grad()
-            loss = player.loss(there)
-            loss.backward()
-            optimizer.step()
+            for player, optimizer in optimizers.items():
+                optimizer.zero_grad()
+                loss = player.loss(there)
+                loss.backward()
+                optimizer.step()
         objective.score(there)
         return {"loss": loss.device.type, "made on the CPU": gpu.cpu_made, "waits": gpu.syncs}
 

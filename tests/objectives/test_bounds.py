@@ -243,7 +243,7 @@ def test_plates_of_model_and_guide_agree():
 def test_iwae_wants_reparameterized_latents():
     net = dgm.BayesNet(k=dgm.Categorical(3), x=dgm.Normal().given("k"))
     guide = dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(3)))
-    with pytest.raises(dgm.GraphError, match=r"IWAE: node 'k' ~ Categorical\(3\) is not reparameterized; use dgm.ELBO\(model, guide, particles=...\), which takes its score function"):
+    with pytest.raises(dgm.GraphError, match=r"IWAE: node 'k' ~ Categorical\(3\) is not reparameterized; use gradient=dgm.VIMCO\(\), or dgm.ELBO\(model, guide, particles=...\), which takes its score function"):
         dgm.IWAE(dgm.compile(net), guide)
     barren = dgm.BayesNet(z=dgm.Normal(), k=dgm.Categorical(3).given("z"), x=dgm.Normal().given("z"))
     model = dgm.compile(barren)

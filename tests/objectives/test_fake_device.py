@@ -15,7 +15,11 @@ import dgm_ppl
 
 @pytest.fixture(scope="module")
 def found() -> dict:
-    script = Path(__file__).with_name("on_fake_device.py")                 # a process of its own, because a backend is registered for all of it
+    return answers("on_fake_device.py")
+
+
+def answers(name: str) -> dict:
+    script = Path(__file__).with_name(name)                 # a process of its own, because a backend is registered for all of it
     roots = [Path(dgm_ppl.__file__).parents[1], script.parents[1]]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, roots))}
     answer = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment)

@@ -1,0 +1,179 @@
+"""Gradient estimators of bounds: what the guide's parameters are moved by, where the bound stays as it is."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..compile.pairing import Pairing, own_latents
+from ..compile.reduction import PerWorld, added
+from ..families import Setting, noise
+from ..graph import GraphError
+
+__all__ = ["VIMCO", "DoublyReparameterized", "Drawn", "Estimator", "StickingTheLanding", "check_reparameterized", "log_mean"]
+
+
+class Drawn(NamedTuple):
+    """A draw from the guide: every node's value, what the guide's conditionals were prepared with, the worlds, particles first, and what the elimination asks."""
+
+    pairing: Pairing
+    found: dict[str, Tensor]
+    prepared: dict[str, Any]
+    rows: tuple[int, ...]
+    sizes: Mapping[str, int]
+    holes: Mapping[str, Tensor]
+
+    def collapsed(self) -> Tensor:
+        """-log of the sum and integral over the latents that the guide leaves out, `(*rows)`."""
+        return self.pairing.collapsed(self.found, self.rows, self.sizes, self.holes)
+
+    def log_weights(self) -> Tensor:
+        """log p(x, z) - log q(z | x), `(*rows)`."""
+        return self.pairing.log_weights(self.found, self.prepared, self.rows, self.sizes, self.holes)
+
+    def detached(self) -> Drawn:
+        """The same draw as numbers: the guide's density of it depends on the guide's parameters, its values do not."""
+        settled = {name: value.detach() for name, value in self.pairing.settled(self.found).items()}
+        found, prepared = self.pairing.reread(settled, self.sizes)
+        return self._replace(found=self.pairing.extended(found, self.rows, self.sizes, noise), prepared=prepared)
+
+
+class Estimator(Setting):
+    """How the gradient of a bound is estimated; to add one, write `check`, which says for what it is right, and `losses`."""
+
+    @abstractmethod
+    def check(self, objective: nn.Module) -> None:
+        """Raises where the estimator does not go with the bound or with a latent of its guide."""
+
+    @abstractmethod
+    def losses(self, drawn: Drawn) -> Tensor:
+        """The loss of each world, `(*worlds)`, whose gradient is the estimate."""
+
+
+def log_mean(weights: Tensor) -> Tensor:
+    """The log of the mean over the first dimension."""
+    return weights.logsumexp(0) - math.log(len(weights))
+
+
+def check_reparameterized(objective: nn.Module, asked: str, mend: str) -> None:
+    """Raises where a latent of the guide that contributes to the bound has no gradient through its draws."""
+    own = own_latents(objective.guide)
+    for node in objective.guide.schedule:
+        if not node.conditional.reparameterized and node.name not in own:
+            raise GraphError(f"{asked}: node {node.name!r} ~ {node.conditional.variable.summary} is not reparameterized; use {mend}")
+
+
+@contextmanager
+def _held(*modules: nn.Module) -> Iterator[None]:
+    """Parameters as constants: what is evaluated inside has no gradient with respect to them, whatever holds or caches them."""
+    free = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in free:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in free:
+            parameter.requires_grad_(True)
+
+
+def path_only(drawn: Drawn, scale: list[Tensor] | None = None) -> Drawn:
+    """The draw with the guide's density read at constant parameters, so that they are moved through the values alone.
+
+    `scale`, filled before the backward pass, multiplies what arrives at the values, one number for each of the rows.
+    """
+    pairing, sizes = drawn.pairing, drawn.sizes
+    values = {name: _scaled(value, len(drawn.rows), scale) for name, value in pairing.settled(drawn.found).items()}
+    with _held(pairing.guide, pairing.model):
+        found, prepared = pairing.reread(values, sizes)
+    return drawn._replace(found=pairing.extended(found, drawn.rows, sizes, noise), prepared=prepared)
+
+
+def _scaled(value: Tensor, rank: int, scale: list[Tensor] | None) -> Tensor:
+    """The value as a variable of its own, so that the scaling acts where densities read it and not where later draws do."""
+    if scale is None or not value.requires_grad:
+        return value
+    value = value.view_as(value)
+    value.register_hook(lambda gradient: gradient * scale[0].reshape(*scale[0].shape, *(1,) * (gradient.ndim - rank)))
+    return value
+
+
+@dataclass(frozen=True, repr=False)
+class StickingTheLanding(Estimator):
+    """For the ELBO: the gradient through the draws alone, the guide's density at constant parameters.
+
+    What is left out, the score of q, has mean zero; at the exact posterior every draw's gradient is zero. Divergences are not taken in closed form.
+
+    Raises:
+        GraphError: a latent that is not reparameterized; several particles of an importance-weighted bound, for which it is biased.
+
+    Source: Roeder, Wu and Duvenaud (2017), https://arxiv.org/abs/1703.09194.
+    """
+
+    def check(self, objective: nn.Module) -> None:
+        check_reparameterized(objective, "StickingTheLanding", "dgm.ELBO(model, guide) without it, which takes the score function of this node")
+
+    def losses(self, drawn: Drawn) -> Tensor:
+        return -path_only(drawn).log_weights()
+
+
+@dataclass(frozen=True, repr=False)
+class DoublyReparameterized(Estimator):
+    """For the importance-weighted bound: sum_k sg(w_k^2) d(log p - log q)/dz_k dz_k/dphi with normalised weights w_k; the model's gradient is sum_k sg(w_k) d log p.
+
+    Its signal-to-noise ratio grows with the particles, where that of the plain gradient shrinks; it is zero at the exact posterior.
+
+    Raises:
+        GraphError: a latent that is not reparameterized.
+
+    Source: Tucker et al. (2019), https://arxiv.org/abs/1810.04152.
+    """
+
+    def check(self, objective: nn.Module) -> None:
+        check_reparameterized(objective, "DoublyReparameterized", "gradient=dgm.VIMCO()")
+
+    def losses(self, drawn: Drawn) -> Tensor:
+        scale: list[Tensor] = []
+        weights = path_only(drawn, scale).log_weights()
+        normalised = weights.detach().softmax(0)
+        scale.append(normalised)
+        surrogate = -(normalised * weights).sum(0)
+        return surrogate + (-log_mean(weights.detach()) - surrogate.detach())
+
+
+@dataclass(frozen=True, repr=False)
+class VIMCO(Estimator):
+    """For the importance-weighted bound L with finite latents: sum_k sg(L - L_-k) d log q(z_k | x) + sum_k sg(w_k) d(log p - log q)_k.
+
+    L_-k is the bound with the k-th log-weight replaced by the mean of the others. Reparameterized latents beside them take the gradient through their draws.
+
+    Source: Mnih and Rezende (2016), https://arxiv.org/abs/1602.06725.
+    """
+
+    def check(self, objective: nn.Module) -> None:
+        if objective.particles < 2:
+            raise GraphError(f"VIMCO: expected two particles or more, each one's baseline being the others; got {objective.particles}; try particles=5, or dgm.ELBO(model, guide)")
+
+    def losses(self, drawn: Drawn) -> Tensor:
+        weights = drawn.log_weights()
+        loss = -log_mean(weights)
+        scored = [latent for latent, *_ in drawn.pairing.score if latent in drawn.pairing.latents]
+        if not scored:
+            return loss
+        surprisals = added([drawn.pairing.guide_term(latent, drawn.found, drawn.prepared, PerWorld()) for latent in scored])
+        surrogate = (surprisals * (-loss.detach() - _left_out(weights.detach()))).sum(0)
+        return loss + (surrogate - surrogate.detach())
+
+
+def _left_out(weights: Tensor) -> Tensor:
+    """The bound with each log-weight replaced by the mean of the others, `(particles, *worlds)`."""
+    count = len(weights)
+    others = (weights.sum(0) - weights) / (count - 1)
+    itself = torch.eye(count, dtype=torch.bool, device=weights.device).reshape(count, count, *(1,) * (weights.ndim - 1))
+    return log_mean(torch.where(itself, others.unsqueeze(0), weights.unsqueeze(1)))    # the first dimension is summed, the second says which is left out
