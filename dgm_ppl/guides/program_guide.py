@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from ..compile.model import Conditionals
 from ..compile.program import declare_parameters, sampled, the_plate
+from ..conditionals import Parametric
 from ..graph import Certificate, Displayed, GraphError
 from ..network import Layout, RecognitionNet, build_conditionals, probe, unlike
 from .reading import Input, Program
-from .tracing import Pinned, Run, run_program_once
+from .tracing import Pinned, Run, apart_from_the_world, run_program_once
 
 __all__ = ["ProgramGuide"]
 
@@ -43,6 +44,18 @@ class ProgramGuide(Displayed, nn.Module):
         own = [name for name in program.sites if name in self.conditionals]
         self.order = tuple(_in_order(own, {name: net[name].all_parents for name in own}))
         self.whole = self._read_whole()
+
+    @classmethod
+    def of(cls, program: Program, net: RecognitionNet, args: tuple, kwargs: Mapping[str, Any]) -> ProgramGuide:
+        """The guide, tried on one call.
+
+        Raises:
+            GraphError: a latent that depends on all members of a plate of which the program can be given a part alone.
+        """
+        guide = cls(program, net)
+        with apart_from_the_world(program.function):
+            Call.of(guide, args, kwargs)
+        return guide
 
     def _read_whole(self) -> tuple[str, ...]:
         """The subsampled plates of which some latent reads all members."""
@@ -71,13 +84,12 @@ class ProgramGuide(Displayed, nn.Module):
         """Runs the guide; returns every latent's value in Pyro's layout."""
         declare_parameters(self)
         call = Call.of(self, args, kwargs)
-        plates = {name: the_plate(name, full, members, dim) for name, (dim, full, members) in call.plates.items()}
+        plates = {name: the_plate(self._program.frames[name].statement, full, members, dim) for name, (dim, full, members) in call.plates.items()}
         found: dict[str, Tensor] = {}
         for name in self.order:
             inside = self.net.plates_of(name)
             parents = [self._received(name, parent, found, call) for parent in self.net[name].all_parents]
-            distribution = self.conditionals[name](*(_trimmed(value, port.rank) for port, value in zip(self.conditionals[name].ports, parents)))
-            found[name] = sampled(name, self._laid(distribution, inside, call), [plates[plate] for plate in inside])
+            found[name] = sampled(name, self._distribution(name, parents, call), [plates[plate] for plate in inside])
         return found | self._own(found, call, args, kwargs)
 
     def _received(self, name: str, parent: str, found: Mapping[str, Tensor], call: Call) -> Tensor:
@@ -88,24 +100,38 @@ class ProgramGuide(Displayed, nn.Module):
     def _aligned(self, name: str, value: Tensor) -> Tensor:
         """From Pyro's dimensions to one for each plate of the net."""
         event, nesting, inside = len(self.net[name].shape), self._program.nesting, self.net.plates_of(name)
-        value = value.reshape(*(1,) * (nesting + event - value.ndim), *value.shape)
+        value = value.reshape((*(1,) * (nesting + event - value.ndim), *value.shape))
         lead = value.shape[: value.ndim - nesting - event]
         sizes = [value.shape[self._program.frames[plate].dim - event] if plate in inside else 1 for plate in self.net.plates]
-        return value.reshape(*lead, *sizes, *value.shape[value.ndim - event:])
+        return value.reshape((*lead, *sizes, *value.shape[value.ndim - event:]))
 
-    def _laid(self, distribution: TorchDistribution, inside: Sequence[str], call: Call) -> TorchDistribution:
-        """From one dimension for each plate of the net to Pyro's, where they differ."""
-        rank, nesting, batch = len(self.net.plates), self._program.nesting, tuple(distribution.batch_shape)
-        lead = batch[: max(0, len(batch) - rank)]
-        places = {plate: list(self.net.plates).index(plate) - rank for plate in inside}
-        if all(place == self._program.frames[plate].dim for plate, place in places.items()) and (rank == nesting or not lead):
-            return distribution
-        sizes, laid = [1] * rank, [1] * nesting
-        for plate, place in places.items():
-            sizes[place] = laid[self._program.frames[plate].dim] = call.sizes[plate]
+    def _distribution(self, name: str, parents: Sequence[Tensor], call: Call) -> TorchDistribution:
+        """A latent's distribution, its batch in Pyro's dimensions."""
+        conditional, variable = self.conditionals[name], self.net[name]
+        parents = [_trimmed(value, port.rank) for port, value in zip(conditional.ports, parents)]
+        if isinstance(conditional, Parametric):                             # parameters are laid out, so that Pyro meets the family itself
+            found = {}
+            for parameter, value in conditional.parameters_of(*parents).items():
+                rank = min(value.ndim, len(variable.parameter_shape(parameter)))
+                found[parameter] = value.reshape((*self._laid(name, value.shape[: value.ndim - rank]), *value.shape[value.ndim - rank:]))
+            return conditional.distribution_of(found)
+        distribution, inside = conditional(*parents), self.net.plates_of(name)
+        lead = distribution.batch_shape[: max(0, len(distribution.batch_shape) - len(self.net.plates))]
+        distribution = distribution.expand((*lead, *(call.sizes[plate] if plate in inside else 1 for plate in self.net.plates)))
+        laid = self._laid(name, distribution.batch_shape)
+        return distribution if laid == tuple(distribution.batch_shape) else Laid(distribution, laid)
+
+    def _laid(self, name: str, batch: Sequence[int]) -> tuple[int, ...]:
+        """A batch with one dimension for each plate of the net, in Pyro's dimensions."""
+        rank, nesting = len(self.net.plates), self._program.nesting
+        batch = (*(1,) * (rank - len(batch)), *batch)
+        lead, laid = batch[: len(batch) - rank], [1] * nesting
+        for place, plate in enumerate(self.net.plates, -rank):
+            if plate in self.net.plates_of(name):
+                laid[self._program.frames[plate].dim] = batch[place]
         while laid and laid[0] == 1 and not lead:
             laid.pop(0)
-        return Laid(distribution.expand((*lead, *sizes)), (*lead, *laid))
+        return (*lead, *laid)
 
     def _own(self, found: Mapping[str, Tensor], call: Call, args: tuple, kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
         """The latents on which nothing observed depends: the program's own statements, run where the others are as they were drawn."""
@@ -146,7 +172,7 @@ class Call:
                 )
         subsampled = [name for name in guide.whole if frames[name].size != frames[name].full]
         everything = seen if not subsampled else cls._whole(program, args, kwargs, subsampled)
-        plates = {name: (frame.dim, frame.full, seen.members.get(name) if frame.size != frame.full else None) for name, frame in frames.items()}
+        plates = {name: (frame.dim, frame.full, seen.members[frame.statement] if frame.size != frame.full else None) for name, frame in frames.items()}
         return cls(guide, seen, everything, program.arguments(args, kwargs), plates, {name: frame.size for name, frame in frames.items()})
 
     @staticmethod
@@ -217,14 +243,14 @@ class Laid(TorchDistribution):
         return Laid(self.base.expand((*added, *self.base.batch_shape)), batch_shape)
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        return self.base.sample(sample_shape).reshape(*sample_shape, *self.batch_shape, *self.event_shape)
+        return self.base.sample(sample_shape).reshape((*sample_shape, *self.batch_shape, *self.event_shape))
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        return self.base.rsample(sample_shape).reshape(*sample_shape, *self.batch_shape, *self.event_shape)
+        return self.base.rsample(sample_shape).reshape((*sample_shape, *self.batch_shape, *self.event_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        value = value.expand(*self.batch_shape, *self.event_shape)
-        return self.base.log_prob(value.reshape(*self.base.batch_shape, *self.event_shape)).reshape(self.batch_shape)
+        value = value.expand((*self.batch_shape, *self.event_shape))
+        return self.base.log_prob(value.reshape((*self.base.batch_shape, *self.event_shape))).reshape(self.batch_shape)
 
 
 def _trimmed(value: Tensor, rank: int) -> Tensor:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from ..families import Architecture, Circle, Counts, Finite, Interval, OneHot, Positive, Real, Simplex, Space, Variable
-from ..graph import GraphError, did_you_mean
+from ..graph import Faithful, GraphError, Inversion, did_you_mean
 from ..nets import SetNet
-from ..network import BayesNet
+from ..network import BayesNet, inverted
 from .tracing import base_of
 
 __all__ = ["Code", "ProgramNet", "SiteKind", "support_of"]
@@ -73,6 +73,12 @@ class ProgramNet(BayesNet):
             if name not in finite:
                 raise GraphError(f"amortize: collapse names {name!r}, which cannot be enumerated{did_you_mean(name, finite)}; the finite sites are {finite}")
         return tuple(dict.fromkeys((*self.enumerated, *asked)))
+
+    def in_own_order(self, inversion: Inversion) -> Inversion:
+        """The inversion that samples latents in the program's order, where that couples no more copies: `TraceMeanField_ELBO` asks for that order."""
+        latents = [name for name in self if name in inversion.order and name not in inversion.barren]
+        own = inverted(self, inversion.observed, Faithful(latents)) if latents else inversion
+        return own if len(own.coupled) <= len(inversion.coupled) else inversion
 
     def __reduce__(self):
         return _rebuilt, (dict(self.variables), dict(self.plates), self.apart, self.enumerated)

@@ -200,7 +200,7 @@ class Reader:
         rank, found = self._rank, {}
         for name, site in run.sites.items():
             each = [site.fn.log_prob(value) for value in (values[name], *(other[name] for other in others))]
-            each = [one.reshape(*(1,) * (rank - one.ndim), *one.shape) for one in each]
+            each = [one.reshape((*(1,) * (rank - one.ndim), *one.shape)) for one in each]
             found[name] = torch.stack(torch.broadcast_tensors(*each))
         return found
 
@@ -347,7 +347,7 @@ class Reader:
 
     def _row(self, length: int, plate: str, place: int) -> int:
         frame = self.frames[plate]
-        return place if length == frame.size else int(self.runs[0].members[plate][place])
+        return place if length == frame.size else int(self.runs[0].members[frame.statement][place])
 
     def _space(self, value: Tensor) -> Space:
         if value.dtype == torch.bool:

@@ -25,12 +25,13 @@ __all__ = ["Frame", "Pinned", "Run", "Site", "apart_from_the_world", "base_of", 
 
 @dataclass(frozen=True)
 class Frame:
-    """A plate around a site: its dimension, how many members are seen, and how many there are."""
+    """A plate around a site: its dimension, how many members are seen, and how many there are; `statement` is its name in the program."""
 
     name: str
     dim: int
     size: int
     full: int
+    statement: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +142,9 @@ def _site(name: str, node: Mapping[str, Any]) -> Site:
     frames = []
     for frame in node["cond_indep_stack"]:
         if frame.vectorized:
-            frames.append(Frame(frame.name, frame.dim, int(frame.size), int(frame.full_size if frame.full_size is not None else frame.size)))
+            kept = frame.name == "rows" or frame.name.startswith("rows_")       # nets keep these names for the rows of a batch
+            full = frame.size if frame.full_size is None else frame.full_size
+            frames.append(Frame(f"{frame.name} (plate)" if kept else frame.name, frame.dim, int(frame.size), int(full), frame.name))
         elif frame.full_size is not None and frame.full_size != frame.size:
             raise GraphError(f"site {name!r}: the loop over plate {frame.name!r} sees another part of it in every run; use the plate as a context: with pyro.plate({frame.name!r}, ...)")
     batch = tuple(fn.batch_shape)
