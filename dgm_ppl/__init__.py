@@ -14,91 +14,77 @@ from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
 if TYPE_CHECKING:
     from . import metrics
-    from .conditionals import Autoregressive, Partial, Prefix, Temperature, TopK, TopP, Transform
-    from .conditionals import Generator
-    from .conditionals import Clean, Diffusion, LikelihoodWeighting, MinSNR, NoisePrediction, SimpleWeighting, Velocity
-    from .conditionals import FlowMatching, Independent, OptimalTransport
-    from .conditionals import MaskedDiffusion, Unmasking
-    from .conditionals import Blur, Clip, Coarsen, Grey, Mask
-    from .conditionals import DDIM, Ancestral, DPMSolver, Heun
-    from .conditionals import Cosine, Learned, LogLinear, VarianceExploding, VariancePreserving
-    from .conditionals import GaussianCopula, GaussianMRF
-    from .conditionals import Glow, Hurdle, Mixture, MultiscaleRealNVP, UniformDequantization, VariationalDequantization, ZeroInflated
-    from .conditionals import BPF, CNF, GF, IAF, MAF, NAF, NCSF, NICE, NSF, SOSPF, UNAF, Affine, Flow, FlowKind, Inverse, Logit, RealNVP
-    from .diagnostics import Calibration, calibrate
+    from .conditionals import (
+        BPF, CNF, DDIM, GF, IAF, MAF, NAF, NCSF, NICE, NSF, SOSPF, UNAF, Affine, Ancestral, Autoregressive, Blur, Clean, Clip, Coarsen, Cosine, Diffusion,
+        DPMSolver, Flow, FlowKind, FlowMatching, GaussianCopula, GaussianMRF, Generator, Glow, Grey, Heun, Hurdle, Independent, Inverse, Learned,
+        LikelihoodWeighting, Logit, LogLinear, Mask, MaskedDiffusion, MinSNR, Mixture, MultiscaleRealNVP, NoisePrediction, OptimalTransport, Partial, Prefix,
+        RealNVP, SimpleWeighting, Temperature, TopK, TopP, Transform, UniformDequantization, Unmasking, VarianceExploding, VariancePreserving,
+        VariationalDequantization, Velocity, ZeroInflated,
+    )
+    from .diagnostics import Agreement, Calibration, Gaps, Weights, agreement, calibrate, gaps, judge_weights
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
+    from .estimation import EM, BDeu, Estimate, PseudoCounts, TablePosterior, TablePrior, estimate
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
-    from .nets import FVSBN, MADE, NADE, PixelCNN, PixelSNAIL, Recurrent, Transformer, WaveNet, mu_law, mu_law_inverse
-    from .nets import SpectralNorm
-    from .nets import DiT, UNet
-    from .objectives import Adversarial, Consistency, Critic, FDivergence, GradientPenalty, Hinge, JensenShannon, KullbackLeibler, LeastSquares
-    from .objectives import Denoising, Matching, MutualInformation, Pearson, R1, R2, ReverseKullbackLeibler, SquaredHellinger, TotalVariation, Wasserstein
-    from .objectives import CUBO, VIMCO, DoublyReparameterized, Estimator, ForwardKL, OnlineSimulations, Renyi, ReweightedWakeSleep, Simulations, StickingTheLanding
-    from .objectives import SymmetricKL, simulate
-    from .queries import Beams, beam_search
-    from .queries import NUTS, Amortized, Bound, Exact, Importance, Likelihood, Posterior, Score, log_prob, posterior
-    from .queries import Bits, Classification, Contributions, LikelihoodRatio, LinearProbe, OutlierScore, Surprisal, TailShape, Typicality
-    from .queries import bits_per_dimension, classify, contributions, interpolate, linear_probe, outlier_scores, representations
-    from .queries import ProbabilityFlow
-    from .queries import HMC, Guided, Langevin, Twisted, compare
+    from .nets import FVSBN, MADE, NADE, DiT, PixelCNN, PixelSNAIL, Recurrent, SpectralNorm, Transformer, UNet, WaveNet, mu_law, mu_law_inverse
+    from .objectives import (
+        CUBO, R1, R2, VIMCO, Adversarial, Consistency, Critic, Denoising, DoublyReparameterized, Estimator, FDivergence, ForwardKL, GradientPenalty, Hinge,
+        JensenShannon, KullbackLeibler, LeastSquares, Matching, MutualInformation, OnlineSimulations, Pearson, Renyi, ReverseKullbackLeibler,
+        ReweightedWakeSleep, Simulations, SquaredHellinger, StickingTheLanding, SymmetricKL, TotalVariation, Wasserstein, simulate,
+    )
+    from .queries import (
+        HMC, NUTS, Amortized, Beams, Bits, Bound, Classification, Contributions, Exact, Guided, Importance, IndependenceMetropolis, Langevin, Likelihood, LikelihoodRatio, LinearProbe,
+        OutlierScore, Posterior, ProbabilityFlow, Refined, Score, Surprisal, TailShape, Twisted, Typicality, beam_search, bits_per_dimension, classify, compare,
+        contributions, interpolate, linear_probe, log_prob, outlier_scores, posterior, representations,
+    )
     from .saving import load, save
-    from .structure import GES, PC, ConditionalTest, DataOracle, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg
-    from .structure import holm, learn_structure, test_independences, testable
+    from .structure import (
+        GES, PC, ConditionalTest, DataOracle, KernelTest, PartialCorrelation, StructureMethod, TableTest, benjamini_hochberg, holm, learn_structure,
+        test_independences, testable,
+    )
     from .training import SGD, Adam, AdamW, Checkpoint, EarlyStopping, Moment, Run, fit
 
 LATER = {                                                                   # what a declaration does not need is loaded when first asked for
     "conditionals": [
-        "Autoregressive", "Partial", "Prefix", "Temperature", "TopK", "TopP", "Transform",
-        "Generator",
-        "FlowMatching", "Independent", "OptimalTransport",
-        "MaskedDiffusion", "Unmasking",
-        "Blur", "Clip", "Coarsen", "Grey", "Mask",
-        "Clean", "Diffusion", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity",
-        "DDIM", "Ancestral", "DPMSolver", "Heun",
-        "Cosine", "Learned", "LogLinear", "VarianceExploding", "VariancePreserving",
-        "GaussianCopula", "GaussianMRF", "Hurdle", "Mixture", "ZeroInflated",
-        "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "Glow", "IAF", "Inverse", "Logit", "MAF", "MultiscaleRealNVP", "NAF", "NCSF", "NICE", "NSF", "RealNVP", "SOSPF", "UNAF",
-        "UniformDequantization", "VariationalDequantization",
+        "BPF", "CNF", "DDIM", "GF", "IAF", "MAF", "NAF", "NCSF", "NICE", "NSF", "SOSPF", "UNAF", "Affine", "Ancestral", "Autoregressive", "Blur", "Clean",
+        "Clip", "Coarsen", "Cosine", "Diffusion", "DPMSolver", "Flow", "FlowKind", "FlowMatching", "GaussianCopula", "GaussianMRF", "Generator", "Glow", "Grey",
+        "Heun", "Hurdle", "Independent", "Inverse", "Learned", "LikelihoodWeighting", "Logit", "LogLinear", "Mask", "MaskedDiffusion", "MinSNR", "Mixture",
+        "MultiscaleRealNVP", "NoisePrediction", "OptimalTransport", "Partial", "Prefix", "RealNVP", "SimpleWeighting", "Temperature", "TopK", "TopP",
+        "Transform", "UniformDequantization", "Unmasking", "VarianceExploding", "VariancePreserving", "VariationalDequantization", "Velocity", "ZeroInflated",
     ],
-    "diagnostics": ["Calibration", "calibrate"],
+    "diagnostics": ["Agreement", "Calibration", "Gaps", "Weights", "agreement", "calibrate", "gaps", "judge_weights"],
     "distances": ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"],
     "drawing": ["draw", "draw_difference", "draw_steps"],
-    "estimation": ["BDeu", "EM", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
+    "estimation": ["EM", "BDeu", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
-    "nets": [
-        "FVSBN", "MADE", "NADE", "PixelCNN", "PixelSNAIL", "Recurrent", "Transformer", "WaveNet", "mu_law", "mu_law_inverse",
-        "SpectralNorm",
-        "DiT", "UNet",
-    ],
     "metrics": [],
+    "nets": [
+        "FVSBN", "MADE", "NADE", "DiT", "PixelCNN", "PixelSNAIL", "Recurrent", "SpectralNorm", "Transformer", "UNet", "WaveNet", "mu_law", "mu_law_inverse",
+    ],
     "objectives": [
-        "Adversarial", "Consistency", "Critic", "Denoising", "FDivergence", "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares",
-        "Matching", "MutualInformation", "Pearson", "R1", "R2", "ReverseKullbackLeibler", "SquaredHellinger", "TotalVariation", "Wasserstein",
-        "CUBO", "DoublyReparameterized", "Estimator", "ForwardKL", "OnlineSimulations", "Renyi", "ReweightedWakeSleep", "Simulations", "StickingTheLanding", "SymmetricKL", "VIMCO",
-        "simulate",
+        "CUBO", "R1", "R2", "VIMCO", "Adversarial", "Consistency", "Critic", "Denoising", "DoublyReparameterized", "Estimator", "FDivergence", "ForwardKL",
+        "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares", "Matching", "MutualInformation", "OnlineSimulations", "Pearson",
+        "Renyi", "ReverseKullbackLeibler", "ReweightedWakeSleep", "Simulations", "SquaredHellinger", "StickingTheLanding", "SymmetricKL", "TotalVariation",
+        "Wasserstein", "simulate",
     ],
     "queries": [
-        "Bits", "Classification", "Contributions", "LikelihoodRatio", "LinearProbe", "OutlierScore", "Surprisal", "TailShape", "Typicality",
-        "bits_per_dimension", "classify", "contributions", "interpolate", "linear_probe", "outlier_scores", "representations",
-        "NUTS", "Amortized", "Bound", "Exact", "Importance", "Posterior", "Score", "log_prob", "posterior",
-        "Likelihood",
-        "ProbabilityFlow",
-        "Guided", "HMC", "Langevin", "Twisted", "compare",
-        "Beams", "beam_search",
+        "HMC", "NUTS", "Amortized", "Beams", "Bits", "Bound", "Classification", "Contributions", "Exact", "Guided", "Importance", "IndependenceMetropolis", "Langevin", "Likelihood",
+        "LikelihoodRatio", "LinearProbe", "OutlierScore", "Posterior", "ProbabilityFlow", "Refined", "Score", "Surprisal", "TailShape", "Twisted", "Typicality",
+        "beam_search", "bits_per_dimension", "classify", "compare", "contributions", "interpolate", "linear_probe", "log_prob", "outlier_scores", "posterior",
+        "representations",
     ],
     "saving": ["load", "save"],
     "structure": [
-        "ConditionalTest", "DataOracle", "GES", "KernelTest", "PC", "PartialCorrelation", "StructureMethod", "TableTest", "benjamini_hochberg", "holm",
+        "GES", "PC", "ConditionalTest", "DataOracle", "KernelTest", "PartialCorrelation", "StructureMethod", "TableTest", "benjamini_hochberg", "holm",
         "learn_structure", "test_independences", "testable",
     ],
-    "training": ["Adam", "AdamW", "Checkpoint", "EarlyStopping", "Moment", "Run", "SGD", "fit"],
+    "training": ["SGD", "Adam", "AdamW", "Checkpoint", "EarlyStopping", "Moment", "Run", "fit"],
 }
 
 __all__ = [
     *families.__all__, *(name for names in LATER.values() for name in names),
-    "Apart", "DeepSet", "Faithful", "Forward", "Full", "InTurn", "Jointly", "LowRank", "MeanField", "PriorAnchored", "SetTransformer",
-    "BayesNet", "Chain", "ConvNet", "ConvTransposeNet", "DAG", "ELBO", "Flat", "GraphError", "IWAE", "Independence", "MLP", "MaximumLikelihood", "Model",
-    "Objective", "Plate", "Player", "ResNet", "Shaped", "amortize", "collapse", "compile",
+    "DAG", "ELBO", "IWAE", "MLP", "Apart", "BayesNet", "Chain", "ConvNet", "ConvTransposeNet", "DeepSet", "Faithful", "Flat", "Forward", "Full", "GraphError",
+    "Independence", "InTurn", "Jointly", "LowRank", "MaximumLikelihood", "MeanField", "Model", "Objective", "Plate", "Player", "PriorAnchored", "ResNet",
+    "SetTransformer", "Shaped", "amortize", "collapse", "compile",
 ]
 __getattr__ = later(__name__, LATER)

@@ -7,22 +7,23 @@ from .parametric import Parametric
 from .ports import Port
 
 LATER = {                                                                   # the kinds that most nets do without are loaded when first asked for
+    "anchored": ["Anchored"],
     "autoregressive": ["Autoregression", "Autoregressive"],
-    "drawing": ["Partial", "Prefix", "Temperature", "TopK", "TopP", "Transform"],
-    "diffusion": ["Clean", "Diffusion", "DiffusionKind", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity"],
-    "flow_matching": ["FlowMatching", "FlowMatchingKind", "Independent", "OptimalTransport"],
-    "flow": [
-        "Affine", "BPF", "CNF", "Flow", "FlowKind", "GF", "Glow", "IAF", "Inverse", "Logit", "MAF", "MultiscaleRealNVP", "NAF", "NCSF", "NICE", "NSF", "NormalizingFlow", "RealNVP", "SOSPF",
-        "UNAF", "UniformDequantization", "VariationalDequantization",
-    ],
-    "inflated": ["Hurdle", "HurdleCounts", "ZeroInflated", "ZeroInflatedCounts"],
-    "anchored": ["Anchored"], "copies": ["JointCopies", "OneByOne"],
+    "copies": ["JointCopies", "OneByOne"],
     "copula": ["Columns", "Copula", "GaussianCopula"],
-    "markov_field": ["GaussianMRF", "MarkovField"],
-    "mixture": ["FiniteMixture", "Mixture"],
+    "diffusion": ["Clean", "Diffusion", "DiffusionKind", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity"],
+    "drawing": ["Partial", "Prefix", "Temperature", "TopK", "TopP", "Transform"],
+    "flow": [
+        "BPF", "CNF", "GF", "IAF", "MAF", "NAF", "NCSF", "NICE", "NSF", "SOSPF", "UNAF", "Affine", "Flow", "FlowKind", "Glow", "Inverse", "Logit",
+        "MultiscaleRealNVP", "NormalizingFlow", "RealNVP", "UniformDequantization", "VariationalDequantization",
+    ],
+    "flow_matching": ["FlowMatching", "FlowMatchingKind", "Independent", "OptimalTransport"],
     "implicit": ["Generator", "Implicit"],
+    "inflated": ["Hurdle", "HurdleCounts", "ZeroInflated", "ZeroInflatedCounts"],
+    "markov_field": ["GaussianMRF", "MarkovField"],
     "masked_diffusion": ["MaskedDiffusion", "MaskedDiffusionKind", "Unmasking"],
     "measurements": ["Blur", "Clip", "Coarsen", "Grey", "Mask"],
+    "mixture": ["FiniteMixture", "Mixture"],
     "samplers": ["DDIM", "Ancestral", "DPMSolver", "Heun"],
     "schedules": ["Cosine", "Learned", "LogLinear", "Straight", "VarianceExploding", "VariancePreserving"],
 }

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..graph import GraphError
-from ..graph.names import Names, chosen
 from ..graph.lazy import networkx as nx
+from ..graph.names import Names, chosen
 from .figure import Arrow, Box, Figure, Key, Mark, Shape
 from .plates import regions
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 
-from .dag import DAG
 from .contraction import from_parents
+from .dag import DAG
 from .display import Displayed
 from .elimination import Explicit, Forward, MinFill, Order, Reverse, Step, eliminate
 from .errors import GraphError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..conditionals import JointCopies, OneByOne
-from ..families import Counts, Finite, Simplex, Circle, Variable
+from ..families import Circle, Counts, Finite, Simplex, Variable
 from ..graph import GraphError
 
 __all__ = ["Apart", "Coupling", "Jointly", "InTurn"]

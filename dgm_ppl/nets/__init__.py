@@ -1,13 +1,13 @@
 """Builders of neural parameterizations: frozen data until they are built for the shapes of a node."""
 
-from dgm_ppl.graph.lazy import later
-from dgm_ppl.nets.adapt import adapt
-from dgm_ppl.nets.base import Net
-from dgm_ppl.nets.convolution import ConvNet, ConvTransposeNet
-from dgm_ppl.nets.mlp import MLP
-from dgm_ppl.nets.residual import ResNet
-from dgm_ppl.nets.sets import DeepSet, SetNet, SetTransformer
-from dgm_ppl.nets.wrappers import Flat, Shaped
+from ..graph.lazy import later
+from .adapt import adapt
+from .base import Net
+from .convolution import ConvNet, ConvTransposeNet
+from .mlp import MLP
+from .residual import ResNet
+from .sets import DeepSet, SetNet, SetTransformer
+from .wrappers import Flat, Shaped
 
 LATER = {                                                                   # the builders that most nets do without are loaded when first asked for
     "causal": ["CausalNet"],
@@ -18,11 +18,14 @@ LATER = {                                                                   # th
     "pixelcnn": ["PixelCNN"],
     "pixelsnail": ["PixelSNAIL"],
     "recurrent": ["Recurrent"],
-    "transformer": ["Transformer"],
-    "wavenet": ["WaveNet"],
     "spectral": ["SpectralNorm"],
+    "transformer": ["Transformer"],
     "unet": ["UNet"],
+    "wavenet": ["WaveNet"],
 }
 
-__all__ = ["ConvNet", "ConvTransposeNet", "DeepSet", "Flat", "MLP", "Net", "ResNet", "SetNet", "SetTransformer", "Shaped", "adapt", *(name for names in LATER.values() for name in names)]
+__all__ = [
+    "MLP", "ConvNet", "ConvTransposeNet", "DeepSet", "Flat", "Net", "ResNet", "SetNet", "SetTransformer", "Shaped", "adapt",
+    *(name for names in LATER.values() for name in names),
+]
 __getattr__ = later(__name__, LATER)

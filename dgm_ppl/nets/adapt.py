@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, is_lazy
 
-from dgm_ppl.nets.base import Shapes, numbers, show_shapes
-from dgm_ppl.nets.checks import nonempty
-from dgm_ppl.nets.rows import Rows, parts
+from .base import Shapes, numbers, show_shapes
+from .checks import nonempty
+from .rows import Rows, parts
 
 __all__ = ["adapt", "fit_flat", "fit_shaped"]
 

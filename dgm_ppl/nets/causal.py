@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from dgm_ppl.nets.base import Net, Shape, Shapes
+from .base import Net, Shape, Shapes
 
 __all__ = ["Causal", "CausalNet", "Event", "Naive", "Stepper", "flat_context", "natural_order", "one_order"]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from dgm_ppl.nets.base import Shapes, numbers, show_shapes
+from .base import Shapes, numbers, show_shapes
 
 __all__ = ["activation_class", "nonempty", "odd", "positive", "rate", "some", "widths"]
 

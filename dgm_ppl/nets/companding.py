@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from dgm_ppl.nets.checks import positive
+from .checks import positive
 
 __all__ = ["mu_law", "mu_law_inverse"]
 

@@ -5,11 +5,11 @@ from itertools import pairwise
 
 from torch import nn
 
-from dgm_ppl.nets.base import Net, Shapes
-from dgm_ppl.nets.checks import activation_class, nonempty, odd, positive, some, widths
-from dgm_ppl.nets.images import FromImages, grow, part, pyramid, shrink, stack
-from dgm_ppl.nets.mlp import MLP
-from dgm_ppl.nets.rows import Rows
+from .base import Net, Shapes
+from .checks import activation_class, nonempty, odd, positive, some, widths
+from .images import FromImages, grow, part, pyramid, shrink, stack
+from .mlp import MLP
+from .rows import Rows
 
 __all__ = ["ConvNet", "ConvTransposeNet"]
 

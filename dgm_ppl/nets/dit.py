@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dgm_ppl.nets.base import Net, Shape, Shapes, numbers, show_shapes
-from dgm_ppl.nets.checks import nonempty, positive
-from dgm_ppl.nets.images import as_vectors, join
-from dgm_ppl.nets.unet import Embedding
+from .base import Net, Shape, Shapes, numbers, show_shapes
+from .checks import nonempty, positive
+from .images import as_vectors, join
+from .unet import Embedding
 
 __all__ = ["DiT"]
 

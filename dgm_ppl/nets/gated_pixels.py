@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dgm_ppl.nets.base import Shapes
-from dgm_ppl.nets.causal import Event
-from dgm_ppl.nets.gated_stepper import GatedPixelsStepper
-from dgm_ppl.nets.pixels import Pixels, masked
+from .base import Shapes
+from .causal import Event
+from .gated_stepper import GatedPixelsStepper
+from .pixels import Pixels, masked
 
 __all__ = ["GatedPixels"]
 

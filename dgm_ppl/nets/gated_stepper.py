@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dgm_ppl.nets.causal import Stepper
+from .causal import Stepper
 
 if TYPE_CHECKING:
-    from dgm_ppl.nets.gated_pixels import GatedPixels
+    from .gated_pixels import GatedPixels
 
 __all__ = ["GatedPixelsStepper"]
 

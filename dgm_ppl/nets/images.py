@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from dgm_ppl.nets.base import Shape, Shapes, show_shapes
+from .base import Shape, Shapes, show_shapes
 
 __all__ = ["FromImages", "FromVectors", "OverImages", "as_vectors", "grow", "is_image", "join", "part", "pyramid", "shrink", "stack"]
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dgm_ppl.nets.base import Shape, Shapes, numbers
-from dgm_ppl.nets.causal import Causal, CausalNet, Event, Stepper, flat_context, one_order
-from dgm_ppl.nets.checks import activation_class, positive, widths
+from .base import Shape, Shapes, numbers
+from .causal import Causal, CausalNet, Event, Stepper, flat_context, one_order
+from .checks import activation_class, positive, widths
 
 __all__ = ["FVSBN", "MADE"]
 

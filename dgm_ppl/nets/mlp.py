@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from torch import nn
 
-from dgm_ppl.nets.base import Net, Shapes, numbers
-from dgm_ppl.nets.checks import activation_class, nonempty, rate, widths
+from .base import Net, Shapes, numbers
+from .checks import activation_class, nonempty, rate, widths
 
 __all__ = ["MLP"]
 

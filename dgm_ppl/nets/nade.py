@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dgm_ppl.nets.base import Shape, Shapes, numbers
-from dgm_ppl.nets.causal import Causal, CausalNet, Event, Stepper, flat_context, one_order
-from dgm_ppl.nets.checks import positive
+from .base import Shape, Shapes, numbers
+from .causal import Causal, CausalNet, Event, Stepper, flat_context, one_order
+from .checks import positive
 
 __all__ = ["NADE"]
 

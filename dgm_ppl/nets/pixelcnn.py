@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dgm_ppl.nets.base import Shape, Shapes
-from dgm_ppl.nets.causal import Causal, CausalNet, Event, Stepper
-from dgm_ppl.nets.checks import odd, positive
-from dgm_ppl.nets.gated_pixels import GatedPixels
-from dgm_ppl.nets.pixels import Pixels, image_fits, masked
+from .base import Shape, Shapes
+from .causal import Causal, CausalNet, Event, Stepper
+from .checks import odd, positive
+from .gated_pixels import GatedPixels
+from .pixels import Pixels, image_fits, masked
 
 __all__ = ["PixelCNN"]
 

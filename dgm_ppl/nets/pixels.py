@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from dgm_ppl.nets.base import Shape, Shapes, numbers
-from dgm_ppl.nets.causal import Causal, CausalNet, Event, natural_order
+from .base import Shape, Shapes, numbers
+from .causal import Causal, CausalNet, Event, natural_order
 
 __all__ = ["Pixels", "image_fits", "masked"]
 

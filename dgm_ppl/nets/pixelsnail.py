@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dgm_ppl.nets.base import Shape, Shapes
-from dgm_ppl.nets.causal import CausalNet, Event
-from dgm_ppl.nets.checks import odd, positive
-from dgm_ppl.nets.gated_pixels import GatedPixels
-from dgm_ppl.nets.pixels import image_fits
+from .base import Shape, Shapes
+from .causal import CausalNet, Event
+from .checks import odd, positive
+from .gated_pixels import GatedPixels
+from .pixels import image_fits
 
 __all__ = ["PixelSNAIL"]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dgm_ppl.nets.base import Shape, Shapes
-from dgm_ppl.nets.causal import CausalNet, Event, Stepper
-from dgm_ppl.nets.checks import activation_class, positive, rate
-from dgm_ppl.nets.sequences import Line, added, line_fits
+from .base import Shape, Shapes
+from .causal import CausalNet, Event, Stepper
+from .checks import activation_class, positive, rate
+from .sequences import Line, added, line_fits
 
 __all__ = ["Recurrent"]
 

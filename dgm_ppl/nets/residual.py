@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from dgm_ppl.nets.base import Net, Shapes, numbers
-from dgm_ppl.nets.checks import activation_class, nonempty, odd, positive, some, widths
-from dgm_ppl.nets.images import FromImages, FromVectors, OverImages, grow, is_image, part, pyramid, shrink, stack
+from .base import Net, Shapes, numbers
+from .checks import activation_class, nonempty, odd, positive, some, widths
+from .images import FromImages, FromVectors, OverImages, grow, is_image, part, pyramid, shrink, stack
 
 __all__ = ["ResNet"]
 

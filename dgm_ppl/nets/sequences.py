@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dgm_ppl.nets.base import Shapes, numbers
-from dgm_ppl.nets.causal import Causal, CausalNet, Event, flat_context, one_order
+from .base import Shapes, numbers
+from .causal import Causal, CausalNet, Event, flat_context, one_order
 
 __all__ = ["Line", "added", "line_fits"]
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from dgm_ppl.nets.base import Net, Shapes, numbers
-from dgm_ppl.nets.checks import activation_class, nonempty, positive, widths
+from .base import Net, Shapes, numbers
+from .checks import activation_class, nonempty, positive, widths
 
 __all__ = ["Axis", "DeepSet", "Reading", "SetNet", "SetTransformer"]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from dgm_ppl.nets.base import Net, Shapes
+from .base import Net, Shapes
 
 __all__ = ["SpectralNorm"]
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dgm_ppl.nets.base import Shape, Shapes, numbers
-from dgm_ppl.nets.causal import CausalNet, Event, Stepper, flat_context
-from dgm_ppl.nets.checks import positive, rate
-from dgm_ppl.nets.sequences import Line, added, line_fits
+from .base import Shape, Shapes, numbers
+from .causal import CausalNet, Event, Stepper, flat_context
+from .checks import positive, rate
+from .sequences import Line, added, line_fits
 
 __all__ = ["Transformer"]
 

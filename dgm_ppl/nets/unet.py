@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dgm_ppl.nets.base import Net, Shapes, numbers, show_shapes
-from dgm_ppl.nets.checks import nonempty, positive, some, widths
-from dgm_ppl.nets.images import as_vectors, is_image, join, part, stack
+from .base import Net, Shapes, numbers, show_shapes
+from .checks import nonempty, positive, some, widths
+from .images import as_vectors, is_image, join, part, stack
 
 __all__ = ["Embedding", "UNet"]
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dgm_ppl.nets.base import Shape, Shapes
-from dgm_ppl.nets.causal import CausalNet, Event, Stepper
-from dgm_ppl.nets.checks import positive
-from dgm_ppl.nets.sequences import Line, added, line_fits
+from .base import Shape, Shapes
+from .causal import CausalNet, Event, Stepper
+from .checks import positive
+from .sequences import Line, added, line_fits
 
 __all__ = ["WaveNet"]
 

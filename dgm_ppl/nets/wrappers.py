@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from dgm_ppl.nets.adapt import fit_flat, fit_shaped
-from dgm_ppl.nets.base import Net, Shapes
+from .adapt import fit_flat, fit_shaped
+from .base import Net, Shapes
 
 __all__ = ["Flat", "Shaped"]
 

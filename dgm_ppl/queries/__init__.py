@@ -3,21 +3,19 @@
 from ..exact import Likelihood
 from .asking import posterior
 from .beams import Beams, beam_search
+from .classification import Classification, classify
 from .comparing import compare
 from .evidence import Score, log_prob
 from .exact import Exact
-from .methods import HMC, NUTS, Amortized, Bound, Guided, Importance, Langevin, Method, ProbabilityFlow, Twisted
+from .methods import HMC, NUTS, Amortized, Bound, Guided, Importance, IndependenceMetropolis, Langevin, Method, ProbabilityFlow, Refined, Twisted
 from .posterior import Posterior
 from .psis import Diagnosis
-
-from .classification import Classification, classify
 from .representation import LinearProbe, interpolate, linear_probe, representations
-from .scoring import Bits, Contributions, LikelihoodRatio, OutlierScore, Surprisal, TailShape, Typicality
-from .scoring import bits_per_dimension, contributions, outlier_scores
-
-__all__ = ["Guided", "HMC", "Langevin", "Twisted", "compare", "NUTS", "Amortized", "Beams", "Bound", "Diagnosis", "Exact", "Importance", "Likelihood", "Method", "Posterior", "ProbabilityFlow", "Score", "beam_search", "log_prob", "posterior"]
+from .scoring import Bits, Contributions, LikelihoodRatio, OutlierScore, Surprisal, TailShape, Typicality, bits_per_dimension, contributions, outlier_scores
 
 __all__ = [
-    *__all__, "Bits", "Classification", "Contributions", "LikelihoodRatio", "LinearProbe", "OutlierScore", "Surprisal", "TailShape", "Typicality",
-    "bits_per_dimension", "classify", "contributions", "interpolate", "linear_probe", "outlier_scores", "representations",
+    "HMC", "NUTS", "Amortized", "Beams", "Bits", "Bound", "Classification", "Contributions", "Diagnosis", "Exact", "Guided", "Importance", "IndependenceMetropolis", "Langevin",
+    "Likelihood", "LikelihoodRatio", "LinearProbe", "Method", "OutlierScore", "Posterior", "ProbabilityFlow", "Refined", "Score", "Surprisal", "TailShape", "Twisted",
+    "Typicality", "beam_search", "bits_per_dimension", "classify", "compare", "contributions", "interpolate", "linear_probe", "log_prob", "outlier_scores",
+    "posterior", "representations",
 ]
