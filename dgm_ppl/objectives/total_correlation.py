@@ -62,6 +62,8 @@ class BetaTCVAE(Bound):
         for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value >= 0):
                 raise GraphError(f"BetaTCVAE: expected {name} to be a number that is not negative; got {value!r}")
+        if model.net.chains:
+            raise GraphError("BetaTCVAE: expected a net without chains; use dgm.ELBO(model, guide, kl_weight=...)")
         check_reparameterized(self, "BetaTCVAE", "dgm.ELBO(model, guide, kl_weight=...)")
         self.data_size, self.alpha, self.beta, self.gamma = data_size, alpha, beta, gamma
 
