@@ -12,6 +12,7 @@ from ..compile import Model
 from ..compile.model import Node
 from ..compile.pairing import Pairing
 from ..compile.reduction import PerWorld, added
+from ..conditionals.copies import CopiesConditional
 from ..families.shapes import broadcast
 from ..graph import GraphError
 from .bounds import Bound
@@ -69,8 +70,15 @@ class BetaTCVAE(Bound):
 
     def _check_pairing(self, pairing: Pairing) -> None:
         if pairing.collapse is not None:
-            raise GraphError("BetaTCVAE: expected every latent to have a distribution in the guide and no cell to be missing; derive the guide with dgm.amortize(net, observed=...)")
+            raise GraphError(
+                "BetaTCVAE: expected every latent to have a distribution in the guide and no cell to be missing; derive the guide with dgm.amortize(net, observed=...)"
+            )
         for latent in pairing.latents:
+            if isinstance(latent.q.conditional, CopiesConditional):
+                raise GraphError(
+                    f"BetaTCVAE: the copies of node {latent.name!r} are coupled in the guide, so that none has a density of its own; try dgm.amortize(net, observed=..., "
+                    f"structure=dgm.MeanField())"
+                )
             above = [name for name in self.guide.net.ancestors(latent.name) if name in self.guide.random and name not in pairing.observed]
             if above:
                 raise GraphError(
