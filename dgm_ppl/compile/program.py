@@ -21,7 +21,8 @@ from .stepping import Strand, in_direction, joined, reader, step_of
 
 if TYPE_CHECKING:
     from .collapsing import CollapsedProgram
-    from .model import Model, Node
+    from .model import Model
+    from .schedule import Node
 
 __all__ = ["declare_parameters", "run_collapsed", "run_program", "sampled", "the_plate"]
 

@@ -13,8 +13,8 @@ from ..compile import Model
 from ..data import columns
 from ..exact import Cells
 from ..graph import GraphError
-from .expectation import EM, ascend, check_learnable
 from .learners import Learner, learners
+from .maximisation import EM, ascend, check_learnable
 from .priors import TablePrior
 from .reading import Complete, checked_weights, read
 from .report import Estimate

@@ -106,9 +106,3 @@ def _filled(value: Any, missing: numpy.ndarray) -> Any:
         return torch.where(held, value[~held][0], value)
     array = numpy.asarray(value)
     return numpy.where(missing, array[~missing][0], array)
-
-
-def missing_cells(value: Any) -> Tensor | None:
-    """Where a column has missing cells; None where it has none."""
-    found = _missing(value)
-    return None if found is None else torch.as_tensor(found)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..compile.model import Node
 from ..compile.reduction import PerWorld
+from ..compile.schedule import Node
 from ..conditionals import Parametric
 from ..conditionals.denoising import Denoiser, DenoisingConditional
 from ..families import noise
