@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any
@@ -13,17 +13,18 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..exact import Cells, Engine, Evidence, Obstacle, Seen, obstacle, see
+from ..exact import Cells, Engine, Evidence, Obstacle, Seen, obstacle, see, watch
 from ..graph import GraphError
 from .integration import IntegratedExpectation
 from .learners import Learner, learners
 from .priors import TablePrior
 from .regressions import Regression
 from .samples import Samples, samples_of
+from .sequences import SequenceExpectation
 from .statistics import Statistics, check_possible
 from .tables import Tables, count_samples, is_table, table_shape
 
-__all__ = ["EM", "Ascent", "ascend", "check_learnable"]
+__all__ = ["EM", "Ascent", "ascend", "ascend_sequences", "check_learnable"]
 
 ROWS = 4096                                             # rows whose posteriors are held at once
 
@@ -174,8 +175,9 @@ class Expectation:
                 values[node.name] = self.model.compute(node, values, self.sizes)
 
 
-def check_learnable(model: Model, found: Cells) -> None:
+def check_learnable(model: Model, found: Iterable[str]) -> None:
     """Raises GraphError where a node has nothing to be learned from."""
+    found = [name for name in found if name in model.net]
     above = set(model.net.ancestors(*found)) if found else set()
     for name in model.random:
         if name not in found and name not in above and next(model.conditionals[name].parameters(), None) is not None:
@@ -197,6 +199,22 @@ def ascend(model: Model, data: Mapping[str, Any], found: Cells, weights: Tensor 
     total = float(expectation.weight.sum())
     _start(work, learning, expectation, method, total)
     reached = _climb(expectation, learning, total, method.steps, method.tolerance)
+    _copy(work, model)
+    return reached
+
+
+def ascend_sequences(model: Model, data: Mapping[str, Any], weights: Tensor | None, prior: TablePrior | Mapping[str, TablePrior] | None, method: EM) -> Ascent:
+    """The same from sequences; one step is the optimum where nothing is hidden."""
+    work = copy.deepcopy(model).double()
+    learning = learners(work, prior, method.smallest_scale)
+    expectation = SequenceExpectation(work, watch(work, data), weights, learning, method.memory)
+    total = float(expectation.weight.sum())
+    if expectation.complete:
+        maximise(learning, expectation())
+        reached = Ascent(expectation(), (), "closed form")
+    else:
+        _start(work, learning, expectation, method, total)
+        reached = _climb(expectation, learning, total, method.steps, method.tolerance)
     _copy(work, model)
     return reached
 
@@ -229,7 +247,7 @@ def _is_simple(model: Model, name: str, hole: Tensor) -> bool:
     return not model.net.dag.children(name) if model.net[name].shape or model.net.plates_of(name) else hole.ndim == 1
 
 
-def _climb(expectation: Expectation | IntegratedExpectation, learning: Sequence[Learner], total: float, steps: int, tolerance: float) -> Ascent:
+def _climb(expectation: Expectation | IntegratedExpectation | SequenceExpectation, learning: Sequence[Learner], total: float, steps: int, tolerance: float) -> Ascent:
     history: list[float] = []
     stopped = "steps"
     try:
@@ -264,7 +282,7 @@ def maximise(learning: Sequence[Learner], statistics: Statistics) -> None:
 # ---- starts
 
 
-def _start(model: Model, learning: Sequence[Learner], expectation: Expectation | IntegratedExpectation, method: EM, total: float, short: int = 10) -> None:
+def _start(model: Model, learning: Sequence[Learner], expectation: Expectation | IntegratedExpectation | SequenceExpectation, method: EM, total: float, short: int = 10) -> None:
     """The model with the best of the starts, each climbed for a few steps."""
     if not method.restarts:
         return
@@ -279,7 +297,7 @@ def _start(model: Model, learning: Sequence[Learner], expectation: Expectation |
     model.load_state_dict(kept)
 
 
-def scatter(learning: Sequence[Learner], expectation: Expectation | IntegratedExpectation, generator: torch.Generator) -> None:
+def scatter(learning: Sequence[Learner], expectation: Expectation | IntegratedExpectation | SequenceExpectation, generator: torch.Generator) -> None:
     """Random parameters: rows of tables drawn from a Dirichlet, other nodes fitted to a few cases for each hidden state, far from those of the others."""
     statistics = expectation()
     for one in learning:
