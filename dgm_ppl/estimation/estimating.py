@@ -36,6 +36,9 @@ def estimate(
     climb their own likelihood, each node for itself. With missing cells (NaN or None) or nodes without a column, by
     expectation maximisation with exact expectations. Networks are trained by `fit`.
 
+    Nets with a chain are estimated from sequences, in closed form where these are complete; hidden steps are finite there. What a node
+    is at a first step unlike the others is `z[0]` in the results and in a dict of priors; a row is a sequence.
+
     A row of a table that no data row selects is uniform without a prior and the prior's with one; other nodes take the answer of
     all rows there. `unseen` of the result names these configurations.
 

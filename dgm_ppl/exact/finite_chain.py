@@ -320,7 +320,7 @@ class FiniteChain:
         axes = self._now if name in self._now else self._around
         seen, holes = observed.values[name], observed.holes[name]
         fits = (self._grid(name, axes).to(seen.dtype) == seen) | holes
-        return torch.where(self._over_plates(fits.to(self.model.anchor.dtype)) > 0, 0.0, -torch.inf)
+        return self._over_plates(fits.to(self.model.anchor.dtype)).log()
 
     def _clamp(self, name: str, observed: Observed) -> Tensor:
         return self._flat(self._indicator(name, observed)) if name in self._now else self.model.anchor.new_zeros(1, 1, 1, 1, 1)
