@@ -21,20 +21,21 @@ if TYPE_CHECKING:
         RealNVP, SimpleWeighting, Temperature, TopK, TopP, Transform, UniformDequantization, Unmasking, VarianceExploding, VariancePreserving,
         VariationalDequantization, Velocity, ZeroInflated,
     )
-    from .diagnostics import Calibration, calibrate
+    from .diagnostics import Agreement, Calibration, Gaps, Weights, agreement, calibrate, gaps, judge_weights
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
     from .estimation import EM, BDeu, Estimate, PseudoCounts, TablePosterior, TablePrior, estimate
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
     from .nets import FVSBN, MADE, NADE, DiT, PixelCNN, PixelSNAIL, Recurrent, SpectralNorm, Transformer, UNet, WaveNet, mu_law, mu_law_inverse
     from .objectives import (
-        CUBO, R1, R2, VIMCO, Adversarial, Consistency, Critic, Denoising, DoublyReparameterized, Estimator, FDivergence, ForwardKL, GradientPenalty, Hinge,
-        JensenShannon, KullbackLeibler, LeastSquares, Matching, MutualInformation, OnlineSimulations, Pearson, Renyi, ReverseKullbackLeibler,
-        ReweightedWakeSleep, Simulations, SquaredHellinger, StickingTheLanding, SymmetricKL, TotalVariation, Wasserstein, simulate,
+        CUBO, MIWAE, R1, R2, VIMCO, Adversarial, BetaTCVAE, Consistency, Critic, Denoising, DoublyReparameterized, Estimator, FDivergence, ForwardKL, FreeBits,
+        GradientPenalty, Hinge, InfoVAE, JensenShannon, KullbackLeibler, LeastSquares, Matching, MutualInformation, OnlineSimulations, Pearson, Renyi,
+        ReverseKullbackLeibler, ReweightedWakeSleep, Simulations, SquaredHellinger, StickingTheLanding, SymmetricKL, TotalVariation, Wasserstein,
+        WassersteinAutoencoder, simulate,
     )
     from .queries import (
-        HMC, NUTS, Amortized, Beams, Bits, Bound, Classification, Contributions, Exact, Guided, Importance, Langevin, Likelihood, LikelihoodRatio, LinearProbe,
-        OutlierScore, Posterior, ProbabilityFlow, Score, Surprisal, TailShape, Twisted, Typicality, beam_search, bits_per_dimension, classify, compare,
+        HMC, NUTS, Amortized, Beams, Bits, Bound, Classification, Contributions, Exact, Guided, Importance, IndependenceMetropolis, Langevin, Likelihood, LikelihoodRatio, LinearProbe,
+        OutlierScore, Posterior, ProbabilityFlow, Refined, Score, Surprisal, TailShape, Twisted, Typicality, beam_search, bits_per_dimension, classify, compare,
         contributions, interpolate, linear_probe, log_prob, outlier_scores, posterior, representations,
     )
     from .saving import load, save
@@ -52,7 +53,7 @@ LATER = {                                                                   # wh
         "MultiscaleRealNVP", "NoisePrediction", "OptimalTransport", "Partial", "Prefix", "RealNVP", "SimpleWeighting", "Temperature", "TopK", "TopP",
         "Transform", "UniformDequantization", "Unmasking", "VarianceExploding", "VariancePreserving", "VariationalDequantization", "Velocity", "ZeroInflated",
     ],
-    "diagnostics": ["Calibration", "calibrate"],
+    "diagnostics": ["Agreement", "Calibration", "Gaps", "Weights", "agreement", "calibrate", "gaps", "judge_weights"],
     "distances": ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"],
     "drawing": ["draw", "draw_difference", "draw_steps"],
     "estimation": ["EM", "BDeu", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
@@ -62,14 +63,14 @@ LATER = {                                                                   # wh
         "FVSBN", "MADE", "NADE", "DiT", "PixelCNN", "PixelSNAIL", "Recurrent", "SpectralNorm", "Transformer", "UNet", "WaveNet", "mu_law", "mu_law_inverse",
     ],
     "objectives": [
-        "CUBO", "R1", "R2", "VIMCO", "Adversarial", "Consistency", "Critic", "Denoising", "DoublyReparameterized", "Estimator", "FDivergence", "ForwardKL",
-        "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares", "Matching", "MutualInformation", "OnlineSimulations", "Pearson",
-        "Renyi", "ReverseKullbackLeibler", "ReweightedWakeSleep", "Simulations", "SquaredHellinger", "StickingTheLanding", "SymmetricKL", "TotalVariation",
-        "Wasserstein", "simulate",
+        "CUBO", "MIWAE", "R1", "R2", "VIMCO", "Adversarial", "BetaTCVAE", "Consistency", "Critic", "Denoising", "DoublyReparameterized", "Estimator",
+        "FDivergence", "ForwardKL", "FreeBits", "GradientPenalty", "Hinge", "InfoVAE", "JensenShannon", "KullbackLeibler", "LeastSquares", "Matching",
+        "MutualInformation", "OnlineSimulations", "Pearson", "Renyi", "ReverseKullbackLeibler", "ReweightedWakeSleep", "Simulations", "SquaredHellinger",
+        "StickingTheLanding", "SymmetricKL", "TotalVariation", "Wasserstein", "WassersteinAutoencoder", "simulate",
     ],
     "queries": [
-        "HMC", "NUTS", "Amortized", "Beams", "Bits", "Bound", "Classification", "Contributions", "Exact", "Guided", "Importance", "Langevin", "Likelihood",
-        "LikelihoodRatio", "LinearProbe", "OutlierScore", "Posterior", "ProbabilityFlow", "Score", "Surprisal", "TailShape", "Twisted", "Typicality",
+        "HMC", "NUTS", "Amortized", "Beams", "Bits", "Bound", "Classification", "Contributions", "Exact", "Guided", "Importance", "IndependenceMetropolis", "Langevin", "Likelihood",
+        "LikelihoodRatio", "LinearProbe", "OutlierScore", "Posterior", "ProbabilityFlow", "Refined", "Score", "Surprisal", "TailShape", "Twisted", "Typicality",
         "beam_search", "bits_per_dimension", "classify", "compare", "contributions", "interpolate", "linear_probe", "log_prob", "outlier_scores", "posterior",
         "representations",
     ],

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ..compile import Model
 from ..graph import GraphError
+from ..queries.refining import seeded
 from .quantities import Densities, marginals_of
 from .ranks import rank_among
 from .references import References
 from .report import Calibration, Line
-from .simulating import observed_by, pieces, seeded, simulated
+from .simulating import observed_by, pieces, simulated
 
 __all__ = ["calibrate"]
 

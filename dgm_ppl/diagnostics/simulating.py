@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,19 +14,7 @@ from ..compile.pairing import check_guide
 from ..graph import GraphError
 from ..queries.weighting import CELLS, WeightedDraws
 
-__all__ = ["Piece", "observed_by", "pieces", "seeded", "simulated"]
-
-
-@contextmanager
-def seeded(model: Model, seed: int | None) -> Iterator[None]:
-    """Draws that the seed decides, the global generators left as they were; without a seed the global generators."""
-    if seed is None:
-        yield
-        return
-    devices = [model.device.index or 0] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
+__all__ = ["Piece", "observed_by", "pieces", "simulated"]
 
 
 def observed_by(model: Model, guide: Model, observed: str | Iterable[str] | None) -> tuple[str, ...]:

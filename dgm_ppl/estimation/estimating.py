@@ -13,8 +13,8 @@ from ..compile import Model
 from ..data import columns
 from ..exact import Cells, watch
 from ..graph import GraphError
-from .expectation import EM, Ascent, ascend, ascend_sequences, check_learnable
 from .learners import Learner, learners
+from .maximisation import EM, Ascent, ascend, ascend_sequences, check_learnable
 from .places import part_of
 from .priors import TablePrior
 from .reading import Complete, checked_weights, read

@@ -15,9 +15,11 @@ from .collapsed import CollapsedPosterior
 from .elimination import by_cliques, integrates
 from .exact import Exact, ExactPosterior, why_not
 from .gaussian_sequences import GaussianSequencePosterior
-from .methods import HMC, NUTS, Amortized, Guided, Importance, Method, Twisted
+from .methods import HMC, NUTS, Amortized, Guided, Importance, IndependenceMetropolis, Method, Refined, Twisted
+from .metropolis import MetropolisPosterior
 from .noise_space import NoisePosterior
 from .posterior import ChainPosterior, GuidePosterior, Posterior
+from .refining import RefinedPosterior
 from .reverse import ReversePosterior
 from .sequences import SequencePosterior
 from .switching import SwitchingPosterior
@@ -34,7 +36,7 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
     Args:
         model: a compiled net.
         evidence: a dict of tensors, arrays, numbers, labels or likelihoods (`Likelihood`; a DataFrame is taken too), one row or many.
-        method: `Exact()`, `Amortized(guide)`, `Importance(guide, samples)`, `NUTS(...)`, `HMC(...)` or `Langevin(...)` in noise space, and for a
+        method: `Exact()`, `Amortized(guide)`, `Importance(guide, samples)`, `Refined(guide)`, `IndependenceMetropolis(guide)`, `NUTS(...)`, `HMC(...)` or `Langevin(...)` in noise space, and for a
             diffusion above the evidence `Guided(...)` or `Twisted(...)`.
 
     Raises:
@@ -53,6 +55,10 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
         return ReversePosterior(model, values, method)
     if isinstance(method, (Amortized, Importance)):
         return GuidePosterior(model, values, method)
+    if isinstance(method, Refined):
+        return RefinedPosterior(model, values, method)
+    if isinstance(method, IndependenceMetropolis):
+        return MetropolisPosterior(model, values, method)
     if isinstance(method, NUTS):
         return ChainPosterior(model, values, method)
     raise GraphError(f"posterior: expected a method; got {method!r}; {_mend(values)}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..compile import Model
 from ..graph import GraphError
 
-__all__ = ["HMC", "NUTS", "Amortized", "Bound", "Guided", "Importance", "Langevin", "Method", "ProbabilityFlow", "Twisted"]
+__all__ = ["HMC", "NUTS", "Amortized", "Bound", "Guided", "Importance", "IndependenceMetropolis", "Langevin", "Method", "ProbabilityFlow", "Refined", "Twisted"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,53 @@ class Bound(Method):
     def __post_init__(self) -> None:
         _check(self)
         _whole("Bound", "particles", self.particles)
+
+
+@dataclass(frozen=True, eq=False)
+class Refined(Method):
+    """A copy of the guide for each world, improved by `steps` of gradient on that world's ELBO, then `samples` draws of it; `weighted` by p / q if asked.
+
+    It costs as much for every world as a short training, and shows what the guide's families could do: the amortization gap is what it gains. A
+    copy that did not gain is dropped. The guide itself is left as it is, and with `seed` the global generator too.
+
+    Source: Kim et al. (2018), https://arxiv.org/abs/1802.02550; Cremer et al. (2018), https://arxiv.org/abs/1801.03558.
+    """
+
+    guide: Model
+    steps: int = 200
+    samples: int = 1000
+    particles: int = 16
+    lr: float = 0.02
+    weighted: bool = False
+    seed: int | None = 0
+
+    def __post_init__(self) -> None:
+        _check(self)
+        for name in ("steps", "particles"):
+            _whole("Refined", name, getattr(self, name))
+        if not 0 < self.lr < math.inf:
+            raise GraphError(f"Refined: expected lr to be a positive number; got {self.lr!r}; try 0.02")
+
+
+@dataclass(frozen=True, eq=False)
+class IndependenceMetropolis(Method):
+    """Chains that propose draws of the guide and accept with probability min(1, w' / w), w = p(x, z) / q(z | x); the posterior in the limit, whatever the guide.
+
+    With `seed` the chains are reproducible and leave the global generator as it was.
+
+    Source: Tierney (1994), doi:10.1214/aos/1176325750.
+    """
+
+    guide: Model
+    samples: int = 500
+    warmup: int = 100
+    chains: int = 4
+    seed: int | None = 0
+
+    def __post_init__(self) -> None:
+        _check(self)
+        for name in ("warmup", "chains"):
+            _whole("IndependenceMetropolis", name, getattr(self, name))
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +215,7 @@ class NUTS(Method):
             _whole("NUTS", name, getattr(self, name))
 
 
-def _check(method: Amortized | Importance | Bound) -> None:
+def _check(method: Amortized | Importance | Bound | Refined | IndependenceMetropolis) -> None:
     kind = type(method).__name__
     if not isinstance(method.guide, Model):
         raise GraphError(f"{kind}: expected a compiled guide; got {type(method.guide).__name__}; try {kind}(dgm.compile(dgm.amortize(net, observed=...)))")

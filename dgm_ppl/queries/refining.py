@@ -1,0 +1,116 @@
+"""A guide improved for each world by itself, before it answers."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from ..compile import Model
+from ..compile.pairing import Latent, Pairing
+from ..compile.reduction import PerWorld, added
+from ..families import noise
+from ..graph import GraphError
+from .methods import Refined
+from .posterior import GuidePosterior
+from .weighting import WeightedDraws
+
+__all__ = ["RefinedPosterior", "seeded"]
+
+CHECKED = 256                                       # draws that decide whether a refinement is kept
+
+
+@contextmanager
+def seeded(model: Model, seed: int | None) -> Iterator[None]:
+    """Draws that the seed decides, the global generators left as they were; without a seed the global generators."""
+    if seed is None:
+        yield
+        return
+    devices = [model.device.index or 0] if model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+class RefinedPosterior(GuidePosterior):
+    """The answer of a copy of the guide for each world, refined on that world's evidence; `bound` is its ELBO there."""
+
+    def __init__(self, model: Model, values: Mapping[str, Tensor], method: Refined):
+        with seeded(model, method.seed):
+            super().__init__(model, values, method, RefinedDraws(model, values, method))
+
+    @property
+    def log_weights(self) -> Tensor | None:
+        return self._log_weights if self.method.weighted else None
+
+    @property
+    def bound(self) -> Tensor:
+        """The mean of log p(evidence, z) - log q(z) of each world."""
+        return self._log_weights.mean(0)
+
+
+class RefinedDraws:
+    """Draws of the refined guides, world by world, as `WeightedDraws` has them."""
+
+    def __init__(self, model: Model, values: Mapping[str, Tensor], method: Refined):
+        self.worlds, rows = model.layout.worlds(values), model.layout.rowed(values)
+        inner = {name: len(model.layout.members[name]) + len(model.layout.events[name]) for name in values}
+        flat = {name: value.reshape(-1, *value.shape[value.ndim - inner[name]:]) for name, value in rows.items()}
+        count = max(len(value) for value in flat.values())
+        each = [{name: value[row: row + 1] for name, value in flat.items()} for row in range(count)]
+        self._each = [WeightedDraws(model, refined(model, method, one), one) for one in each]
+
+    def unweighted(self, samples: int) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
+        drawn, weighing = zip(*(source.unweighted(samples) for source in self._each))
+        joined = {name: torch.cat([one[name].expand(samples, 1, *one[name].shape[2:]) for one in drawn], 1) for name in drawn[0]}
+        shaped = {name: value.reshape(samples, *self.worlds, *value.shape[2:]) for name, value in joined.items()}
+        return shaped, lambda: torch.cat([weigh() for weigh in weighing], 1).reshape(samples, *self.worlds)
+
+
+def refined(model: Model, method: Refined, values: Mapping[str, Tensor]) -> Model:
+    """A copy of the guide whose own parameters have gone up the ELBO of one world; the guide itself where that did not help."""
+    own = {id(parameter) for parameter in model.parameters()}
+    names = [name for name, parameter in method.guide.named_parameters() if id(parameter) not in own and parameter.requires_grad]
+    if not names:
+        raise GraphError("Refined: the guide has no parameters of its own, so there is nothing to refine; use dgm.Amortized(guide) or dgm.Importance(guide)")
+    guide = copy.deepcopy(method.guide).eval()
+    trained = [parameter for name, parameter in guide.named_parameters() if name in set(names)]
+    pairing, sizes, aligned = Pairing(model, guide, frozenset(values)), model.layout.sizes(values), model.layout.align_all(values)
+    before = [parameter.detach().clone() for parameter in trained]
+    start = _bound(pairing, aligned, (CHECKED, 1), sizes)
+    optimizer = torch.optim.Adam(trained, lr=method.lr)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / method.steps)))
+    with torch.enable_grad():
+        for _ in range(method.steps):
+            loss = _loss(pairing, aligned, (method.particles, 1), sizes)
+            for parameter, gradient in zip(trained, torch.autograd.grad(loss, trained, allow_unused=True)):
+                parameter.grad = gradient
+            optimizer.step()
+            schedule.step()
+    if not _bound(pairing, aligned, (CHECKED, 1), sizes) > start:           # also where it is not a number
+        with torch.no_grad():
+            for parameter, value in zip(trained, before):
+                parameter.copy_(value)
+    return guide
+
+
+def _bound(pairing: Pairing, values: Mapping[str, Tensor], worlds: tuple[int, ...], sizes: Mapping[str, int]) -> float:
+    with torch.no_grad():
+        found, prepared = pairing.draw(values, worlds, sizes, noise)
+        return float(pairing.log_weights(found, prepared, worlds, sizes).mean())
+
+
+def _loss(pairing: Pairing, values: Mapping[str, Tensor], worlds: tuple[int, ...], sizes: Mapping[str, int]) -> Tensor:
+    """The negative ELBO, with the score function (its baseline the other particles) for latents that are not reparameterized."""
+    found, prepared = pairing.draw(values, worlds, sizes, noise)
+    weights = pairing.log_weights(found, prepared, worlds, sizes)
+    scored: list[Latent] = [latent for latent, *_ in pairing.score if latent in pairing.latents]
+    if not scored:
+        return -weights.mean()
+    log_q = -added([pairing.guide_term(latent, found, prepared, PerWorld()) for latent in scored])
+    centred = weights.detach() - weights.detach().mean(0)
+    return -weights.mean() - (log_q * centred * (worlds[0] / max(worlds[0] - 1, 1))).mean()
