@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,12 +12,14 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..conditionals import Conditional
+from ..conditionals import Chained, Conditional
 from ..exact import FiniteChain, Observed, Watched
-from ..exact.finite_chain import hidden_chain
+from ..exact.hidden import hidden_chain
+from ..exact.state_grid import StateGrid
 from ..families.affine import GAUSSIAN
 from ..families.shapes import broadcast
 from ..graph import GraphError
+from ..network import Chain
 from .learners import Learner
 from .places import parts_of
 from .samples import Samples
@@ -43,16 +46,19 @@ class Term:
     there: Tensor | None
 
 
-class RecordedChain(FiniteChain):
-    """A chain that keeps every term that is learned, in a form whose gradient can be asked."""
+class RecordedGrid(StateGrid):
+    """A grid that keeps every term that is learned, in a form whose gradient can be asked."""
 
-    def __init__(self, model: Model, watched: Watched, learned: Mapping[int, str], memory: int):
-        super().__init__(model, [name for name in watched.values if name in model.net], watched.holes, memory=memory)
-        self.learned, self.terms = learned, []
+    def __init__(
+        self, model: Model, chain: Chain, cards: Mapping[str, int], *, names: tuple[str, ...], outside: tuple[str, ...], clamped: tuple[str, ...], learned: Mapping[int, str],
+        terms: list[Term],
+    ):
+        super().__init__(model, chain, cards, names=names, outside=outside, clamped=clamped)
+        self.learned, self.terms = learned, terms
 
-    def _log(self, name: str, conditional: Conditional, parents: Sequence[Tensor], value: Tensor, holes: Tensor | None) -> Tensor:
+    def log(self, name: str, conditional: Conditional, parents: Sequence[Tensor], value: Tensor, holes: Tensor | None) -> Tensor:
         with torch.no_grad():
-            log = super()._log(name, conditional, parents, value, holes)
+            log = super().log(name, conditional, parents, value, holes)
         if id(conditional) not in self.learned:
             return log
         event = len(self.net[name].shape)
@@ -78,7 +84,10 @@ class SequenceExpectation:
     def __init__(self, model: Model, watched: Watched, weights: Tensor | None, learning: Sequence[Learner], memory: int):
         self.model = model
         names = [name for one in learning for name in one.names]
-        self.engine = RecordedChain(model, watched, {id(part): name for name, part in parts_of(model).items() if name in names}, memory)
+        self.terms: list[Term] = []
+        learned = {id(part): name for name, part in parts_of(model).items() if name in names}
+        seen = [name for name in watched.values if name in model.net]
+        self.engine = FiniteChain(model, seen, watched.holes, memory=memory, grid=functools.partial(RecordedGrid, learned=learned, terms=self.terms))
         self.counted = [name for name in names if is_table(model, name)]
         self.sampled = [name for name in names if name not in self.counted]
         self.observed = watched.observed(self.engine.chain.name)
@@ -105,12 +114,13 @@ class SequenceExpectation:
         return found
 
     def _add(self, found: Statistics, rows: slice) -> None:
-        weight, self.engine.terms = self.weight[rows], []
+        weight = self.weight[rows]
         with torch.enable_grad():
             logs = self.engine.log_evidence(_rows(self.observed, rows))
             check_possible(logs.detach(), weight, torch.arange(rows.start, rows.stop, device=weight.device))
             total = (weight * torch.where(weight > 0, logs, 0.0)).sum()
-            terms = self.engine.terms
+            terms = list(self.terms)
+            self.terms.clear()
             posteriors = torch.autograd.grad(total, [term.log for term in terms], allow_unused=True) if terms else ()
         found.log_likelihood += float(total.detach())
         for term, posterior in zip(terms, posteriors):
@@ -120,11 +130,10 @@ class SequenceExpectation:
                 found.counts[term.name] += count_samples(term.conditional, _cases(term, posterior.double(), ()))
             else:
                 found.samples[term.name] += [case for case in self._by_state(term, posterior.double()) if len(case.weight)]
-        self.engine.terms = []
 
     def _by_state(self, term: Term, posterior: Tensor) -> Iterator[Samples]:
         """The cases for each state of the hidden nodes, without those that have no weight: behind the end of a sequence, or missing."""
-        for place in itertools.product(*map(range, posterior.shape[: self.engine.axes])):
+        for place in itertools.product(*map(range, posterior.shape[: 2 * len(self.engine.names) + len(self.engine.outside)])):
             case = _cases(term, posterior, place)
             kept = case.weight > 0 if case.there is None else (case.weight > 0) & case.there.reshape(len(case.weight), -1).any(1)
             yield Samples([parent[kept] for parent in case.parents], case.value[kept], case.weight[kept], None if case.there is None else case.there[kept])
@@ -171,8 +180,8 @@ def check_chain(model: Model, watched: Watched, given: Sequence[str]) -> None:
         if name in net and name not in watched.values:
             raise GraphError(f"estimate: node {name!r}: every cell of its column is missing; give some values, or leave the column out, which makes {name!r} latent")
     for name in model.random:
-        initials = getattr(model.conditionals[name], "initials", {})
-        if len(initials):
+        conditional = model.conditionals[name]
+        if isinstance(conditional, Chained) and len(conditional.initials):
             raise GraphError(f"estimate: node {name!r}: what stands before the first step is learned (initial=dgm.free()), which has no step of its own; {mend}")
     hidden, _ = hidden_chain(model, [name for name in watched.values if name in net], watched.holes)
     gaussian = [name for name in hidden if net[name].family in GAUSSIAN]

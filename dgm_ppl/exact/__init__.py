@@ -6,8 +6,9 @@ from .complete import complete_log_prob
 from .conditioning import certain
 from .engine import Answer, Engine
 from .factors import Compiled, Evidence, Factors
-from .finite_chain import FiniteChain, Observed
+from .finite_chain import FiniteChain
 from .gaussian_chain import GaussianChain
+from .hidden import Observed
 from .holes import Seen, see
 from .obstacle import obstacle, single
 from .report import PlanReport

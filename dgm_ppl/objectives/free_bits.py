@@ -53,7 +53,10 @@ class FreeBits(ELBO):
         for name in self.floors:
             if name in pairing.touched:
                 hidden = pairing.collapse.structure.hidden[0]
-                raise GraphError(f"FreeBits: the divergence of {name!r} cannot be told apart: {hidden!r}, which reads it or which it reads, is eliminated; give {hidden!r} a distribution in the guide")
+                raise GraphError(
+                    f"FreeBits: the divergence of {name!r} cannot be told apart: {hidden!r}, which reads it or which it reads, is eliminated; "
+                    f"give {hidden!r} a distribution in the guide"
+                )
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         drawn = self._drawn(batch)

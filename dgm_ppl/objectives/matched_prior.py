@@ -54,6 +54,8 @@ class InfoVAE(Bound):
         if not isinstance(distance, Distance):
             raise GraphError(f"{name}: expected a distance such as dgm.MMD(heavy=True); got {distance!r}")
         self.alpha, self.weight, self.distance = _number(name, "alpha", alpha), _number(name, "weight", weight), distance
+        if model.net.chains:
+            raise GraphError(f"{name}: expected a net without chains, whose sequences may differ in length; use dgm.ELBO(model, guide, kl_weight=...)")
         check_reparameterized(self, name, "dgm.ELBO(model, guide)")
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:

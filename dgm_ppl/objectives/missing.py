@@ -58,10 +58,15 @@ class MIWAE(IWAE):
         for name, mask in self.masks.items():
             for each in (name, mask):
                 if each not in model.net:
-                    raise GraphError(f"MIWAE: masks: the model has no node {each!r}{did_you_mean(str(each), model.net)}; declare it, {mask}=dgm.Bernoulli(...).given({name!r}) say")
+                    raise GraphError(
+                        f"MIWAE: masks: the model has no node {each!r}{did_you_mean(str(each), model.net)}; declare it, {mask}=dgm.Bernoulli(...).given({name!r}) say"
+                    )
             ours, theirs = model.net[name], model.net[mask]
             if ours.shape != theirs.shape or model.net.plates_of(name) != model.net.plates_of(mask):
-                raise GraphError(f"MIWAE: node {mask!r} says where {name!r} is there; expected its shape {ours.shape} and plates {model.net.plates_of(name)}; got {theirs.shape} and {model.net.plates_of(mask)}")
+                raise GraphError(
+                    f"MIWAE: node {mask!r} says where {name!r} is there; expected its shape {ours.shape} and plates {model.net.plates_of(name)}; "
+                    f"got {theirs.shape} and {model.net.plates_of(mask)}"
+                )
 
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
         columns = dict(data)

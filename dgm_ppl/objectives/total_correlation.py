@@ -12,6 +12,7 @@ from ..compile import Model
 from ..compile.model import Node
 from ..compile.pairing import Pairing
 from ..compile.reduction import PerWorld, added
+from ..conditionals.copies import CopiesConditional
 from ..families.shapes import broadcast
 from ..graph import GraphError
 from .bounds import Bound
@@ -62,13 +63,22 @@ class BetaTCVAE(Bound):
         for name, value in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not (math.isfinite(value) and value >= 0):
                 raise GraphError(f"BetaTCVAE: expected {name} to be a number that is not negative; got {value!r}")
+        if model.net.chains:
+            raise GraphError("BetaTCVAE: expected a net without chains; use dgm.ELBO(model, guide, kl_weight=...)")
         check_reparameterized(self, "BetaTCVAE", "dgm.ELBO(model, guide, kl_weight=...)")
         self.data_size, self.alpha, self.beta, self.gamma = data_size, alpha, beta, gamma
 
     def _check_pairing(self, pairing: Pairing) -> None:
         if pairing.collapse is not None:
-            raise GraphError("BetaTCVAE: expected every latent to have a distribution in the guide and no cell to be missing; derive the guide with dgm.amortize(net, observed=...)")
+            raise GraphError(
+                "BetaTCVAE: expected every latent to have a distribution in the guide and no cell to be missing; derive the guide with dgm.amortize(net, observed=...)"
+            )
         for latent in pairing.latents:
+            if isinstance(latent.q.conditional, CopiesConditional):
+                raise GraphError(
+                    f"BetaTCVAE: the copies of node {latent.name!r} are coupled in the guide, so that none has a density of its own; try dgm.amortize(net, observed=..., "
+                    f"structure=dgm.MeanField())"
+                )
             above = [name for name in self.guide.net.ancestors(latent.name) if name in self.guide.random and name not in pairing.observed]
             if above:
                 raise GraphError(

@@ -239,6 +239,24 @@ def test_refusals(pair, act, message):
         act(*pair[:2])
 
 
+@pytest.mark.parametrize("make", [lambda m, g: dgm.BetaTCVAE(m, g, data_size=9), dgm.InfoVAE])
+def test_sequences_are_refused(make):
+    net = dgm.BayesNet(z=dgm.Normal().given(dgm.lag("z", initial=0.0)), x=dgm.Normal().given("z"), plates={"t": dgm.Chain(["z", "x"])})
+    guide = dgm.BayesNet(x=dgm.Given(), z=dgm.Normal().given("x", net=dgm.MLP(2)), plates={"t": dgm.Chain(["z", "x"])})
+    with pytest.raises(dgm.GraphError, match="expected a net without chains"):
+        make(dgm.compile(net), dgm.compile(guide))
+
+
+def test_coupled_copies_have_no_density_each():
+    net = dgm.BayesNet(z=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Normal().given("z"), plates={"n": dgm.Plate(["z"], size=3)})
+    x = torch.randn(4)
+    coupled = dgm.BetaTCVAE(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(2))), data_size=9)
+    with pytest.raises(dgm.GraphError, match=r"BetaTCVAE: the copies of node 'z' are coupled in the guide"):
+        coupled.prepare({"x": x})
+    apart = dgm.BetaTCVAE(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(2), structure=dgm.MeanField())), data_size=9)
+    assert apart.world_losses(apart.prepare({"x": x})).isfinite().all()
+
+
 def test_a_guide_whose_latents_read_each_other():
     net = dgm.BayesNet(z=dgm.Normal(), y=dgm.Normal().given("z"), x=dgm.Normal().given("y"))
     objective = dgm.BetaTCVAE(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(2))), data_size=5)
