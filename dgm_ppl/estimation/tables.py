@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..conditionals import Conditional, Parametric
+from ..conditionals import Parametric
 from ..conditionals.predictors import Table
 from ..families import Constant
 from .places import held_rows, part_of, place, rows_of
