@@ -41,7 +41,7 @@ class ProgramGuide(Displayed, nn.Module):
         self.conditionals = Conditionals(build_conditionals(net, {}, skip=self.barren))
         worlds, sizes = unlike(net, self.layout.sizes({}))
         probe(self.layout, {name: self.conditionals[name] for name in self.conditionals}, {}, worlds, sizes)
-        own = [name for name in program.sites if name in self.conditionals]
+        own = [name for name in program.sites if name in net and name not in net.inputs]
         self.order = tuple(_in_order(own, {name: net[name].all_parents for name in own}))
         self.whole = self._read_whole()
 
@@ -52,7 +52,8 @@ class ProgramGuide(Displayed, nn.Module):
         Raises:
             GraphError: a latent that depends on all members of a plate of which the program can be given a part alone.
         """
-        guide = cls(program, net)
+        like = next((site.value for site in program.sites.values() if site.value.is_floating_point()), torch.empty(0))
+        guide = cls(program, net).to(device=like.device, dtype=like.dtype)
         with apart_from_the_world(program.function):
             Call.of(guide, args, kwargs)
         return guide
@@ -60,20 +61,16 @@ class ProgramGuide(Displayed, nn.Module):
     def _read_whole(self) -> tuple[str, ...]:
         """The subsampled plates of which some latent reads all members."""
         found = {}
-        for name in self.order:
-            for parent in self.net[name].all_parents:
-                inside = self.net.plates_of(name)
-                over = {plate for plate in self.net.plates_of(parent) if plate not in inside} | {plate for ways in self.net[name].shared_plates(parent) for plate in ways}
-                for plate in over:
-                    frame = self._program.frames[plate]
-                    if frame.size == frame.full:
-                        continue
-                    if parent in self.order or plate in inside:
-                        raise GraphError(
-                            f"site {name!r}: the guide reads all members of {parent!r} in plate {plate!r}, of which the program samples {frame.size} of {frame.full} at a time; "
-                            f"let the plate see all its members, or ask for a cheaper structure: structure=dgm.MeanField()"
-                        )
-                    found[plate] = None
+        for name, parent in ((name, parent) for name in self.conditionals for parent in self.net[name].all_parents):
+            inside = self.net.plates_of(name)
+            for plate in {*self.net.plates_of(parent)} - {*inside} | {plate for ways in self.net[name].shared_plates(parent) for plate in ways}:
+                frame = self._program.frames[plate]
+                if frame.size != frame.full and (parent in self.order or plate in inside):
+                    raise GraphError(
+                        f"site {name!r}: the guide reads all members of {parent!r} in plate {plate!r}, of which the program samples {frame.size} of {frame.full} at a time; "
+                        f"let the plate see all its members, or ask for a cheaper structure: structure=dgm.MeanField()"
+                    )
+                found[plate] = None
         return tuple(found)
 
     def certificate(self) -> Certificate:
@@ -87,10 +84,13 @@ class ProgramGuide(Displayed, nn.Module):
         plates = {name: the_plate(self._program.frames[name].statement, full, members, dim) for name, (dim, full, members) in call.plates.items()}
         found: dict[str, Tensor] = {}
         for name in self.order:
+            if name in self.barren:
+                found[name] = self._own(name, found, call, args, kwargs)
+                continue
             inside = self.net.plates_of(name)
             parents = [self._received(name, parent, found, call) for parent in self.net[name].all_parents]
             found[name] = sampled(name, self._distribution(name, parents, call), [plates[plate] for plate in inside])
-        return found | self._own(found, call, args, kwargs)
+        return found
 
     def _received(self, name: str, parent: str, found: Mapping[str, Tensor], call: Call) -> Tensor:
         port = next(port for port in self.conditionals[name].ports if port.name == parent)
@@ -133,16 +133,10 @@ class ProgramGuide(Displayed, nn.Module):
             laid.pop(0)
         return (*lead, *laid)
 
-    def _own(self, found: Mapping[str, Tensor], call: Call, args: tuple, kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The latents on which nothing observed depends: the program's own statements, run where the others are as they were drawn."""
-        if not self.barren:
-            return {}
-        drawn = {}
-        with poutine.block(hide_fn=lambda msg: msg["name"] not in self.barren), Pinned({**found, **call.seen.members}):
-            for name, node in poutine.trace(self._program.function).get_trace(*args, **kwargs).nodes.items():
-                if name in self.barren:
-                    drawn[name] = node["value"]
-        return drawn
+    def _own(self, name: str, found: Mapping[str, Tensor], call: Call, args: tuple, kwargs: Mapping[str, Any]) -> Tensor:
+        """A latent on which nothing observed depends: the program's own statement, run where those before it are as they were drawn."""
+        with poutine.block(hide_fn=lambda msg: msg["name"] != name), Pinned({**found, **call.seen.members}):
+            return poutine.trace(self._program.function).get_trace(*args, **kwargs).nodes[name]["value"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +199,7 @@ class Call:
         value = self.arguments.get(one.argument)
         event = () if not isinstance(value, Tensor) or value.ndim != len(one.axes) else tuple(size for size, plate in zip(value.shape, one.axes) if plate is None)
         if not isinstance(value, Tensor) or value.ndim != len(one.axes) or event != one.event:
-            found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+            found = tuple(value.shape) if isinstance(value, Tensor) else "no tensor"
             expected = [*(plate for plate in one.axes if plate is not None), *map(str, one.event)]
             raise GraphError(f"argument {one.argument!r}: expected a tensor of the shape ({', '.join(expected)}), as when the guide was made; got {found}")
         if one.space.cardinality is not None and bool((value.long() >= one.space.cardinality).any()):
@@ -215,7 +209,7 @@ class Call:
     def _input_aligned(self, one: Input, value: Tensor) -> Tensor:
         plates = list(self.guide.net.plates)
         inside = [axis for axis, plate in sorted(((axis, plate) for axis, plate in enumerate(one.axes) if plate is not None), key=lambda pair: plates.index(pair[1]))]
-        value = value.permute(*inside, *(axis for axis, plate in enumerate(one.axes) if plate is None))
+        value = value.permute((*inside, *(axis for axis, plate in enumerate(one.axes) if plate is None)))
         return self.guide.layout.align(one.node, value)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from inspect import signature
 from typing import Any
 
 import torch
@@ -19,6 +18,8 @@ from torch.distributions import biject_to
 from ..families import Finite, Real, Space, Variable
 from ..graph import GraphError, did_you_mean
 from ..network import Plate
+from .alike import check_alike
+from .arguments import alternatives, node_name, tensors_of, with_tensors
 from .program_net import Code, ProgramNet, SiteKind, support_of
 from .tracing import Frame, Run, Site, apart_from_the_world, base_of, run_program_once
 
@@ -54,8 +55,8 @@ class Program:
         """How many dimensions to the left of the event the program's plates take."""
         return max((-frame.dim for frame in self.frames.values()), default=0)
 
-    def arguments(self, args: tuple, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        return named_arguments(self.function, args, kwargs)
+    def arguments(self, args: tuple, kwargs: Mapping[str, Any]) -> dict[str, Tensor]:
+        return tensors_of(self.function, args, kwargs)
 
     def check(self, run: Run, place: str) -> None:
         """Raises where a run has another structure than the one that was read."""
@@ -72,55 +73,6 @@ def read_program(function: Callable, observed: str | Iterable[str], args: tuple,
         return Reader.of(function, args, dict(kwargs)).program((observed,) if isinstance(observed, str) else tuple(observed))
 
 
-def named_arguments(function: Callable, args: tuple, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments by name; `args[0]` for one that only has a place."""
-    try:
-        bound = signature(function).bind(*args, **kwargs)
-    except (TypeError, ValueError) as error:
-        raise GraphError(f"amortize: the program cannot be called with these arguments: {error}; try amortize(program, observed=..., args=(...), kwargs={{...}})") from error
-    found = {}
-    for name, value in bound.arguments.items():
-        kind = bound.signature.parameters[name].kind
-        if kind is kind.VAR_POSITIONAL:
-            found |= {f"{name}[{place}]": each for place, each in enumerate(value)}
-        elif kind is kind.VAR_KEYWORD:
-            found |= value
-        else:
-            found[name] = value
-    return found
-
-
-def check_alike(known: Mapping[str, Site], found: Mapping[str, Site], before: str, now: str) -> None:
-    """Raises where two runs differ in their sites, what is observed, shapes, plates or supports; says which site and which run."""
-    for name in (*known, *found):
-        if name not in found or name not in known:
-            here, there = (before, now) if name in known else (now, before)
-            raise GraphError(
-                f"site {name!r}: the program's structure changes from run to run: the site is there in {here} and not in {there}; a guide needs the same sites in every run: "
-                f"draw {name!r} always and ignore it where it does not matter"
-            )
-    for name, a in known.items():
-        b = found[name]
-        for what, one, other in (
-            ("is observed", a.observed, b.observed), ("has the event shape", a.event, b.event),
-            ("is in the plates", _placed(a), _placed(b)), ("has the distribution", type(base_of(a.fn)).__name__, type(base_of(b.fn)).__name__),
-            ("has the support", support_of(name, a.fn), support_of(name, b.fn)),
-        ):
-            if one != other:
-                raise GraphError(f"site {name!r}: the program's structure changes from run to run: it {what} {_word(other)} in {now}, {_word(one)} in {before}")
-    if tuple(known) != tuple(found):
-        name = next(a for a, b in zip(known, found) if a != b)
-        raise GraphError(f"site {name!r}: the program's structure changes from run to run: the sites come in another order in {now} than in {before}")
-
-
-def _placed(site: Site) -> list[tuple[str, int]]:
-    return [(frame.name, frame.dim) for frame in site.frames]
-
-
-def _word(value: Any) -> str:
-    return "no plate" if value == [] else str(value)
-
-
 @dataclass(eq=False)
 class Reader:
     """Runs of one program, all on the same members of its plates."""
@@ -131,11 +83,12 @@ class Reader:
     runs: Sequence[Run]
     frames: Mapping[str, Frame]
     parents: dict[str, dict[str, set[str]]] = field(default_factory=dict)
+    references: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     seed: int = 0
 
     @classmethod
     def of(cls, function: Callable, args: tuple, kwargs: Mapping[str, Any]) -> Reader:
-        named_arguments(function, args, kwargs)
+        tensors_of(function, args, kwargs)
         runs: list[Run] = []
         for number in range(RUNS):
             torch.manual_seed(number)
@@ -192,13 +145,15 @@ class Reader:
 
     # ---- arrows between sites
 
-    def _densities(self, values: Mapping[str, Tensor], others: Sequence[Mapping[str, Tensor]], why: str, args: tuple | None = None, kwargs: Any = None) -> dict[str, Tensor]:
-        """Log-densities of every site at the values held and at a few others, `(values, *batch)`, plates all in place."""
+    def _densities(
+        self, values: Mapping[str, Tensor], others: Sequence[Mapping[str, Tensor]], why: str, args: tuple | None = None, kwargs: Any = None, after: str | None = None,
+    ) -> dict[str, Tensor]:
+        """Log-densities of every site, or of those after one, at the values held and at others, `(values, *batch)`, plates all in place."""
         torch.manual_seed(self.seed)
         run = run_program_once(self.function, self.args if args is None else args, self.kwargs if kwargs is None else kwargs, {**self.runs[0].members, **values}, moved=True)
         check_alike(self.runs[0].sites, run.sites, "run 1", why)
-        rank, found = self._rank, {}
-        for name, site in run.sites.items():
+        rank, found, order = self._rank, {}, list(run.sites)
+        for name, site in list(run.sites.items())[0 if after is None else order.index(after) + 1:]:
             each = [site.fn.log_prob(value) for value in (values[name], *(other[name] for other in others))]
             each = [one.reshape((*(1,) * (rank - one.ndim), *one.shape)) for one in each]
             found[name] = torch.stack(torch.broadcast_tensors(*each))
@@ -210,17 +165,18 @@ class Reader:
 
     def _changed(self, name: str, base: Run, replaced: Iterable[Tensor]) -> Iterable[tuple[Tensor, dict[str, Tensor]]]:
         """For each other value of a site, where the densities of the sites differ."""
-        others = [run.values for run in self.runs[2:4]]
-        reference = self._densities(base.values, others, "a run with all values held")
+        others = [self.runs[2].values]
+        if id(base) not in self.references:
+            self.references[id(base)] = self._densities(base.values, others, "a run with all values held")
+        reference = self.references[id(base)]
         for value in replaced:
-            far = None
             try:
-                far = self._densities({**base.values, name: value}, others, f"a run in which {name!r} was set to {_shown(value)}")
+                far = self._densities({**base.values, name: value}, others, f"a run in which {name!r} was set to {_shown(value)}", after=name)
             except GraphError:
                 raise
             except Exception:                                               # the program need not work at values that it never draws
                 continue
-            yield value, {child: _differs(reference[child], far[child]) for child in reference if child != name}
+            yield value, {child: _differs(reference[child], far[child]) for child in far}
 
     def _follow(self, name: str) -> None:
         """Finds who reads a site, and over which plates that both are in it reads all members."""
@@ -231,11 +187,11 @@ class Reader:
                         self.parents[child].setdefault(name, set())
             readers = [child for child, found in self.parents.items() if name in found]
             shared = {child: set(self._names(child)) & set(self._names(name)) for child in readers}
-            if any(shared.values()):
+            if base is self.runs[1] and any(shared.values()):
                 for cell in self._cells(name):
-                    cells = (_at(base.values[name], other, self._axes(name, cell)) for other in self._others(name, base))
+                    cells = (_at(base.values[name], other, self._axes(name, cell)) for other in self._others(name, base)[-3:])
                     for _, differs in self._changed(name, base, cells):
-                        for child in readers:
+                        for child in set(readers) & set(differs):
                             self.parents[child][name] |= self._elsewhere(differs[child], cell, shared[child])
 
     def _names(self, name: str) -> tuple[str, ...]:
@@ -284,14 +240,15 @@ class Reader:
     def _inputs(self) -> list[Input]:
         """The tensors among the arguments that the density of a site reads, held values aside."""
         found, taken = [], {*self.runs[0].sites, *self.frames}
-        for argument, value in named_arguments(self.function, self.args, self.kwargs).items():
-            if not isinstance(value, Tensor) or not value.numel():
+        for argument, value in tensors_of(self.function, self.args, self.kwargs).items():
+            if not value.numel():
                 continue
-            readers = self._readers(argument, value, [other for other in _alternatives(value)])
+            readers = self._readers(argument, value, alternatives(value))
             if not any(bool(where.any()) for _, differs in readers for where in differs.values()):
                 continue
             axes = self._input_axes(argument, value)
-            node = argument if argument not in taken and argument != "rows" else f"{argument} (argument)"
+            node = node_name(argument, taken)
+            taken.add(node)
             event = tuple(size for size, plate in zip(value.shape, axes) if plate is None)
             found.append(Input(node, argument, axes, event, self._space(value)))
             for _, differs in readers:
@@ -305,26 +262,11 @@ class Reader:
         reference = self._densities(base, others, "a run with all values held")
         for other in replaced:
             try:
-                changed = self._densities(base, others, f"a run in which the argument {argument!r} was changed", *self._with({argument: other}))
+                changed = self._densities(base, others, f"a run in which the argument {argument!r} was changed", *with_tensors(self.function, self.args, self.kwargs, {argument: other}))
             except Exception:                                               # lengths, indices and the like cannot be anything
                 continue
             found.append((other, {child: _differs(reference[child], changed[child]) for child in reference}))
         return found
-
-    def _with(self, replaced: Mapping[str, Tensor]) -> tuple[tuple, dict[str, Any]]:
-        """The call with other tensors for some arguments."""
-        bound = signature(self.function).bind(*self.args, **self.kwargs)
-        for name, value in replaced.items():
-            if name in bound.arguments:
-                bound.arguments[name] = value
-                continue
-            for parameter, holder in bound.arguments.items():
-                kind = bound.signature.parameters[parameter].kind
-                if kind is kind.VAR_KEYWORD and name in holder:
-                    bound.arguments[parameter] = {**holder, name: value}
-                elif kind is kind.VAR_POSITIONAL and name.startswith(f"{parameter}["):
-                    bound.arguments[parameter] = tuple(value if f"{parameter}[{place}]" == name else each for place, each in enumerate(holder))
-        return bound.args, bound.kwargs
 
     def _input_axes(self, argument: str, value: Tensor) -> tuple[str | None, ...]:
         """The plate that each dimension runs along: changing one row changes that member alone."""
@@ -337,7 +279,7 @@ class Reader:
         inside, touched = [name for name in self.parents if plate in self._names(name)], False
         for place in (0, frame.size - 1):
             row = self._row(value.shape[axis], plate, place)
-            for _, differs in self._readers(argument, value, (_at(value, other, {axis: row}) for other in _alternatives(value))):
+            for _, differs in self._readers(argument, value, (_at(value, other, {axis: row}) for other in alternatives(value))):
                 for name in inside:
                     places = differs[name].nonzero()
                     touched |= len(places) > 0
@@ -387,7 +329,7 @@ class Reader:
             return {name: value.index_select(frame.dim - len(self.runs[0].sites[name].event), order.to(value.device)) if plate in self._names(name) else value
                     for name, value in values.items()}
 
-        arguments, replaced = named_arguments(self.function, self.args, self.kwargs), {}
+        arguments, replaced = tensors_of(self.function, self.args, self.kwargs), {}
         for one in inputs:
             for axis, name in enumerate(one.axes):
                 if name == plate:
@@ -395,7 +337,7 @@ class Reader:
                     rows = torch.tensor([self._row(value.shape[axis], plate, place) for place in range(frame.size)], device=value.device)
                     replaced[one.argument] = value.index_copy(axis, rows, value.index_select(axis, rows[order.to(rows)]))
         reference = self._densities(base, others, "a run with all values held")
-        changed = self._densities(moved(base), [moved(other) for other in others], f"a run in which the members of plate {plate!r} changed places", *self._with(replaced))
+        changed = self._densities(moved(base), [moved(other) for other in others], f"a run in which the members of plate {plate!r} changed places", *with_tensors(self.function, self.args, self.kwargs, replaced))
         for name, before in reference.items():
             expected = before.index_select(frame.dim, order.to(before.device)) if plate in self._names(name) and before.shape[frame.dim] > 1 else before
             if not torch.allclose(expected, changed[name], rtol=1e-3, atol=1e-3, equal_nan=True):
@@ -416,18 +358,6 @@ def _at(value: Tensor, other: Tensor, axes: Mapping[int, int]) -> Tensor:
     changed = value.clone()
     changed[tuple(cell)] = other[tuple(cell)]
     return changed
-
-
-def _alternatives(value: Tensor) -> list[Tensor]:
-    """Other values of an argument: of its range and dtype, so that what it stands for may still work."""
-    generator = torch.Generator().manual_seed(0)
-    if value.is_floating_point():
-        noise = torch.randn(value.shape, generator=generator).to(value)
-        return [value * (0.3 * noise).exp(), value + 0.5 * noise, value * 1.5 + 0.1]
-    if value.dtype == torch.bool:
-        return [~value]
-    low, high = int(value.min()), int(value.max())
-    return [torch.randint(low, high + 1, value.shape, generator=generator).to(value), high - value + low]
 
 
 def _shown(value: Tensor) -> str:

@@ -239,6 +239,26 @@ def test_reading_leaves_no_trace():
     assert list(program.net.dag.edges) == [("z", "x")]
 
 
+def test_arguments_in_dicts_are_read_and_dtypes_follow_the_program():
+    def line(data, *, scale):
+        slope = pyro.sample("slope", dist.Normal(torch.zeros((), dtype=torch.float64), 1.0))
+        spare = pyro.sample("spare", dist.Normal(slope, 1.0))                # nothing observed depends on it
+        offset = pyro.sample("offset", dist.Normal(torch.zeros((), dtype=torch.float64), 1.0))
+        with pyro.plate("n", len(data["y"])):
+            pyro.sample("y", dist.Normal(slope * data["x"] + offset, scale), obs=data["y"])
+        return spare
+
+    data, scale = {"x": torch.randn(6).double(), "y": torch.randn(6).double()}, torch.tensor(1.0).double()
+    guide = dgm.amortize(line, observed="y", args=(data,), kwargs={"scale": scale}, net=dgm.MLP(8))
+    assert arrows(guide) == {("slope", "spare"), ("slope", "y"), ("offset", "y"), ("x", "y"), ("scale", "y")}
+    assert guide.barren == ("spare",) and guide(data, scale=scale)["offset"].dtype == torch.float64
+    first = {name: value[:2] for name, value in data.items()}
+    assert SVI(line, guide, pyro.optim.Adam({"lr": 1e-3}), TraceMeanField_ELBO()).step(first, scale=2 * scale) > 0
+    with pytest.raises(dgm.GraphError, match=r"argument 'scale': expected a tensor of the shape \(\), as when the guide was made; got no tensor"):
+        guide(data, scale=1.0)
+    assert set(guide._repr_mimebundle_()) and "slope" in dgm.draw(guide).svg()
+
+
 def changing(x):
     if pyro.sample("coin", dist.Bernoulli(0.5)) > 0:
         pyro.sample("extra", dist.Normal(0.0, 1.0))
