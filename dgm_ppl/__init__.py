@@ -28,14 +28,15 @@ if TYPE_CHECKING:
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
     from .nets import FVSBN, MADE, NADE, DiT, PixelCNN, PixelSNAIL, Recurrent, SpectralNorm, Transformer, UNet, WaveNet, mu_law, mu_law_inverse
     from .objectives import (
-        CUBO, R1, R2, VIMCO, Adversarial, Consistency, Critic, Denoising, DoublyReparameterized, Estimator, FDivergence, ForwardKL, GradientPenalty, Hinge,
-        JensenShannon, KullbackLeibler, LeastSquares, Matching, MutualInformation, OnlineSimulations, Pearson, Renyi, ReverseKullbackLeibler,
-        ReweightedWakeSleep, Simulations, SquaredHellinger, StickingTheLanding, SymmetricKL, TotalVariation, Wasserstein, simulate,
+        CUBO, MIWAE, R1, R2, VIMCO, Adversarial, BetaTCVAE, Consistency, Critic, Denoising, DoublyReparameterized, Estimator, FDivergence, ForwardKL, FreeBits,
+        GradientPenalty, Hinge, InfoVAE, JensenShannon, KullbackLeibler, LeastSquares, Matching, MutualInformation, OnlineSimulations, Pearson, Renyi,
+        ReverseKullbackLeibler, ReweightedWakeSleep, Simulations, SquaredHellinger, StickingTheLanding, SymmetricKL, TotalVariation, Wasserstein,
+        WassersteinAutoencoder, simulate,
     )
     from .queries import (
-        HMC, NUTS, Amortized, Beams, Bits, Bound, Classification, Contributions, Exact, Guided, Importance, IndependenceMetropolis, Langevin, Likelihood, LikelihoodRatio, LinearProbe,
-        OutlierScore, Posterior, ProbabilityFlow, Refined, Score, Surprisal, TailShape, Twisted, Typicality, beam_search, bits_per_dimension, classify, compare,
-        contributions, interpolate, linear_probe, log_prob, outlier_scores, posterior, representations,
+        HMC, NUTS, Amortized, Beams, Bits, Bound, Classification, Contributions, Exact, Guided, Importance, IndependenceMetropolis, Langevin, Likelihood,
+        LikelihoodRatio, LinearProbe, OutlierScore, Posterior, ProbabilityFlow, Refined, Score, Surprisal, TailShape, Twisted, Typicality, beam_search,
+        bits_per_dimension, classify, compare, contributions, interpolate, linear_probe, log_prob, outlier_scores, posterior, representations,
     )
     from .saving import load, save
     from .structure import (
@@ -62,16 +63,16 @@ LATER = {                                                                   # wh
         "FVSBN", "MADE", "NADE", "DiT", "PixelCNN", "PixelSNAIL", "Recurrent", "SpectralNorm", "Transformer", "UNet", "WaveNet", "mu_law", "mu_law_inverse",
     ],
     "objectives": [
-        "CUBO", "R1", "R2", "VIMCO", "Adversarial", "Consistency", "Critic", "Denoising", "DoublyReparameterized", "Estimator", "FDivergence", "ForwardKL",
-        "GradientPenalty", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares", "Matching", "MutualInformation", "OnlineSimulations", "Pearson",
-        "Renyi", "ReverseKullbackLeibler", "ReweightedWakeSleep", "Simulations", "SquaredHellinger", "StickingTheLanding", "SymmetricKL", "TotalVariation",
-        "Wasserstein", "simulate",
+        "CUBO", "MIWAE", "R1", "R2", "VIMCO", "Adversarial", "BetaTCVAE", "Consistency", "Critic", "Denoising", "DoublyReparameterized", "Estimator",
+        "FDivergence", "ForwardKL", "FreeBits", "GradientPenalty", "Hinge", "InfoVAE", "JensenShannon", "KullbackLeibler", "LeastSquares", "Matching",
+        "MutualInformation", "OnlineSimulations", "Pearson", "Renyi", "ReverseKullbackLeibler", "ReweightedWakeSleep", "Simulations", "SquaredHellinger",
+        "StickingTheLanding", "SymmetricKL", "TotalVariation", "Wasserstein", "WassersteinAutoencoder", "simulate",
     ],
     "queries": [
-        "HMC", "NUTS", "Amortized", "Beams", "Bits", "Bound", "Classification", "Contributions", "Exact", "Guided", "Importance", "IndependenceMetropolis", "Langevin", "Likelihood",
-        "LikelihoodRatio", "LinearProbe", "OutlierScore", "Posterior", "ProbabilityFlow", "Refined", "Score", "Surprisal", "TailShape", "Twisted", "Typicality",
-        "beam_search", "bits_per_dimension", "classify", "compare", "contributions", "interpolate", "linear_probe", "log_prob", "outlier_scores", "posterior",
-        "representations",
+        "HMC", "NUTS", "Amortized", "Beams", "Bits", "Bound", "Classification", "Contributions", "Exact", "Guided", "Importance", "IndependenceMetropolis",
+        "Langevin", "Likelihood", "LikelihoodRatio", "LinearProbe", "OutlierScore", "Posterior", "ProbabilityFlow", "Refined", "Score", "Surprisal",
+        "TailShape", "Twisted", "Typicality", "beam_search", "bits_per_dimension", "classify", "compare", "contributions", "interpolate", "linear_probe",
+        "log_prob", "outlier_scores", "posterior", "representations",
     ],
     "saving": ["load", "save"],
     "structure": [

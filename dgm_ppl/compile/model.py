@@ -4,97 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..conditionals import Chained, Conditional
+from ..conditionals import Conditional
 from ..conditionals.drawing import Drawing
 from ..exact import LatentPlan, plan_chain, plan_latents
 from ..families import Noise, noise
-from ..families.lags import Lagged, node_of
+from ..families.lags import node_of
 from ..families.shapes import broadcast
 from ..graph import Displayed, GraphError, did_you_mean
 from ..network import BayesNet, Layout, build_conditionals
 from ..network.chains import segments, stages
-from ..network.unrolling import unrolled
 from .ancestral import draws_of_tables, has_tables
 from .program import run_program
 from .reduction import PerWorld, Reduction
 from .sampling import in_order, read_evidence
-from .stepping import Strand, determined, run_chains, strand_of
+from .schedule import Conditionals, Node, Prepared
+from .stepping import determined, run_chains, strand_of
+from .unrolling import share_over_steps
 from .verification import StructureReport, verify_structure
 
 __all__ = ["Model", "Node", "assemble"]
-
-Prepared = Any
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Node:
-    """One step of the schedule: a conditional and where it finds its parents.
-
-    `inside` are the dimensions of a term that lie within one world, `joint` counts the event dimensions that share one term.
-    """
-
-    name: str
-    conditional: Conditional
-    parents: tuple[str, ...]
-    event_rank: int
-    deterministic: bool
-    pooled: bool
-    inside: tuple[int, ...]
-    joint: int
-
-    strand: Strand | None = None
-
-    @property
-    def now(self) -> tuple[str, ...]:
-        """The parents within the same step."""
-        if self.strand is None:
-            return self.parents
-        return tuple(parent for parent, port in zip(self.parents, self.conditional.ports) if not isinstance(port.name, Lagged))
-
-    def receive(self, values: Mapping[str, Tensor]) -> list[Tensor]:
-        """The parents' values as the conditional sees them."""
-        if not self.pooled:
-            return [values[parent] for parent in self.parents]
-        return [port.receive(values[parent]) for port, parent in zip(self.conditional.ports, self.parents)]
-
-    def prepare(self, values: Mapping[str, Tensor]) -> Prepared:
-        """What the parents determine."""
-        parents = self.receive(values) if self.pooled else [values[parent] for parent in self.parents]
-        if self.strand is None:
-            return self.conditional.prepare(*parents)
-        return self.conditional.prepare(*parents, real=self.strand.real(values), steps=self.strand.steps(values))
-
-
-class Conditionals(nn.Module):
-    """The conditionals by node; a parameter of node z is named `conditionals.p(z)...`, so that any node name will do."""
-
-    def __init__(self, conditionals: Mapping[str, Conditional]):
-        super().__init__()
-        self.names = tuple(conditionals)
-        for name, conditional in conditionals.items():
-            self.add_module(self.key(name), conditional)
-
-    @staticmethod
-    def key(name: str) -> str:
-        return f"p({name.replace('%', '%25').replace('.', '%2E')})"
-
-    def __getitem__(self, name: str) -> Conditional:
-        return self._modules[self.key(name)]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.names
-
-    def __iter__(self):
-        return iter(self.names)
-
-    def __len__(self) -> int:
-        return len(self.names)
 
 
 class Model(Displayed, nn.Module):
@@ -338,7 +271,10 @@ class Model(Displayed, nn.Module):
         Raises:
             GraphError: what `BayesNet.unroll` raises.
         """
-        return unrolled_model(self, steps)
+        net = self.net.unroll(steps)
+        found = assemble(net, {name: self.conditionals[name] for name in net if name in self.conditionals}, self.shared).to(self.anchor)
+        share_over_steps(self, found, steps)
+        return found
 
     def conditional(self, name: str) -> Conditional:
         """The compiled conditional of a node."""
@@ -378,30 +314,6 @@ class Model(Displayed, nn.Module):
 
     def extra_repr(self) -> str:
         return repr(self.net)
-
-
-def unrolled_model(model: Model, steps: int) -> Model:
-    """A model of the net written out, whose modules hold the parameters of the one that it came from."""
-    net, (_, _, origin) = model.net.unroll(steps), unrolled(model.net, steps)
-    found = assemble(net, {name: model.conditionals[name] for name in net if name in model.conditionals}, model.shared).to(model.anchor)
-    for name, (node, step) in origin.items():
-        if name in found.conditionals:
-            _tie(found.conditionals[name], model.conditionals[node].at_step(step))
-    for node in model.conditionals:
-        conditional = model.conditionals[node]
-        if isinstance(conditional, Chained):
-            for position, port in enumerate(conditional.ports):
-                before = [name for name in net if name not in origin and name in found.conditionals and name.startswith(f"{node_of(port.name)}[")]
-                for name in before if conditional.learned(position) is not None else ():
-                    found.conditionals[name].unconstrained["v"] = conditional.learned(position)
-    return found
-
-
-def _tie(module: nn.Module, other: nn.Module) -> None:
-    """Gives a module the parameters and buffers of another one that is built alike."""
-    for (_, one), (_, source) in zip(module.named_modules(), other.named_modules()):
-        one._parameters.update(source._parameters)
-        one._buffers.update({key: value for key, value in source._buffers.items() if key in one._buffers and value is not None and value.shape == one._buffers[key].shape})
 
 
 def assemble(net: BayesNet, kept: Mapping[str, Conditional], shared: Mapping[int, tuple]) -> Model:

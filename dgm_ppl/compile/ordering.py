@@ -18,7 +18,7 @@ from torch import Tensor
 from .probing import Probe
 
 if TYPE_CHECKING:
-    from .model import Node
+    from .schedule import Node
 
 __all__ = ["MOST", "disorder", "is_acyclic"]
 

@@ -13,8 +13,9 @@ from ..exact import Collapse, Given, Obstacle, hinges
 from ..families import Counts, Noise, Simplex, Space
 from ..graph import GraphError, did_you_mean
 from ..network import RecognitionNet
-from .model import Model, Node
+from .model import Model
 from .reduction import PerWorld, Reduction, added
+from .schedule import Node
 
 __all__ = ["COLLAPSED", "Pairing", "check_guide", "own_latents"]
 

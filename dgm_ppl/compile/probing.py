@@ -13,7 +13,8 @@ from torch import Tensor
 from ..families import Circle, Counts, Finite, Interval, Positive, Simplex, Space, noise
 
 if TYPE_CHECKING:
-    from .model import Model, Node
+    from .model import Model
+    from .schedule import Node
 
 __all__ = ["Probe", "differs", "undisturbed"]
 

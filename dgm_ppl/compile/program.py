@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pyro
 import torch
+from pyro.distributions import TorchDistribution
 from pyro.poutine.runtime import am_i_wrapped, effectful
 from torch import Tensor, nn
 
@@ -20,9 +21,10 @@ from .stepping import Strand, in_direction, joined, reader, step_of
 
 if TYPE_CHECKING:
     from .collapsing import CollapsedProgram
-    from .model import Model, Node
+    from .model import Model
+    from .schedule import Node
 
-__all__ = ["run_collapsed", "run_program"]
+__all__ = ["declare_parameters", "run_collapsed", "run_program", "sampled", "the_plate"]
 
 
 def run_program(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], device) -> dict[str, Tensor]:
@@ -159,6 +161,19 @@ def run_collapsed(program: CollapsedProgram, values: Mapping[str, Tensor], world
                     found[node.name] = pyro.sample(node.name, distribution, obs=values.get(node.name))
         pyro.factor("eliminated", program.log_factor(found, worlds, sizes))
     return found
+
+
+def the_plate(name: str, size: int, members: Tensor | None, dim: int) -> pyro.plate:
+    """A plate of a program that is not ours, with the members that it sees where these are not all."""
+    return pyro.plate(name, size, subsample=members, dim=dim)
+
+
+def sampled(site: str, distribution: TorchDistribution, plates: Sequence[pyro.plate]) -> Tensor:
+    """A sample statement in plates."""
+    with ExitStack() as inside:
+        for plate in plates:
+            inside.enter_context(plate)
+        return pyro.sample(site, distribution)
 
 
 def _parents(node: Node, found: Mapping[str, Tensor]) -> list[Tensor]:

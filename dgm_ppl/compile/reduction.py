@@ -16,7 +16,7 @@ from torch import Tensor
 from ..families.shapes import broadcast
 
 if TYPE_CHECKING:
-    from .model import Node
+    from .schedule import Node
 
 __all__ = ["PerWorld", "Reduction", "Total", "added"]
 

@@ -16,7 +16,8 @@ from ..families.shapes import broadcast
 from ..network import BayesNet
 
 if TYPE_CHECKING:
-    from .model import Model, Node
+    from .model import Model
+    from .schedule import Node
 
 __all__ = ["Strand", "determined", "in_direction", "joined", "reader", "run_chains", "step_of", "strand_of"]
 

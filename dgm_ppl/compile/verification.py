@@ -21,7 +21,8 @@ from .ordering import MOST, disorder
 from .probing import Probe, differs, undisturbed
 
 if TYPE_CHECKING:
-    from .model import Model, Node
+    from .model import Model
+    from .schedule import Node
 
 __all__ = ["Finding", "StructureReport", "verify_structure"]
 

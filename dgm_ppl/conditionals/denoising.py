@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..families import Architecture, Noise, Real, Variable, noise as plain_noise
 from ..graph import GraphError, did_you_mean

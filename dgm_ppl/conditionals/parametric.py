@@ -353,7 +353,11 @@ class Parametric(Conditional):
     # ---- the Pyro program
 
     def forward(self, *parents: Tensor, validate_args: bool | None = None) -> dist.TorchDistribution:
-        built = self.forms.distribution(**self.parameters_of(*parents), validate_args=validate_args)
+        return self.distribution_of(self.parameters_of(*parents), validate_args)
+
+    def distribution_of(self, parameters: Mapping[str, Tensor], validate_args: bool | None = None) -> dist.TorchDistribution:
+        """The distribution of given parameters, `(*batch, *shape of the parameter)` each."""
+        built = self.forms.distribution(**parameters, validate_args=validate_args)
         elements = self.event[: self.elements]
         batch = broadcast(built.batch_shape, elements)
         if batch != built.batch_shape:

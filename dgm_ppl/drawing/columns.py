@@ -7,7 +7,7 @@ rectangle can hold a mark that is no member, whatever the arrows are. Rows are l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 
 from ..graph.lazy import networkx as nx

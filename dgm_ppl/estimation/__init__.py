@@ -1,7 +1,7 @@
 """Parameters in closed form, and by expectation maximisation where cells or nodes are missing."""
 
 from .estimating import estimate
-from .expectation import EM
+from .maximisation import EM
 from .priors import BDeu, PseudoCounts, TablePrior
 from .report import Estimate, TablePosterior
 

@@ -15,7 +15,7 @@ from .factors import Compiled
 from .soft import take_soft
 from .structure import kind_of
 
-__all__ = ["Cells", "cells", "hole_name", "packed", "unpacked"]
+__all__ = ["Cells", "cells", "hole_name", "missing_cells", "packed", "unpacked"]
 
 MARK = "missing("                                   # before a node's name, a column of a batch that says where cells are missing
 
@@ -40,7 +40,7 @@ def cells(model: Compiled, data: Any) -> Cells:
     data, soft = take_soft(model, data if isinstance(data, Mapping) else columns(data))
     kept, holes, empty = {}, {}, []
     for name, value in data.items():
-        missing = _missing(value) if name in model.net else None
+        missing = missing_cells(value) if name in model.net else None
         if missing is not None and model.net[name].is_given:
             raise GraphError(f"node {name!r} is a Given input and has missing cells (NaN or None); nothing says how they come about: fill them in, or declare a distribution")
         if missing is not None and missing.all():
@@ -81,7 +81,7 @@ def unpacked(batch: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
     return values, {hole_name(name): hole for name, hole in batch.items() if hole_name(name) is not None}
 
 
-def _missing(value: Any) -> numpy.ndarray | None:
+def missing_cells(value: Any) -> numpy.ndarray | None:
     """Which cells are missing; None where none is."""
     if isinstance(value, Tensor):
         if not value.is_floating_point() or not bool(value.isnan().any()):

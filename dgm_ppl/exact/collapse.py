@@ -10,7 +10,6 @@ from torch import Tensor
 
 from .factors import Compiled
 from .gaussian import Integral, integrate
-from .plated import add
 from .scene import Scene
 from .structure import MEMORY, Block, Structure
 

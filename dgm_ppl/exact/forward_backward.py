@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .scan import backward_scan, forward_scan, tiny_of
+
 __all__ = ["Potentials", "draw_paths", "filtered_evidence", "log_likelihood", "most_probable_path", "smoothed"]
 
 
@@ -72,7 +74,7 @@ def smoothed(potentials: Potentials) -> tuple[Tensor, Tensor, Tensor]:
     forward = _forward(potentials)
     backward = _backward(potentials, forward)
     together = forward.filtered * backward
-    return forward.log_evidence, forward.filtered, together / together.sum(1, keepdim=True).clamp_min(_tiny(together))
+    return forward.log_evidence, forward.filtered, together / together.sum(1, keepdim=True).clamp_min(tiny_of(together))
 
 
 def filtered_evidence(potentials: Potentials) -> Tensor:
@@ -104,7 +106,7 @@ class _LogLikelihood(torch.autograd.Function):
         possible = (scale > 0).all(0)                                       # (1, rows)
         weight = torch.where(possible, gradient.to(seen.dtype), 0.0)
         weighted = behind * weight
-        arriving = weighted * seen / scale.clamp_min(_tiny(scale))          # d log p / d (predicted probability), (steps, states, rows)
+        arriving = weighted * seen / scale.clamp_min(tiny_of(scale))          # d log p / d (predicted probability), (steps, states, rows)
         wanted = ctx.needs_input_grad
         posterior = filtered * weighted if wanted[2] else None
         first = _like(arriving[0], initial) if wanted[0] else None
@@ -182,7 +184,7 @@ def _forward(potentials: Potentials) -> Messages:
     seen, shift = _scaled(potentials.seen.detach())
     initial = potentials.initial.detach()
     if potentials.parallel():
-        filtered, scale = _forward_scan(initial, potentials.transition.detach(), seen, potentials.real)
+        filtered, scale = forward_scan(initial, potentials.transition.detach(), seen, potentials.real)
     else:
         filtered, scale = _forward_steps(initial, potentials.transition.detach(), seen, potentials.real)
     return Messages(filtered, scale, seen, shift if potentials.real is None else torch.where(potentials.real, shift, 0.0))
@@ -190,7 +192,7 @@ def _forward(potentials: Potentials) -> Messages:
 
 def _forward_steps(initial: Tensor, transition: Tensor, seen: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor]:
     filtered, scale = torch.empty_like(seen), seen.new_empty(len(seen), 1, seen.shape[-1])
-    tiny, across = _tiny(seen), transition.T if transition.ndim == 2 else transition.transpose(-1, -2)
+    tiny, across = tiny_of(seen), transition.T if transition.ndim == 2 else transition.transpose(-1, -2)
     for step in range(len(seen)):
         here, factor = filtered[step], scale[step]
         if step == 0:
@@ -214,11 +216,11 @@ def _across(matrices: Tensor, step: int, value: Tensor, out: Tensor) -> Tensor:
 
 def _backward(potentials: Potentials, messages: Messages) -> Tensor:
     """p(what is seen later | state), divided so that its product with the filtered probabilities sums to one, `(steps, states, rows)`."""
-    weighted = messages.seen / messages.scale.clamp_min(_tiny(messages.scale))
+    weighted = messages.seen / messages.scale.clamp_min(tiny_of(messages.scale))
     transition = potentials.transition.detach()
     if potentials.parallel():
-        raw = _backward_scan(transition, weighted, potentials.real)
-        return raw / (messages.filtered * raw).sum(1, keepdim=True).clamp_min(_tiny(raw))
+        raw = backward_scan(transition, weighted, potentials.real)
+        return raw / (messages.filtered * raw).sum(1, keepdim=True).clamp_min(tiny_of(raw))
     found = torch.empty_like(weighted)
     found[-1] = 1.0
     for step in range(len(weighted) - 1, 0, -1):
@@ -227,54 +229,6 @@ def _backward(potentials: Potentials, messages: Messages) -> Tensor:
         if potentials.real is not None:
             here.copy_(torch.where(potentials.real[step], here, found[step]))
     return found
-
-
-# ---- messages by scan
-
-
-def _matrices(transition: Tensor, seen: Tensor, real: Tensor | None) -> Tensor:
-    """The factors of all steps but the first, `(steps - 1, rows, from, to)`; the identity behind the end."""
-    factors = (transition if transition.ndim == 4 else transition.reshape(1, 1, *transition.shape)) * seen[1:].transpose(1, 2).unsqueeze(-2)
-    if real is None:
-        return factors
-    return torch.where(real[1:].transpose(1, 2).unsqueeze(-1), factors, torch.eye(factors.shape[-1], dtype=factors.dtype, device=factors.device))
-
-
-def _products(matrices: Tensor) -> Tensor:
-    """The products of the first matrices, of the first two, and so on, each up to a factor (Blelloch, 1990)."""
-    count = len(matrices)
-    if count == 1:
-        return matrices
-    paired = _products(_unit(matrices[0: count - 1: 2] @ matrices[1::2]))
-    found = torch.empty_like(matrices)
-    found[0], found[1::2] = matrices[0], paired
-    if count > 2:
-        found[2::2] = _unit(paired[: (count - 1) // 2] @ matrices[2::2])
-    return found
-
-
-def _unit(matrices: Tensor) -> Tensor:
-    return matrices / matrices.amax((-1, -2), keepdim=True).clamp_min(_tiny(matrices))
-
-
-def _forward_scan(initial: Tensor, transition: Tensor, seen: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor]:
-    first = (initial * seen[0]).T.unsqueeze(-2)                             # (rows, 1, states)
-    factors = _matrices(transition, seen, real)
-    later = (first @ _products(_unit(factors))).squeeze(-2).transpose(1, 2)
-    filtered = torch.cat([first.squeeze(-2).T.unsqueeze(0), later])
-    filtered = filtered / filtered.sum(1, keepdim=True).clamp_min(_tiny(seen))
-    reached = (filtered[:-1].transpose(1, 2).unsqueeze(-2) @ factors).sum(-1)  # (steps - 1, rows, 1)
-    return filtered, torch.cat([first.sum(-1).T.unsqueeze(0), reached.transpose(1, 2)])
-
-
-def _backward_scan(transition: Tensor, weighted: Tensor, real: Tensor | None) -> Tensor:
-    factors = _matrices(transition, weighted, real)
-    raw = _products(_unit(factors.flip(0).transpose(-1, -2))).sum(-2).flip(0).transpose(1, 2)
-    return torch.cat([raw, torch.ones_like(weighted[-1:])])
-
-
-def _tiny(like: Tensor) -> float:
-    return torch.finfo(like.dtype).tiny
 
 
 # ---- paths

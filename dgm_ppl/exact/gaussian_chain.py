@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,28 +9,17 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from ..conditionals import Chained, Conditional, Port
+from ..conditionals import Chained
 from ..families.affine import GAUSSIAN, nonlinearity
-from ..families.lags import Lagged, node_of
+from ..families.lags import node_of
 from ..graph import GraphError
+from .blocks import block_diagonal, concatenated, padded, stacked, with_block
 from .factors import Compiled
-from .finite_chain import Observed, hidden_chain
+from .gaussian_lines import Line, Lines, Place
+from .hidden import Observed, hidden_chain
 from .kalman import Filtered, System, drawn_states, filtered, smoothed_moments
 
 __all__ = ["GaussianAnswer", "GaussianChain"]
-
-Place = tuple[str, int]
-"""A hidden node, and how many steps back."""
-
-
-@dataclass(frozen=True, eq=False)
-class Line:
-    """A Gaussian node at some steps as `constant + sum_p parts_p . p + noise`: `(steps or 1, rows or 1, numbers[, coordinates of p])`, its noise covariance."""
-
-    constant: Tensor
-    parts: Mapping[Place, Tensor]
-    covariance: Tensor
-
 
 @dataclass(frozen=True, eq=False)
 class GaussianAnswer:
@@ -59,8 +47,9 @@ class GaussianChain:
         self.outside = tuple(name for name in hidden if self.net.chain_of(name) is None)
         self.partial = frozenset(partial)
         self._check(hidden)
-        self.rank, self.axis = model.layout.rank, list(self.net.plates).index(self.chain.name) - model.layout.rank
+        self.axis = list(self.net.plates).index(self.chain.name) - model.layout.rank
         self.numbers = {name: self.net[name].numel for name in hidden}
+        self._lines = Lines(model, self.chain, self.names, self.numbers)
         self.window = self._window()
         width = sum(self.numbers[name] for name in self.names)
         self.places: dict[Place, slice] = {}
@@ -125,7 +114,7 @@ class GaussianChain:
     def system(self, observed: Observed) -> System:
         """The matrices of all steps."""
         like, steps = self.model.anchor, observed.steps
-        lines = {name: self._lines(name, observed) for name in self.names}
+        lines = {name: self._lines.of(name, observed) for name in self.names}
         start_mean, start_covariance = self._stacked(lines, observed, 0)
         moves, offsets, noises = [], [], []
         same = self._settled(lines, steps)
@@ -142,7 +131,7 @@ class GaussianChain:
             moves, offsets, noises = (each + each[-1:] * repeat for each in (moves, offsets, noises))
         if not moves:
             moves, offsets, noises = [like.new_zeros(1, self.size, self.size)], [like.new_zeros(1, self.size)], [like.new_zeros(1, self.size, self.size)]
-        return System(start_mean, start_covariance, _stack(moves), _stack(offsets), _stack(noises), reads, constant, error, seen, gone)
+        return System(start_mean, start_covariance, stacked(moves), stacked(offsets), stacked(noises), reads, constant, error, seen, gone)
 
     def _settled(self, lines: Mapping[str, list[tuple[int, int, Line]]], steps: int) -> int | None:
         """The first step from which on all are alike; None where they differ throughout."""
@@ -179,7 +168,7 @@ class GaussianChain:
             blocks.append(line.covariance)
         batch = max(each.shape[0] for triple in rows.values() for each in triple)
         constant, matrix, spread = (torch.cat([triple[i].expand(batch, *triple[i].shape[1:]) for triple in rows.values()], 1) for i in range(3))
-        return constant, matrix, spread @ _block_diagonal(blocks) @ spread.mT
+        return constant, matrix, spread @ block_diagonal(blocks) @ spread.mT
 
     def _selectors(self, shift: int) -> dict[Place, Tensor]:
         """For each place that a line may read, the rows that pick it from the state `shift` steps before."""
@@ -199,123 +188,21 @@ class GaussianChain:
         kept[0, shifted:, self.window * self.width:] = torch.eye(below - shifted, dtype=like.dtype, device=like.device)
         move = torch.cat([matrix, kept.expand(rows, -1, -1)], 1)
         offset = torch.cat([constant, like.new_zeros(rows, below)], 1)
-        return move, offset, _padded(covariance, self.size)
+        return move, offset, padded(covariance, self.size)
 
     def _stacked(self, lines: Mapping[str, list[tuple[int, int, Line]]], observed: Observed, step: int) -> tuple[Tensor, Tensor]:
         """Moments of the first state: what is outside first, then the nodes of the first step; steps before it are certain and zero."""
         mean, covariance = self.model.anchor.new_zeros(1, self.size), self.model.anchor.new_zeros(1, self.size, self.size)
         for name in self.outside:
-            line = self._outside_line(name, observed)
+            line = self._lines.outside(name, observed)
             row = self.model.anchor.new_zeros(1, self.numbers[name], self.size)
             for (parent, _), part in line.parts.items():
                 row = row + part @ self._selectors(0)[parent, 0]
-            mean, covariance = _joined(mean, covariance, self.places[name, 0], line.constant, row, line.covariance)
+            mean, covariance = with_block(mean, covariance, self.places[name, 0], line.constant, row, line.covariance)
         if not self.names:
             return mean, covariance
         constant, matrix, noise = self._compose(lines, 0, {place: value for place, value in self._selectors(0).items() if place[0] in self.outside})
-        return _joined(mean, covariance, slice(0, self.width), constant, matrix, noise)
-
-    def _outside_line(self, name: str, observed: Observed) -> Line:
-        conditional = self.model.conditionals[name]
-        grid = self._grid([(node_of(port.name), 0) for port in conditional.ports], [])
-        line = self._line(name, conditional, [self._value(port, grid, observed) for port in conditional.ports], grid, observed)
-        return Line(line.constant[0], {place: part[0] for place, part in line.parts.items()}, line.covariance[0])
-
-    # ---- lines
-
-    def _lines(self, name: str, observed: Observed) -> list[tuple[int, int, Line]]:
-        """A node of the chain for each run of steps that have one conditional."""
-        conditional, found = self.model.conditionals[name], []
-        back = max((port.name.steps for port in conditional.ports if isinstance(port.name, Lagged) and port.name.node in self.names), default=0)
-        for each, start, stop in conditional.cuts(observed.steps):
-            edges = [start, *(step for step in range(start + 1, min(back, stop - 1) + 1)), stop] if start < back else [start, stop]
-            for begin, end in zip(edges, edges[1:]):
-                places = [(node_of(port.name), port.name.steps if isinstance(port.name, Lagged) else 0) for port in each.ports]
-                grid = self._grid(places, [place for place in places if place[1] > begin])
-                parents = [self._at_steps(conditional, port, begin, end, grid, observed) for port in each.ports]
-                found.append((begin, end, self._line(name, each, parents, grid, observed)))
-        return found
-
-    def _grid(self, places: Sequence[Place], without: Sequence[Place]) -> dict[Place, slice]:
-        """Where the coordinates of each hidden node are among the points at which a location is evaluated; the first point is zero. Deterministic
-        parents bring in what they read."""
-        read: dict[Place, None] = {}
-        for name, back in places:
-            if name in self.numbers:
-                read[name, back] = None
-            elif self.net[name].is_deterministic:
-                read |= dict.fromkeys((one, 0) for one in self.net.dag.ancestors(name) if one in self.numbers)
-        found, start = {}, 1
-        for place in read:
-            if place not in without:
-                found[place] = slice(start, start + self.numbers[place[0]])
-                start += self.numbers[place[0]]
-        return found
-
-    def _point(self, place: Place, grid: Mapping[Place, slice]) -> Tensor:
-        """A hidden node at the points of the grid: zero, and one coordinate after the other, `(points, 1, *plates, *event)`."""
-        like, name = self.model.anchor, place[0]
-        points = 1 + sum(self.numbers[each] for each, _ in grid)
-        value = like.new_zeros(points, self.numbers[name])
-        value[grid[place]] = torch.eye(self.numbers[name], dtype=like.dtype, device=like.device)
-        return value.reshape(points, *(1,) * (1 + self.rank), *self.net[name].shape)
-
-    def _value(self, port: Port, grid: Mapping[Place, slice], observed: Observed) -> Tensor:
-        name = node_of(port.name)
-        if name in self.numbers:
-            return self._point((name, 0), grid)
-        if name in observed.values:
-            return port.receive(observed.values[name])
-        if not self.net[name].is_deterministic:
-            raise GraphError(f"node {name!r} is not observed, and a node that is integrated depends on it")
-        conditional = self.model.conditionals[name]
-        main = conditional.main if isinstance(conditional, Chained) else conditional
-        return main.value(main.prepare(*(self._value(each, grid, observed) for each in main.ports)))
-
-    def _at_steps(self, conditional: Chained, port: Port, start: int, stop: int, grid: Mapping[Place, slice], observed: Observed) -> Tensor:
-        name, position = node_of(port.name), conditional.position(port.name)
-        if name in self.names and isinstance(port.name, Lagged):
-            if (name, port.name.steps) in grid:
-                return self._point((name, port.name.steps), grid)
-            initial = conditional.initial(position)
-            return initial.reshape(*(1,) * (2 + self.rank), *initial.shape)
-        value = self._value(port, grid, observed)
-        return value if name not in observed.values else conditional.between(position, start, stop, value, self._real_steps(observed))
-
-    def _real_steps(self, observed: Observed) -> Tensor | None:
-        lengths = observed.values.get(self.chain.name)
-        return None if lengths is None else torch.arange(observed.steps, device=lengths.device).reshape(-1, *(1,) * (-self.axis - 1)) < lengths
-
-    def _line(self, name: str, conditional: Conditional, parents: Sequence[Tensor], grid: Mapping[Place, slice], observed: Observed) -> Line:
-        """The location's constant and coefficients, from its values at the points of the grid."""
-        parameters, points = conditional.parameters_of(*parents), 1 + sum(self.numbers[each] for each, _ in grid)
-        location = self._by_step(name, parameters["loc"], observed)
-        location = location.expand(points, *location.shape[1:])                                                     # (points, steps, rows, numbers)
-        constant = location[0]
-        parts = {place: (location[where] - constant).permute(1, 2, 3, 0) for place, where in grid.items()}
-        return Line(constant, parts, self._covariance(name, conditional, parameters, observed))
-
-    def _by_step(self, name: str, value: Tensor, observed: Observed) -> Tensor:
-        """From `(points, rows, *plates, *event)` to `(points, steps, rows, numbers)`, plates beside the chain and the event being the numbers of a step."""
-        event = self.net[name].shape
-        value = value.reshape(*(1,) * (2 + self.rank + len(event) - value.ndim), *value.shape)
-        value = value.movedim(2 + self.rank + self.axis, 1)                  # (points, steps, rows, *beside, *event)
-        return value.expand(*value.shape[:3], *self._beside_sizes(name, observed), *event).reshape(*value.shape[:3], -1)
-
-    def _beside_sizes(self, name: str, observed: Observed) -> list[int]:
-        if name in self.numbers:
-            return [1] * (self.rank - 1)
-        shape = observed.values[name].shape[1: 1 + self.rank]
-        return [size for position, size in enumerate(shape) if position != self.rank + self.axis]
-
-    def _covariance(self, name: str, conditional: Conditional, parameters: Mapping[str, Tensor], observed: Observed) -> Tensor:
-        if "scale" in parameters:
-            return torch.diag_embed(self._by_step(name, parameters["scale"], observed)[0].square())
-        matrix = conditional.forms.distribution(**{**parameters, "loc": torch.zeros_like(parameters["loc"])}, validate_args=False).covariance_matrix
-        matrix = matrix.reshape(*(1,) * (4 + self.rank - matrix.ndim), *matrix.shape).movedim(2 + self.rank + self.axis, 1)
-        if torch.Size(self._beside_sizes(name, observed)).numel() > 1:
-            raise GraphError(f"node {name!r} ~ {self.net[name].summary}: a joint value in a plate beside the chain is not integrated; leave the plate out")
-        return matrix[0].reshape(*matrix.shape[1:3], *matrix.shape[-2:])
+        return with_block(mean, covariance, slice(0, self.width), constant, matrix, noise)
 
     # ---- what is seen
 
@@ -328,11 +215,11 @@ class GaussianChain:
         for name in self._readers:
             runs = self._whole(name, observed)
             part, constant, covariance = self._over(runs, observed)
-            value = self._by_step(name, observed.values[name].unsqueeze(0), observed)[0].expand(steps, rows, -1)
+            value = self._lines.by_step(name, observed.values[name].unsqueeze(0), observed)[0].expand(steps, rows, -1)
             numbers = value.shape[-1]
             hole = torch.zeros_like(value, dtype=torch.bool)
             if name in observed.holes:
-                hole = self._by_step(name, observed.holes[name].unsqueeze(0), observed)[0].expand(steps, rows, numbers)
+                hole = self._lines.by_step(name, observed.holes[name].unsqueeze(0), observed)[0].expand(steps, rows, numbers)
             reads.append(part)
             constants.append(constant)
             errors.append(covariance)
@@ -342,12 +229,12 @@ class GaussianChain:
         lengths = observed.values.get(self.chain.name)
         if lengths is not None:
             missing = missing | (torch.arange(steps, device=like.device).reshape(-1, 1, 1) >= lengths.reshape(1, -1, 1))
-        return _cat(reads, 2), _cat(constants, 2), _block_diagonal(errors), torch.cat(seen, -1), missing if lengths is not None or observed.holes else None
+        return concatenated(reads, 2), concatenated(constants, 2), block_diagonal(errors), torch.cat(seen, -1), missing if lengths is not None or observed.holes else None
 
     def _whole(self, name: str, observed: Observed) -> list[tuple[int, int, Line]]:
         conditional = self.model.conditionals[name]
         if isinstance(conditional, Chained):
-            return self._lines(name, observed)
+            return self._lines.of(name, observed)
         raise GraphError(f"node {name!r} is outside the chain {self.chain.name!r} and depends on {', '.join(self.outside)}, which is integrated along it; put it into the chain or observe these")
 
     def _over(self, runs: list[tuple[int, int, Line]], observed: Observed) -> tuple[Tensor, Tensor, Tensor]:
@@ -361,7 +248,7 @@ class GaussianChain:
             parts.append((stop - start, matrix, line.constant, line.covariance))
         if len(parts) == 1:
             return parts[0][1:]
-        return tuple(_cat([each[i].expand(each[0], *each[i].shape[1:]) for each in parts], 0) for i in (1, 2, 3))
+        return tuple(concatenated([each[i].expand(each[0], *each[i].shape[1:]) for each in parts], 0) for i in (1, 2, 3))
 
     # ---- answers
 
@@ -414,43 +301,3 @@ class GaussianChain:
         drawn = drawn_states(self.system(observed), samples).transpose(0, 1)
         drawn = torch.stack([self._repeating(each, observed) for each in drawn.unbind(1)], 1).permute(1, 2, 0, 3)     # (samples, rows, steps, n)
         return {name: drawn[..., self.places[name, 0]] if name in self.names else drawn[:, :, 0, self.places[name, 0]] for name in (*self.outside, *self.names)}
-
-
-def _stack(values: Sequence[Tensor]) -> Tensor:
-    most = max(each.shape[0] for each in values)
-    return torch.stack([each.expand(most, *each.shape[1:]) for each in values])
-
-
-def _cat(values: Sequence[Tensor], axis: int) -> Tensor:
-    shape = [max(each.shape[i] for each in values) for i in range(2)]
-    return torch.cat([each.expand(*(each.shape[i] if i == axis else shape[i] for i in range(2)), *each.shape[2:]) for each in values], axis)
-
-
-def _padded(matrix: Tensor, size: int) -> Tensor:
-    return torch.nn.functional.pad(matrix, (0, size - matrix.shape[-1], 0, size - matrix.shape[-1]))
-
-
-def _block_diagonal(blocks: Sequence[Tensor]) -> Tensor:
-    """Matrices `(*batch, n, n)` along the diagonal of one; batches are broadcast."""
-    if len(blocks) == 1:
-        return blocks[0]
-    batch = torch.broadcast_shapes(*(each.shape[:-2] for each in blocks))
-    size, start, rows = sum(each.shape[-1] for each in blocks), 0, []
-    for each in blocks:
-        n = each.shape[-1]
-        rows.append(torch.nn.functional.pad(each.expand(*batch, n, n), (start, size - start - n)))
-        start += n
-    return torch.cat(rows, -2)
-
-
-def _joined(mean: Tensor, covariance: Tensor, place: slice, constant: Tensor, matrix: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Moments with some coordinates set to `constant + matrix . the others + noise`."""
-    rows = max(len(mean), len(constant), len(matrix), len(noise), len(covariance))
-    across = matrix @ covariance
-    here = across @ matrix.mT + noise
-    value = constant + (matrix @ mean.unsqueeze(-1)).squeeze(-1)
-    mean, covariance = mean.expand(rows, -1).clone(), covariance.expand(rows, -1, -1).clone()
-    mean[:, place] = value
-    covariance[:, place, :], covariance[:, :, place] = across, across.mT
-    covariance[:, place, place] = here
-    return mean, covariance

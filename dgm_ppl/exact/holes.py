@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..data import columns
 from ..graph import GraphError
+from .cells import missing_cells
 from .factors import Compiled, Evidence
 from .soft import take_soft
 
@@ -192,7 +193,7 @@ def see(model: Compiled, data: Any) -> Seen:
         GraphError: what `encode` of the model raises; missing cells of inputs, or within a value whose elements hang together.
     """
     data, soft = take_soft(model, data if isinstance(data, Mapping) else columns(data))
-    holes = {name: found for name, value in data.items() if name in model.net and (found := _holes(value)) is not None}
+    holes = {name: found for name, value in data.items() if name in model.net and (found := missing_cells(value)) is not None}
     kept = {name: value for name, value in data.items() if name not in holes or not holes[name].all()}
     leaves = [name for name in holes if name in kept and _is_leaf(model, name)]
     scalar = [name for name in holes if name in kept and name not in leaves and _is_scalar(model, name, holes[name])]
@@ -227,23 +228,6 @@ def _terms(model: Compiled, name: str, gone: Tensor) -> Tensor:
 def _joint(model: Compiled, name: str) -> int:
     """The number of event dimensions that share one term."""
     return len(model.net[name].shape) - model.conditionals[name].elements
-
-
-def _holes(value: Any) -> numpy.ndarray | None:
-    """Which cells are missing; None where none is."""
-    if isinstance(value, Tensor):
-        missing = value.isnan().cpu().numpy() if value.is_floating_point() else numpy.zeros(1, bool)
-    else:
-        array = numpy.asarray(value)
-        if array.dtype.kind == "O":
-            missing = numpy.fromiter(map(_absent, array.ravel()), bool, array.size).reshape(array.shape)
-        else:
-            missing = numpy.isnan(array) if array.dtype.kind == "f" else numpy.zeros(1, bool)
-    return missing if missing.any() else None
-
-
-def _absent(cell: Any) -> bool:
-    return cell is None or (isinstance(cell, float) and cell != cell) or type(cell).__name__ in ("NAType", "NaTType")
 
 
 def _filled(model: Compiled, name: str, value: Any, missing: numpy.ndarray) -> Any:

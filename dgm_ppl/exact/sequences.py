@@ -7,8 +7,9 @@ from collections.abc import Collection
 from ..families.affine import GAUSSIAN
 from ..graph import GraphError
 from .factors import Compiled
-from .finite_chain import FiniteChain, hidden_chain
+from .finite_chain import FiniteChain
 from .gaussian_chain import GaussianChain
+from .hidden import hidden_chain
 from .switching_chain import SwitchingChain
 from .treatment import LatentPlan, Treatment
 from .watching import Watched

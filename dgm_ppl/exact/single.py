@@ -5,7 +5,7 @@ Every value has its place in one array, every step its views of it, so that runn
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from math import prod
 from threading import Lock
 from typing import TYPE_CHECKING

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..graph import GraphError
 from .factors import Compiled
-from .finite_chain import Observed, hidden_chain
 from .gaussian_chain import GaussianAnswer, GaussianChain
+from .hidden import Observed, hidden_chain
 
 __all__ = ["SwitchingAnswer", "SwitchingChain"]
 

@@ -15,7 +15,7 @@ from ..data import columns
 from ..graph import GraphError
 from ..network.padding import is_ragged, real_steps
 from .factors import Compiled
-from .finite_chain import Observed
+from .hidden import Observed
 from .soft import Likelihood
 
 __all__ = ["Watched", "watch"]

@@ -7,7 +7,6 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pyro.distributions as dist
-import torch
 from torch import Tensor
 from torch.distributions import constraints
 

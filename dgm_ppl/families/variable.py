@@ -10,11 +10,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..graph import GraphError
-from .expressions import Constant, Expression, Free, Ref, references
+from .expressions import Constant, Expression, Free, references
 from .kind import Architecture, Setting
 from .lags import Lag, Lagged, joined_initials, lags_in
 from .shapes import whole
-from .spaces import Finite, Interval, Real, Space
+from .spaces import Finite, Real, Space
 from .tied import Tied
 
 if TYPE_CHECKING:

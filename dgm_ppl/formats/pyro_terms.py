@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ..conditionals import Port
-from ..families import Circle, Constant, Counts, Expression, Finite, Interval, Operation, Positive, Real, Ref, Simplex
+from ..families import Circle, Constant, Counts, Expression, Finite, Interval, Positive, Real, Ref, Simplex
 from ..graph import GraphError
 from .pyro_text import number
 

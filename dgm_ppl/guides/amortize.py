@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
+from ..compile import Model
 from ..exact import plan_latents
 from ..families import Architecture, Family, Variable
 from ..graph import Faithful, GraphError, Inversion, Order, Structure, did_you_mean
@@ -16,6 +17,9 @@ from ..nets import MLP, SetNet
 from ..network import BayesNet, Plate, RecognitionNet, inverted
 from .coupling import Apart, Coupling, usual
 from .plates import reader, told_apart, wholes
+from .program_guide import ProgramGuide
+from .program_net import ProgramNet
+from .reading import read_program
 from .recognition import Recognition, Usual, recognition_variable
 
 __all__ = ["amortize"]
@@ -24,9 +28,11 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 def amortize(
-    model: BayesNet,
+    model: BayesNet | Callable,
     observed: str | Iterable[str],
     *,
+    args: tuple = (),
+    kwargs: Mapping[str, Any] = NOTHING,
     structure: Structure = Faithful(),
     net: Any = MLP(128),
     nets: Mapping[str, Any] = NOTHING,
@@ -36,7 +42,7 @@ def amortize(
     coupling: Coupling | Mapping[str, Coupling] | None = None,
     order: Any = "auto",
     collapse: bool | Iterable[str] = False,
-) -> RecognitionNet:
+) -> RecognitionNet | ProgramGuide:
     """The recognition net q(latents | observed): the model's graph turned round, faithfully and without needless arrows.
 
     Every independence that it asserts holds in the model's posterior, and dropping any arrow would assert one that does not
@@ -46,8 +52,11 @@ def amortize(
     A net with plates is inverted plate by plate: a latent that needs all members of a plate reads them as a set, of any size,
     and copies of a latent that depend on each other given what is observed are drawn together.
 
+    The model may be a Pyro program with fixed structure, a function or a module that is called with `args` and `kwargs`: its graph is
+    read by running it, and the result is a Pyro guide for it, an `nn.Module` that `SVI` takes as it is, called with the program's own arguments.
+
     Args:
-        model: a net.
+        model: a net, or a Pyro program.
         observed: the nodes that the guide is given; Given inputs always are.
         structure: `Faithful()`, or a cheaper one: `MeanField()`, `Forward()`; or `Full()`, everything from everything.
         net: the builder for every latent's recognition network; each latent gets one of its own.
@@ -59,10 +68,12 @@ def amortize(
         coupling: how copies that depend on each other are drawn: `Jointly(rank)`, `InTurn()`, or `Apart()`, which drops their dependence,
             warns, and is written into the certificate; for all latents or by latent.
         order: short for `structure=Faithful(order=...)`.
+        args, kwargs: what a Pyro program is called with, data among them; a call of the guide may have others, of other sizes.
         collapse: latents to leave to exact elimination: True for all that the plan can eliminate (`model.plan(observed=...)`), or some of them by name.
+            Of a Pyro program: finite sites to leave to `TraceEnum_ELBO`; those that the program marks for enumeration always are.
 
     Raises:
-        GraphError: an unknown name, nothing observed, a deterministic node observed, nothing latent, a family that does not fit its
+        GraphError: an unknown name, nothing observed, a program whose structure changes from run to run, a deterministic node observed, nothing latent, a family that does not fit its
             latent's support, a plate that must be read in order and has no size.
 
     Example:
@@ -78,6 +89,14 @@ def amortize(
         theta | mu, y ~ Normal(), MLP(32)
         plate school: y, theta
     """
+    if not isinstance(model, BayesNet) and callable(model) and not isinstance(model, (Model, type)):
+        program = read_program(model, observed, args, kwargs)
+        recognition = amortize(
+            program.net, program.observed, structure=structure, net=net, nets=nets, pool=pool, family=family, families=families, coupling=coupling, order=order, collapse=collapse,
+        )
+        return ProgramGuide.of(program, recognition, args, kwargs)
+    if args or kwargs:
+        raise GraphError("amortize: args and kwargs are what a Pyro program is called with; a net has none: leave them out")
     if not isinstance(model, BayesNet):
         raise GraphError(f"amortize: expected a BayesNet; got {type(model).__name__}; pass the declaration, not the compiled model")
     if model.chains:
@@ -88,6 +107,8 @@ def amortize(
     names = _names(model, observed)
     left_out = _left_out(model, names, collapse)
     inversion = inverted(model, names, _structure(structure, order))
+    if isinstance(model, ProgramNet) and order == "auto" and structure == Faithful():
+        inversion = model.in_own_order(inversion)
     if left_out:                                                            # sampled last, so that no other latent reads them
         if order == "auto" and structure != Faithful():
             raise GraphError(f"amortize: collapse goes with a faithful structure; got structure={structure!r}; leave one of them out")
@@ -165,7 +186,9 @@ def _plates(model: BayesNet, variables: Mapping[str, Variable]) -> dict[str, Pla
 
 
 def _left_out(model: BayesNet, observed: Sequence[str], collapse: bool | Iterable[str]) -> tuple[str, ...]:
-    """The latents that exact elimination takes care of."""
+    """The latents that exact elimination takes care of, or enumeration of a program."""
+    if isinstance(model, ProgramNet):
+        return model.left_out(collapse)
     if collapse is False:
         return ()
     plan = plan_latents(model, observed)

@@ -10,6 +10,7 @@ from ..graph import Factor, GraphError
 from ..nets import MLP, DeepSet, SetNet
 from ..network import BayesNet
 from ..network.checking import members_of
+from .program_net import ProgramNet
 
 __all__ = ["reader", "told_apart", "wholes"]
 
@@ -20,6 +21,8 @@ def told_apart(model: BayesNet) -> dict[str, str]:
     A fixed parameter with one value a member does, and so does a child outside the plate that reads its members in order: by an
     index, an expression, or a network that is not one over sets. A function is taken at its word where the plate has no size.
     """
+    if isinstance(model, ProgramNet):
+        return dict(model.apart)
     found = {plate: name for name in model for plate, _, _ in members_of(name, model.variables, model.plates)}
     for name, variable in model.variables.items():
         for parent in variable.all_parents:

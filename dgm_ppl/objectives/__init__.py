@@ -10,15 +10,19 @@ LATER = {                                                                   # wh
     "critics": ["Critic"],
     "denoising": ["Denoising"],
     "forward_kl": ["ForwardKL", "SymmetricKL"],
+    "free_bits": ["FreeBits"],
     "games": [
         "FDivergence", "Game", "Hinge", "JensenShannon", "KullbackLeibler", "LeastSquares", "Pearson", "ReverseKullbackLeibler", "SquaredHellinger",
         "TotalVariation", "Wasserstein",
     ],
     "gradients": ["VIMCO", "DoublyReparameterized", "Estimator", "StickingTheLanding"],
+    "matched_prior": ["InfoVAE", "WassersteinAutoencoder"],
     "matching": ["Matching"],
+    "missing": ["MIWAE"],
     "penalties": ["R1", "R2", "Consistency", "GradientPenalty", "MutualInformation"],
     "renyi": ["Renyi"],
     "simulations": ["OnlineSimulations", "Simulations", "simulate"],
+    "total_correlation": ["BetaTCVAE"],
     "wake_sleep": ["CUBO", "ReweightedWakeSleep"],
 }
 

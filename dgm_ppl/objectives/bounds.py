@@ -201,21 +201,27 @@ class ELBO(Bound):
     def _scored(self, drawn: Drawn) -> Tensor:
         """The loss of each world, with score-function terms that change the gradient and not the value."""
         pairing, found, prepared, *_ = drawn
-        per_world, weight = PerWorld(), 1 if self._weight is None else self._weight
+        per_world = PerWorld()
         observed = {node.name: pairing.model_term(node, found, per_world) for node in pairing.seen}
         if pairing.collapse is not None:
-            observed[COLLAPSED] = weight * drawn.collapsed()
+            observed[COLLAPSED] = (1 if self._weight is None else self._weight) * drawn.collapsed()
         latent = {each.name: pairing.divergence(each, found, prepared, per_world, self.closed_form) for each in pairing.latents}
         latent = {name: (added(terms), closed) for name, (terms, closed) in latent.items()}
-        total = added([*observed.values(), *(weight * term for term, _ in latent.values())])
+        weights = self._node_weights({name: term for name, (term, _) in latent.items()})
+        latent = {name: (weights[name] * term, closed) for name, (term, closed) in latent.items()}
+        total = added([*observed.values(), *(term for term, _ in latent.values())])
         for each, in_q, in_p in pairing.score:
             costs = [term for name, term in observed.items() if name in in_p]
-            costs += [weight * term for name, (term, closed) in latent.items() if name in in_q | in_p and not (closed and name == each.name)]
+            costs += [term for name, (term, closed) in latent.items() if name in in_q | in_p and not (closed and name == each.name)]
             if costs:
                 cost = added(costs).detach()
                 surrogate = -pairing.guide_term(each, found, prepared, per_world) * (cost - self._baseline(each.name, cost))
                 total = total + (surrogate - surrogate.detach())
         return total
+
+    def _node_weights(self, divergences: Mapping[str, Tensor]) -> Mapping[str, Tensor | int]:
+        """The weight of each latent's divergence; they are given per world."""
+        return dict.fromkeys(divergences, 1 if self._weight is None else self._weight)
 
     def _baseline(self, name: str, cost: Tensor) -> Tensor:
         if self.particles > 1:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy
+import torch
 from torch import Tensor
 
 from ..compile import Model
@@ -15,7 +16,7 @@ from ..formats.declaration import describe
 from ..graph import GraphError, did_you_mean
 from .base import Objective, Player
 from .bounds import ELBO
-from .simulations import check_finite
+from .simulations import whole
 from .wake_sleep import dreamt, guides_own
 
 __all__ = ["ForwardKL", "SymmetricKL"]
@@ -30,6 +31,7 @@ class ForwardKL(Objective):
     Args:
         model: a compiled net; with a simulator, of what the simulator reads.
         guide: a compiled guide over its latents; what it is given may be what the simulator makes.
+        exclude: leave out rows with a value that is not finite, with a warning that counts them; `excluded` is how many so far.
 
     Raises:
         GraphError: a guide without a latent to learn, a column that is missing, unknown or not finite.
@@ -44,9 +46,9 @@ class ForwardKL(Objective):
         >>> run = dgm.fit(dgm.ForwardKL(model, guide), budget, validation=held_out, stopping=dgm.EarlyStopping(2), epochs=3, batch_size=100, seed=0)
     """
 
-    def __init__(self, model: Model, guide: Model):
+    def __init__(self, model: Model, guide: Model, *, exclude: bool = False):
         super().__init__()
-        self.model, self.guide = model, guide
+        self.model, self.guide, self.exclude, self.excluded = model, guide, exclude, 0
         own = own_latents(guide)
         self.latents = tuple(node.name for node in guide.schedule if not node.deterministic and node.name not in own)
         for name in self.latents:
@@ -65,12 +67,14 @@ class ForwardKL(Objective):
             if name not in known and name not in self.guide.net.chains:
                 raise GraphError(f"data: neither the guide nor the model has a node {name!r}{did_you_mean(str(name), sorted(known))}; leave the column out")
         columns = {name: value for name, value in data.items() if name in self.guide.net or name in self.guide.net.chains}
-        check_finite({name: value for name, value in columns.items() if isinstance(value, (Tensor, numpy.ndarray)) and value.dtype != object})
+        if columns and all(isinstance(value, (Tensor, numpy.ndarray)) and value.dtype != object and value.ndim for value in columns.values()):
+            kept = whole({name: torch.as_tensor(value) for name, value in columns.items()}, self.exclude)
+            columns, self.excluded = dict(kept), self.excluded + kept.excluded
         for name in self.latents:
             if name not in columns:
                 raise GraphError(f"ForwardKL: the latent {name!r} has no column; expected simulated worlds with their latents: dgm.simulate(model, 10_000)")
-        kept = [name for name in columns if not self.guide.net[name].is_deterministic] if not self.guide.net.chains else list(columns)
-        return self.guide.layout.rowed(self.guide.encode({name: columns[name] for name in kept}, require=self.guide.net.inputs))
+        computed = set(self.guide.net.deterministic)
+        return self.guide.layout.rowed(self.guide.encode({name: value for name, value in columns.items() if name not in computed}, require=self.guide.net.inputs))
 
     def forward(self, batch: Mapping[str, Tensor], player: int = 0) -> Tensor:
         return self._mean_loss(batch)

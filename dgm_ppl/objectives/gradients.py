@@ -158,7 +158,9 @@ class VIMCO(Estimator):
 
     def check(self, objective: nn.Module) -> None:
         if objective.particles < 2:
-            raise GraphError(f"VIMCO: expected two particles or more, each one's baseline being the others; got {objective.particles}; try particles=5, or dgm.ELBO(model, guide)")
+            raise GraphError(
+                f"VIMCO: expected two particles or more, each one's baseline being the others; got {objective.particles}; try particles=5, or dgm.ELBO(model, guide)"
+            )
 
     def losses(self, drawn: Drawn) -> Tensor:
         weights = drawn.log_weights()

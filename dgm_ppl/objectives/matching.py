@@ -74,8 +74,8 @@ class Matching(Objective):
         return self._mean_loss(batch).expand(self.model.layout.worlds(batch))
 
     def _features(self, values: Mapping[str, Tensor], compared: Mapping[str, Tensor]) -> Tensor:
-        like = self.model.anchor
-        return torch.cat([self.model.net[name].space.encode(values[name]).to(like.dtype).flatten(1) for name in compared], 1)
+        like, rows = self.model.anchor, len(next(iter(compared.values())))
+        return torch.cat([self.model.net[name].space.encode(values[name]).to(like.dtype).reshape(rows, -1) for name in compared], 1)
 
     def shard(self, offset: int, total: int) -> None:
         self._share = offset, total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from ..compile import Model
 from ..graph import GraphError
 
-__all__ = ["OnlineSimulations", "Simulations", "check_finite", "simulate"]
+__all__ = ["OnlineSimulations", "Simulations", "simulate", "whole"]
 
 Simulator = Callable[[Mapping[str, Tensor]], Mapping[str, Any]]
 
@@ -50,7 +51,7 @@ def simulate(
     """
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
         raise GraphError(f"simulate: expected a positive whole number of rows; got {rows!r}")
-    found = model.sample(rows, given=given, sizes=sizes)
+    found: dict[str, Tensor] = model.sample(rows, given=given, sizes=sizes)
     if simulator is not None:
         with torch.no_grad():
             made = simulator(dict(found))
@@ -82,7 +83,7 @@ def check_finite(columns: Mapping[str, Any]) -> None:
         told = ", ".join(f"{count} of node {name!r}" for name, count in counts.items())
         raise GraphError(
             f"simulations: {int(gone.sum())} of {len(gone)} rows have values that are not finite ({told}); mend the simulator, or leave these rows out: "
-            f"dgm.simulate(model, rows, simulator=..., exclude=True), which learns the posterior given that the simulator succeeds"
+            f"exclude=True of dgm.simulate, dgm.OnlineSimulations or dgm.ForwardKL, which learns the posterior given that the simulator succeeds"
         )
 
 
@@ -124,14 +125,18 @@ class OnlineSimulations(DataLoader):
         for name, number in (("rows", rows), ("batches", batches)):
             if isinstance(number, bool) or not isinstance(number, int) or number < 1:
                 raise GraphError(f"OnlineSimulations: expected a positive whole number of {name}; got {number!r}")
-        draws = _Draws(batches, lambda: simulate(model, rows, simulator=simulator, given=given, sizes=sizes, exclude=exclude))
-        super().__init__(draws, batch_size=None, collate_fn=lambda columns: columns)
+        draws = _Draws(batches, partial(simulate, model, rows, simulator=simulator, given=given, sizes=sizes, exclude=exclude))
+        super().__init__(draws, batch_size=None, collate_fn=_as_it_is)
         self.draws = draws
 
     @property
     def excluded(self) -> int:
         """How many rows were left out so far."""
         return self.draws.excluded
+
+
+def _as_it_is(columns: dict[str, Tensor]) -> dict[str, Tensor]:
+    return columns
 
 
 class _Draws(IterableDataset):

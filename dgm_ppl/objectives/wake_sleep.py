@@ -125,7 +125,9 @@ class ReweightedWakeSleep(TwoPlayers):
         if not isinstance(sleep, (int, float)) or not 0 <= sleep <= 1:
             raise GraphError(f"ReweightedWakeSleep: expected sleep to be a share from 0 to 1; got {sleep!r}")
         if sleep < 1 and particles < 2:
-            raise GraphError("ReweightedWakeSleep: with one particle the weight is always 1 and the wake update says nothing about the posterior; try particles=5, or sleep=1.0")
+            raise GraphError(
+                "ReweightedWakeSleep: with one particle the weight is always 1 and the wake update says nothing about the posterior; try particles=5, or sleep=1.0"
+            )
         self.sleep = float(sleep)
 
     def guide_losses(self, batch: Mapping[str, Tensor]) -> Tensor:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
-from typing import Any
-
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from ..compile import Model
 from ..exact import Watched, chain_engine
-from ..exact.gaussian_chain import GaussianChain
 from ..graph import GraphError, did_you_mean
 from .exact import Exact
-from .posterior import Marginals, Posterior
-from .sequences import checked_steps, picked
+from .hidden_sequence import Filtered, HiddenSequence, checked_steps, picked
+from .posterior import Marginals
 
 __all__ = ["GaussianSequencePosterior"]
 
 
-class GaussianSequencePosterior(Posterior):
+class GaussianSequencePosterior(HiddenSequence):
     """p(hidden Gaussian nodes of a chain | evidence), exact, by the Kalman filter and smoother; one batch entry a world and step.
 
     `marginals` are given all of a sequence (smoothing), `filtered` given the steps up to each, `predict(k)` says what comes after its end. Steps
@@ -41,34 +36,12 @@ class GaussianSequencePosterior(Posterior):
     """
 
     def __init__(self, model: Model, watched: Watched, method: Exact):
-        super().__init__(model, watched.values)
-        self.method, self.watched, self.worlds = method, watched, watched.worlds
-        self._engine: GaussianChain = chain_engine(model, watched)
-        self._laid = watched.observed(self._engine.chain.name)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The hidden nodes."""
-        return (*self._engine.outside, *self._engine.names)
-
-    @property
-    def draws(self) -> Mapping[str, Tensor]:
-        raise GraphError("draws: an exact posterior has none of its own; ask post.sample(100), or post.marginals")
-
-    @cached_property
-    def _answer(self) -> Any:
-        with self.method.recording():
-            return self._engine.answer(self._laid)
-
-    @property
-    def log_evidence(self) -> Tensor:
-        """log p(evidence) of each world, exact."""
-        return self._answer.log_evidence.reshape(self.worlds)
+        super().__init__(model, watched, method, chain_engine(model, watched))
 
     @property
     def filtered(self) -> Marginals:
         """Distributions of single nodes at each step given the evidence up to that step."""
-        return Marginals(_Filtered(self))
+        return Marginals(Filtered(self._engine.names, lambda name: self._distribution(name, *self.moments(name, filtered=True))))
 
     def moments(self, name: str, *, filtered: bool = False) -> tuple[Tensor, Tensor]:
         """Mean `(*worlds, steps, *event)` and covariance `(*worlds, steps, n, n)` of a node's numbers; without steps for nodes outside the chain."""
@@ -106,12 +79,9 @@ class GaussianSequencePosterior(Posterior):
         with torch.no_grad():
             drawn = self._engine.draw(self._laid, samples)
         found = {name: value.reshape(samples, *self.worlds, *value.shape[2:-1], *self.model.net[name].shape) for name, value in drawn.items()}
-        model, layout, worlds = self.model, self.model.layout, (samples, *self.worlds)
-        if all(name in found or name in self.evidence for name in (*model.random, *model.net.deterministic)):
+        if all(name in found or name in self.evidence for name in (*self.model.random, *self.model.net.deterministic)):
             return found
-        with torch.no_grad():
-            every = model.run(layout.align_all({**self.evidence, **found}), worlds, layout.sizes(self.evidence))
-        return {name: model.released(name, every[name], worlds) for name in model.net if name in every and name not in self.evidence}
+        return self._completed(found, samples)
 
     def mpe(self) -> dict[str, Tensor]:
         """The most probable joint values of the hidden nodes: for Gaussians, their smoothed means."""
@@ -138,17 +108,3 @@ class GaussianSequencePosterior(Posterior):
 
     def _mean(self, name: str) -> Tensor:
         return self.moments(name)[0]
-
-
-class _Filtered:
-    """The posterior as `Marginals` reads it, given the steps up to each."""
-
-    def __init__(self, posterior: GaussianSequencePosterior):
-        self.posterior = posterior
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.posterior._engine.names
-
-    def marginal(self, name: str) -> dist.TorchDistribution:
-        return self.posterior._distribution(name, *self.posterior.moments(name, filtered=True))

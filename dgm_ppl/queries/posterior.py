@@ -16,7 +16,7 @@ from .chains import Chains, run_nuts
 from .export import to_arviz
 from .methods import NUTS, Amortized, Importance, Refined
 from .psis import Diagnosis, diagnose_weights
-from .weighting import WeightedDraws
+from .weighting import WeightedDraws, pick
 
 __all__ = ["ChainPosterior", "GuidePosterior", "Posterior"]
 
@@ -187,7 +187,7 @@ class GuidePosterior(Posterior):
             drawn, _ = self._source.unweighted(samples)
             return {name: self.model.layout.release(name, drawn[name]) for name in self.names}
         picked = dist.Categorical(logits=self._log_weights.movedim(0, -1)).sample((samples,))          # with replacement, (samples, *worlds)
-        return {name: _pick(self.released(name), picked) for name in self.names}
+        return {name: pick(self.released(name), picked) for name in self.names}
 
     def marginal(self, name: str) -> dist.TorchDistribution:
         guide = self.method.guide
@@ -234,8 +234,3 @@ class ChainPosterior(Posterior):
         chains = self.method.chains
         drawn = {name: self.released(name).unflatten(0, (chains, -1)).cpu().numpy() for name in self.names}
         return to_arviz(drawn, self._observed())
-
-
-def _pick(values: Tensor, picked: Tensor) -> Tensor:
-    index = picked.reshape(*picked.shape, *(1,) * (values.ndim - picked.ndim))
-    return values.gather(0, index.expand(*picked.shape, *values.shape[picked.ndim:]))

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..compile.model import Node
 from ..compile.reduction import PerWorld
+from ..compile.schedule import Node
 from ..conditionals import Parametric
 from ..conditionals.denoising import Denoiser, DenoisingConditional
 from ..families import noise
@@ -20,6 +20,7 @@ from ..graph import GraphError
 from .methods import Guided, Twisted
 from .posterior import Posterior
 from .psis import Diagnosis, diagnose_weights
+from .weighting import pick
 
 __all__ = ["ReversePosterior", "ReverseProblem"]
 
@@ -185,7 +186,7 @@ class ReverseProblem:
         chosen = torch.searchsorted(shares.cumsum(0).movedim(0, -1).contiguous(), points.movedim(0, -1).contiguous()).movedim(-1, 0).clamp_max(particles - 1)
         kept = torch.arange(particles, device=weights.device).reshape(-1, *(1,) * poor.ndim).expand_as(chosen)
         chosen = torch.where(poor, chosen, kept)
-        picked = tuple(state.gather(0, chosen.reshape(*chosen.shape, *(1,) * (state.ndim - chosen.ndim)).expand_as(state)) for state in states)
+        picked = tuple(pick(state, chosen) for state in states)
         evidence = torch.where(poor, evidence + weights.logsumexp(0) - math.log(particles), evidence)
         return torch.where(poor, torch.zeros_like(weights), weights), evidence, picked
 
@@ -236,11 +237,7 @@ class ReversePosterior(Posterior):
         if self._log_weights is None:
             return {name: self.released(name)[:samples] for name in self.names}
         picked = torch.distributions.Categorical(logits=self._log_weights.movedim(0, -1)).sample((samples,))
-        return {name: self._picked(self.released(name), picked) for name in self.names}
-
-    def _picked(self, values: Tensor, picked: Tensor) -> Tensor:
-        index = picked.reshape(*picked.shape, *(1,) * (values.ndim - picked.ndim))
-        return values.gather(0, index.expand(*picked.shape, *values.shape[picked.ndim:]))
+        return {name: pick(self.released(name), picked) for name in self.names}
 
     def diagnose(self) -> Diagnosis | str:
         """k-hat and effective particles; of guided draws, what they are."""

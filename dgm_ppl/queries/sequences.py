@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
-from typing import Any
-
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..exact import Observed, Watched, chain_engine, forward_backward
-from ..exact.finite_chain import FiniteChain
+from ..exact import Watched, chain_engine, forward_backward
 from ..graph import GraphError, did_you_mean
-from .exact import Exact, Explanation
-from .posterior import Marginals, Posterior
+from .answers import Explanation, labelled, labels_of
+from .exact import Exact
+from .hidden_sequence import Filtered, HiddenSequence, checked_steps, picked
+from .posterior import Marginals
 
-__all__ = ["SequencePosterior", "checked_steps", "picked", "sequence_log_prob"]
+__all__ = ["SequencePosterior", "sequence_log_prob"]
 
 
 def sequence_log_prob(model: Model, watched: Watched, method: Exact) -> Tensor:
@@ -27,7 +24,7 @@ def sequence_log_prob(model: Model, watched: Watched, method: Exact) -> Tensor:
         return engine.log_evidence(watched.observed(engine.chain.name)).reshape(watched.worlds)
 
 
-class SequencePosterior(Posterior):
+class SequencePosterior(HiddenSequence):
     """p(hidden nodes of a chain | evidence), exact; one batch entry a world and step.
 
     `marginals` are given all of a sequence (smoothing), `filtered` given the steps up to each, `predict(k)` says what comes after its end. Steps
@@ -47,32 +44,10 @@ class SequencePosterior(Posterior):
     """
 
     def __init__(self, model: Model, watched: Watched, method: Exact):
-        super().__init__(model, watched.values)
-        self.method, self.watched, self.worlds = method, watched, watched.worlds
-        self._engine: FiniteChain = chain_engine(model, watched, memory=method.memory)
-        self._laid: Observed = watched.observed(self._engine.chain.name)
+        super().__init__(model, watched, method, chain_engine(model, watched, memory=method.memory))
         self._check_possible()
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The hidden nodes."""
-        return (*self._engine.outside, *self._engine.names)
-
-    @property
-    def draws(self) -> Mapping[str, Tensor]:
-        raise GraphError("draws: an exact posterior has none of its own; ask post.sample(100), or post.marginals")
-
     # ---- answers
-
-    @cached_property
-    def _answer(self) -> Any:
-        with self.method.recording():
-            return self._engine.answer(self._laid)
-
-    @cached_property
-    def log_evidence(self) -> Tensor:
-        """log p(evidence) of each world, exact; minus infinity where it is impossible."""
-        return self._answer.log_evidence.reshape(self.worlds)
 
     @property
     def possible(self) -> Tensor:
@@ -82,7 +57,7 @@ class SequencePosterior(Posterior):
     @property
     def filtered(self) -> Marginals:
         """Distributions of single nodes at each step given the evidence up to that step."""
-        return Marginals(_Filtered(self))
+        return Marginals(Filtered(self._engine.names, lambda name: self._distribution(name, self.probabilities(name, filtered=True))))
 
     def probabilities(self, *names: str, filtered: bool = False) -> Tensor:
         """The probability of each state of a node, or of each joint state of several at one step, `(*worlds, steps, *states)`; without steps for nodes outside the chain."""
@@ -139,7 +114,7 @@ class SequencePosterior(Posterior):
 
     def sample(self, samples: int) -> dict[str, Tensor]:
         """Independent draws of the hidden nodes, `(samples, *worlds, steps)`: filtered forwards, drawn backwards. Nodes on which nothing observed depends come along."""
-        engine, rows = self._engine, self._laid.rows
+        engine = self._engine
         with torch.no_grad():
             chains, _ = engine.potentials(self._laid)
             which = torch.multinomial(self._answer.outside.T, samples, replacement=True).T if len(chains) > 1 else None       # (samples, rows)
@@ -164,7 +139,7 @@ class SequencePosterior(Posterior):
         if engine.outside:
             states = torch.tensor(engine.around(), device=which.device)[which]
             codes |= {name: states[:, place].reshape(self.worlds) for place, name in enumerate(engine.outside)}
-        return Explanation(codes, {name: states_named(labels_of(self.model, name), value.tolist()) for name, value in codes.items()}, best.reshape(self.worlds).double())
+        return Explanation(codes, {name: labelled(labels_of(self.model, name), value.tolist()) for name, value in codes.items()}, best.reshape(self.worlds).double())
 
     def std(self) -> dict[str, Tensor]:
         """Of finite nodes there is none: see `mean`, which gives the probabilities of their states."""
@@ -184,55 +159,9 @@ class SequencePosterior(Posterior):
     def _valued(self, name: str, codes: Tensor) -> Tensor:
         return codes if self.model.net[name].space.integer else codes.to(self.model.anchor.dtype)
 
-    def _completed(self, found: dict[str, Tensor], samples: int) -> dict[str, Tensor]:
-        model, layout, worlds = self.model, self.model.layout, (samples, *self.worlds)
-        known = layout.align_all({**self.evidence, **found})
-        with torch.no_grad():
-            every = model.run(known, worlds, layout.sizes(self.evidence))
-        return {name: model.released(name, every[name], worlds) for name in model.net if name in every and name not in self.evidence}
-
     def _check_possible(self) -> None:
         if self.method.keep_impossible or bool(self.possible.all()):
             return
         rows = (~self.possible).reshape(-1).nonzero().squeeze(1).tolist()
         where = "" if not self.worlds else f" in row{'s' if len(rows) > 1 else ''} {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''}"
         raise GraphError(f"posterior: the evidence has probability zero under the model{where}; leave out what contradicts it, or ask for zeros: method=dgm.Exact(keep_impossible=True)")
-
-
-class _Filtered:
-    """The posterior as `Marginals` reads it, given the steps up to each."""
-
-    def __init__(self, posterior: SequencePosterior):
-        self.posterior = posterior
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.posterior._engine.names
-
-    def marginal(self, name: str) -> dist.TorchDistribution:
-        return self.posterior._distribution(name, self.posterior.probabilities(name, filtered=True))
-
-
-def checked_steps(steps: int) -> int:
-    """A number of steps ahead."""
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise GraphError(f"predict: expected a positive whole number of steps; got {steps!r}")
-    return steps
-
-
-def picked(value: Tensor, at: Tensor, worlds: tuple[int, ...]) -> Tensor:
-    """Some steps of each row: from `(*worlds, steps, ...)` those at `(rows, steps asked for)`."""
-    rows = value.reshape(len(at), *value.shape[len(worlds):])
-    found = rows[torch.arange(len(at), device=at.device).unsqueeze(1), at]
-    return found.reshape(*worlds, *found.shape[1:])
-
-
-def labels_of(model: Model, name: str) -> tuple[str, ...]:
-    """The states of a node in words."""
-    variable = model.net[name]
-    return variable.labels or tuple(map(str, range(variable.space.cardinality)))
-
-
-def states_named(labels: tuple[str, ...], codes: Any) -> Any:
-    """Nested lists of codes as labels."""
-    return [states_named(labels, code) for code in codes] if isinstance(codes, list) else labels[codes]

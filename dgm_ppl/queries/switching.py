@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -12,15 +10,14 @@ from torch import Tensor
 
 from ..compile import Model
 from ..exact import Watched, chain_engine
-from ..exact.switching_chain import SwitchingChain
 from ..graph import GraphError, did_you_mean
 from .exact import Exact
-from .posterior import Posterior
+from .hidden_sequence import HiddenSequence
 
 __all__ = ["SwitchingPosterior"]
 
 
-class SwitchingPosterior(Posterior):
+class SwitchingPosterior(HiddenSequence):
     """p(hidden nodes of a chain | evidence) where some are finite and others Gaussian given these: a mixture of one Gaussian for each path, exactly.
 
     Example:
@@ -36,30 +33,13 @@ class SwitchingPosterior(Posterior):
     """
 
     def __init__(self, model: Model, watched: Watched, method: Exact):
-        super().__init__(model, watched.values)
-        self.method, self.watched, self.worlds = method, watched, watched.worlds
-        self._engine: SwitchingChain = chain_engine(model, watched)
-        self._laid = watched.observed(self._engine.chain.name)
+        super().__init__(model, watched, method, chain_engine(model, watched))
         self._engine.check(self._laid.rows)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The hidden nodes."""
         return (*self._engine.finite, *self._engine.inner.outside, *self._engine.inner.names)
-
-    @property
-    def draws(self) -> Mapping[str, Tensor]:
-        raise GraphError("draws: an exact posterior has none of its own; ask post.sample(100), or post.marginals")
-
-    @cached_property
-    def _answer(self) -> Any:
-        with self.method.recording():
-            return self._engine.answer(self._laid)
-
-    @property
-    def log_evidence(self) -> Tensor:
-        """log p(evidence) of each world, exact."""
-        return self._answer.log_evidence.reshape(self.worlds)
 
     @cached_property
     def _codes(self) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from ..compile import Model
 from ..compile.pairing import Pairing, check_guide
 from ..families import noise
 
-__all__ = ["WeightedDraws", "paired"]
+__all__ = ["WeightedDraws", "paired", "pick"]
 
 CELLS = 4_000_000                                   # numbers in the largest value of one piece: a few tens of megabytes
 
@@ -87,3 +87,9 @@ class WeightedDraws:
 def paired(model: Model, guide: Model, values: Mapping[str, Tensor]) -> WeightedDraws:
     """Draws of the guide for checked evidence."""
     return WeightedDraws(model, guide, values)
+
+
+def pick(values: Tensor, chosen: Tensor) -> Tensor:
+    """Draws by their number: from `(draws, *worlds, ...)` those of each world at `(samples, *worlds)`."""
+    index = chosen.reshape(*chosen.shape, *(1,) * (values.ndim - chosen.ndim))
+    return values.gather(0, index.expand(*chosen.shape, *values.shape[chosen.ndim:]))

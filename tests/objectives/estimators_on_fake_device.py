@@ -51,7 +51,36 @@ def symmetric():
     return estimated(dgm.SymmetricKL)
 
 
-CASES = (sticking, doubly, vimco, renyi, wake_sleep, cubo, forward_kl, symmetric)
+def free_bits():
+    return estimated(lambda model, guide: dgm.FreeBits(model, guide, {"z": 0.5}))
+
+
+def apart(make):
+    net = dgm.BayesNet(z=dgm.Normal(3, loc=0.0, scale=1.0), x=dgm.Normal(4).given("z", net=dgm.MLP(8)))
+    return make(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(8)))), {"x": torch.ones(5, 4)}
+
+
+def total_correlation():
+    return apart(lambda model, guide: dgm.BetaTCVAE(model, guide, data_size=50))
+
+
+def info_vae():
+    return apart(lambda model, guide: dgm.InfoVAE(model, guide, alpha=0.5, weight=2.0))
+
+
+def wasserstein():
+    return apart(lambda model, guide: dgm.WassersteinAutoencoder(model, guide, distance=dgm.EnergyDistance()))
+
+
+def missing():
+    net = dgm.BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Normal(4).given("z"), m=dgm.Bernoulli(4).given("x"))
+    guide = dgm.BayesNet(x=dgm.Given(4), m=dgm.Given(4, space=net["m"].space), z=dgm.Normal(2).given("x", "m", net=dgm.MLP(8)))
+    x = torch.ones(5, 4)
+    x[0, 1] = x[3] = float("nan")
+    return dgm.MIWAE(dgm.compile(net), dgm.compile(guide), particles=3, masks={"x": "m"}), {"x": x}
+
+
+CASES = (sticking, doubly, vimco, renyi, wake_sleep, cubo, forward_kl, symmetric, free_bits, total_correlation, info_vae, wasserstein, missing)
 
 if __name__ == "__main__":
     register()

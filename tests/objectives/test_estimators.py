@@ -321,6 +321,29 @@ def test_the_path_alone_leaves_parameters_trainable_and_goes_with_shared_conditi
     assert all(parameter.grad is not None for name, parameter in guide.named_parameters() if "p(w)" not in name)
 
 
+@pytest.mark.parametrize("plain, other", [
+    (dgm.ELBO, lambda m, g: dgm.ELBO(m, g, gradient=dgm.StickingTheLanding())),
+    (lambda m, g: dgm.IWAE(m, g, particles=3), lambda m, g: dgm.IWAE(m, g, particles=3, gradient=dgm.DoublyReparameterized())),
+])
+def test_chains_of_several_lengths_have_the_gradient_of_the_plain_estimator(plain, other):
+    """The guide carries a state that it computes backwards through time."""
+    lag = dgm.lag
+    net = dgm.BayesNet(z=dgm.Normal(2).given(lag("z", initial=dgm.free())), x=dgm.Normal(3).given("z", lag("x"), net=dgm.MLP(4)), plates={"time": dgm.Chain(["x", "z"])})
+    guide = dgm.compile(dgm.BayesNet(
+        x=dgm.Given(3), h=dgm.Delta(3).given(dgm.lead("h", initial=0.0), "x", net=dgm.MLP(4)), z=dgm.Normal(2).given(lag("z", initial=0.0), "h", net=dgm.MLP(4)),
+        plates={"time": dgm.Chain(["x", "h", "z"])},
+    ), seed=1).double()
+    model, found = dgm.compile(net, seed=0).double(), []
+    torch.manual_seed(0)
+    x = torch.randn(1, 4, 3, dtype=torch.double)
+    for make in (plain, other):
+        objective = make(model, guide)
+        batch = objective.prepare({"x": x.expand(300, 4, 3), "time": [4, 3, 2] * 100})
+        found.append(torch.stack([gradient(objective(batch), list(objective.parameters())) for _ in range(25)]))
+    error = sum(draws.var(0) / 25 for draws in found).sqrt()
+    assert bool(((found[0].mean(0) - found[1].mean(0)).abs() <= 5 * error + 1e-6).all())
+
+
 # ---- what is refused
 
 REFUSED = {

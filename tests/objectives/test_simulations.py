@@ -78,6 +78,10 @@ def test_failures_are_counted_reported_and_left_out_only_if_asked():
     objective = dgm.ForwardKL(prior, linear_guide())
     with pytest.raises(dgm.GraphError, match="simulations: 1 of 2 rows have values that are not finite"):
         objective.prepare({"z": torch.zeros(2), "x": torch.tensor([NAN, 0.0])})
+    objective = dgm.ForwardKL(prior, linear_guide(), exclude=True)
+    with pytest.warns(UserWarning, match="simulations: 1 of 2 rows"):
+        assert objective.prepare({"z": torch.zeros(2), "x": torch.tensor([NAN, 0.0])})["x"].tolist() == [0.0]
+    assert objective.excluded == 1
     with pytest.raises(dgm.GraphError, match="simulations: all 5 rows have values that are not finite"):
         dgm.simulate(prior, 5, simulator=lambda draws: {"x": draws["z"] * NAN}, exclude=True)
 
@@ -100,6 +104,23 @@ def test_models_without_a_density_and_plates():
     plated = dgm.BayesNet(mu=dgm.Normal(loc=0.0, scale=1.0), y=dgm.Normal(loc="mu", scale=1.0), plates={"n": ["y"]})
     model, guide = dgm.compile(plated), dgm.compile(dgm.amortize(plated, "y", net=dgm.MLP(4)))
     dgm.fit(dgm.ForwardKL(model, guide), dgm.simulate(model, 20, sizes={"n": 4}), steps=2, seed=0, device="cpu")
+
+
+def test_a_simulator_may_be_a_node():
+    net = dgm.BayesNet(z=dgm.Normal(loc=0.0, scale=1.0), noise=dgm.Normal(loc=0.0, scale=0.5), x=dgm.Delta().given("z", "noise", fn=lambda z, noise: z + noise))
+    model, guide = dgm.compile(net), linear_guide()
+    dgm.fit(dgm.ForwardKL(model, guide), dgm.OnlineSimulations(model, rows=200), steps=300, optimizer=dgm.Adam(lr=0.02), seed=0, device="cpu")
+    check_posterior(guide)
+
+
+def test_interrupted_runs_go_on_with_the_same_simulations(tmp_path):
+    model = dgm.compile(conjugate())
+    whole, part = linear_guide(), linear_guide()
+    draws = dgm.OnlineSimulations(model, rows=20, batches=3)
+    dgm.fit(dgm.ForwardKL(model, whole), draws, steps=7, seed=0, device="cpu")
+    for steps in (4, 7):
+        dgm.fit(dgm.ForwardKL(model, part), draws, steps=steps, seed=0, device="cpu", checkpoint=tmp_path)
+    assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), part.parameters()))
 
 
 @pytest.mark.parametrize("act, message", [
