@@ -44,7 +44,7 @@ DOORS = {                                           # where an outside library m
     "matplotlib": {"diagnostics", "drawing/pdf.py", "structure/verdicts.py", "training"},
     "networkx": {"formats/networkx_graph.py", "graph"},
     "ot": {"distances.py"},
-    "pandas": {"data.py", "diagnostics", "queries/answers.py", "queries/comparing.py", "queries/collapsed.py", "queries/exact.py", "structure/verdicts.py", "training"},
+    "pandas": {"data.py", "diagnostics", "queries/answers.py", "queries/comparing.py", "queries/collapsed.py", "queries/exact_posterior.py", "structure/verdicts.py", "training"},
     "pgmpy": {"formats/pgmpy_model.py"},
     "rich": {"training/progress.py"},
     "safetensors": {"saving.py", "training/checkpoint.py"},

@@ -108,6 +108,11 @@ class Chained(Conditional):
     def _each(self) -> tuple[Conditional, ...]:
         return (*self.starts, self.main)
 
+    @property
+    def beginnings(self) -> tuple[Conditional, ...]:
+        """The conditionals of the first steps that are unlike the others, step by step."""
+        return tuple(self.starts[place] for place in self._start_at)
+
     def start(self, step: int) -> Conditional | None:
         """The conditional of one of the first steps; None where it is like the others."""
         return self.starts[self._start_at[step]] if step < len(self._start_at) else None

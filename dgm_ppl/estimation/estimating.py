@@ -11,14 +11,16 @@ from torch import Tensor
 
 from ..compile import Model
 from ..data import columns
-from ..exact import Cells
+from ..exact import Cells, watch
 from ..graph import GraphError
 from .learners import Learner, learners
-from .maximisation import EM, ascend, check_learnable
+from .maximisation import EM, Ascent, ascend, ascend_sequences, check_learnable
+from .places import part_of
 from .priors import TablePrior
 from .reading import Complete, checked_weights, read
 from .report import Estimate
 from .samples import Samples, samples_of
+from .sequences import check_chain
 from .tables import Tables, count_codes, count_samples, is_table, table_shape, tabulated
 
 __all__ = ["estimate"]
@@ -33,6 +35,9 @@ def estimate(
     finite parents (conditional linear Gaussians, Lauritzen, 1992); rates are means; softmax regressions and other families
     climb their own likelihood, each node for itself. With missing cells (NaN or None) or nodes without a column, by
     expectation maximisation with exact expectations. Networks are trained by `fit`.
+
+    Nets with a chain are estimated from sequences, in closed form where these are complete; hidden steps are finite there. What a node
+    is at a first step unlike the others is `z[0]` in the results and in a dict of priors; a row is a sequence.
 
     A row of a table that no data row selects is uniform without a prior and the prior's with one; other nodes take the answer of
     all rows there. `unseen` of the result names these configurations.
@@ -60,13 +65,11 @@ def estimate(
     """
     if not isinstance(model, Model):
         raise GraphError(f"estimate: expected a compiled model; got {type(model).__name__}; try dgm.estimate(dgm.compile(net), data)")
-    if model.net.chains:
-        raise GraphError(f"estimate: the net has the chain {model.net.chains[0]!r}; its parameters are learned by gradient, hidden steps eliminated exactly: dgm.fit(dgm.MaximumLikelihood(model), data)")
     if method is not None and not isinstance(method, EM):
         raise GraphError(f"estimate: expected method=dgm.EM(...), or none; got {method!r}")
-    if model.net.chains:
-        raise GraphError(f"estimate: the net has the chain {model.net.chains[0]!r}, whose steps are not counted; climb the exact likelihood: dgm.fit(dgm.MaximumLikelihood(model), data)")
     learning = learners(model, prior)
+    if model.net.chains:
+        return _from_sequences(model, data if isinstance(data, Mapping) else columns(data, ragged=True), weights, prior, method or EM())
     data = data if isinstance(data, Mapping) else columns(data)
     found = read(model, data)
     rows = found.rows if isinstance(found, Complete) else math.prod(model.layout.worlds(found))
@@ -133,7 +136,7 @@ def _shaped(model: Model, counts: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Counts with an axis for each parent."""
     found = {}
     for name, count in counts.items():
-        configurations = model.conditionals[name].configurations
+        configurations = part_of(model, name).configurations
         found[name] = count.reshape(*(() if configurations is None else configurations.sizes), *count.shape[1:])
     return found
 
@@ -142,7 +145,19 @@ def _shaped(model: Model, counts: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _by_ascent(model: Model, data: Mapping[str, Any], cells: Cells, rows: int, weights: Tensor | None, prior: Any, method: EM) -> Estimate:
-    found = ascend(model, data, cells, weights, prior, method)
+    return _reported(model, ascend(model, data, cells, weights, prior, method), rows, weights, prior)
+
+
+def _from_sequences(model: Model, data: Mapping[str, Any], weights: Any, prior: Any, method: EM) -> Estimate:
+    watched = watch(model, data)
+    check_chain(model, watched, list(data))
+    check_learnable(model, watched.values)
+    rows = math.prod(watched.worlds)
+    weight = checked_weights(weights, rows)
+    return _reported(model, ascend_sequences(model, data, weight, prior, method), rows, weight, prior)
+
+
+def _reported(model: Model, found: Ascent, rows: int, weights: Tensor | None, prior: Any) -> Estimate:
     learning = learners(model, prior)
     learned = tuple(name for one in learning for name in one.names)
     held = tuple(one for one in learning if isinstance(one, Tables))

@@ -8,7 +8,7 @@ from typing import Any
 from ..compile import Model
 from ..graph import GraphError
 from .numeric import Means, Numeric, is_mean
-from .places import has_network, sharing
+from .places import has_network, part_of, sharing
 from .priors import TablePrior, prior_of
 from .regressions import Regression, is_regression
 from .tables import Tables, is_table
@@ -39,11 +39,11 @@ def _check_prior(prior: Any, tables: list[str]) -> None:
 
 
 def _learner(model: Model, names: tuple[str, ...], prior: TablePrior | None, smallest: float) -> Learner:
-    conditional = model.conditionals[names[0]]
+    conditional = part_of(model, names[0])
     for name in names:
-        if has_network(model.conditionals[name]):
+        if has_network(part_of(model, name)):
             raise GraphError(
-                f"estimate: node {name!r} has a network, {model.net[name].net_label or type(model.conditionals[name]).__name__}, whose weights have no closed form; train it by gradient, "
+                f"estimate: node {name!r} has a network, {part_of(model, name).variable.net_label or type(part_of(model, name)).__name__}, whose weights have no closed form; train it by gradient, "
                 f"missing cells and latents included: dgm.fit(dgm.MaximumLikelihood(model), data)"
             )
     if is_table(model, names[0]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..exact import Cells
+from ..exact import Cells, watch
 from ..graph import GraphError
 from .expectation import Expectation, expectation_of
 from .integration import IntegratedExpectation
@@ -21,10 +21,13 @@ from .learners import Learner, learners
 from .priors import TablePrior
 from .regressions import Regression
 from .samples import Samples
+from .sequences import SequenceExpectation
 from .statistics import Statistics
 from .tables import Tables
 
-__all__ = ["EM", "Ascent", "ascend", "check_learnable"]
+__all__ = ["EM", "Ascent", "ascend", "ascend_sequences", "check_learnable"]
+
+Climbed = Expectation | IntegratedExpectation | SequenceExpectation
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,9 @@ class Ascent:
     stopped: str
 
 
-def check_learnable(model: Model, found: Cells) -> None:
+def check_learnable(model: Model, found: Iterable[str]) -> None:
     """Raises GraphError where a node has nothing to be learned from."""
+    found = [name for name in found if name in model.net]
     above = set(model.net.ancestors(*found)) if found else set()
     for name in model.random:
         if name not in found and name not in above and next(model.conditionals[name].parameters(), None) is not None:
@@ -99,7 +103,23 @@ def ascend(model: Model, data: Mapping[str, Any], found: Cells, weights: Tensor 
     return reached
 
 
-def _climb(expectation: Expectation | IntegratedExpectation, learning: Sequence[Learner], total: float, steps: int, tolerance: float) -> Ascent:
+def ascend_sequences(model: Model, data: Mapping[str, Any], weights: Tensor | None, prior: TablePrior | Mapping[str, TablePrior] | None, method: EM) -> Ascent:
+    """The same from sequences; one step is the optimum where nothing is hidden."""
+    work = copy.deepcopy(model).double()
+    learning = learners(work, prior, method.smallest_scale)
+    expectation = SequenceExpectation(work, watch(work, data), weights, learning, method.memory)
+    total = float(expectation.weight.sum())
+    if expectation.complete:
+        maximise(learning, expectation())
+        reached = Ascent(expectation(), (), "closed form")
+    else:
+        _start(work, learning, expectation, method, total)
+        reached = _climb(expectation, learning, total, method.steps, method.tolerance)
+    _copy(work, model)
+    return reached
+
+
+def _climb(expectation: Climbed, learning: Sequence[Learner], total: float, steps: int, tolerance: float) -> Ascent:
     history: list[float] = []
     stopped = "steps"
     try:
@@ -134,7 +154,7 @@ def maximise(learning: Sequence[Learner], statistics: Statistics) -> None:
 # ---- starts
 
 
-def _start(model: Model, learning: Sequence[Learner], expectation: Expectation | IntegratedExpectation, method: EM, total: float, short: int = 10) -> None:
+def _start(model: Model, learning: Sequence[Learner], expectation: Climbed, method: EM, total: float, short: int = 10) -> None:
     """The model with the best of the starts, each climbed for a few steps."""
     if not method.restarts:
         return
@@ -149,7 +169,7 @@ def _start(model: Model, learning: Sequence[Learner], expectation: Expectation |
     model.load_state_dict(kept)
 
 
-def scatter(learning: Sequence[Learner], expectation: Expectation | IntegratedExpectation, generator: torch.Generator) -> None:
+def scatter(learning: Sequence[Learner], expectation: Climbed, generator: torch.Generator) -> None:
     """Random parameters: rows of tables drawn from a Dirichlet, other nodes fitted to a few cases for each hidden state, far from those of the others."""
     statistics = expectation()
     for one in learning:

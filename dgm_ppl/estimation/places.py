@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints, transform_to
 
 from ..compile import Model
-from ..conditionals import Conditional, Parametric
+from ..conditionals import Chained, Conditional, Parametric
 from ..conditionals.predictors import Function, Linear, LinearAndTable, Table
+from ..network.unrolling import at_step
 
-__all__ = ["has_network", "held_rows", "linear_of", "place", "rows_of", "sharing"]
+__all__ = ["has_network", "held_rows", "linear_of", "part_of", "parts_of", "place", "rows_of", "sharing"]
+
+
+def parts_of(model: Model) -> Mapping[str, Conditional]:
+    """The conditionals that are estimated, by name: those of the random nodes; `z[0]` is a first step of a chain that is unlike the others, which are `z`."""
+    found: dict[str, Conditional] = {}
+    for name in model.random:
+        conditional = model.conditionals[name]
+        if isinstance(conditional, Chained):
+            found[name] = conditional.main
+            for step, start in enumerate(conditional.beginnings):           # steps may share one, which is named by the first
+                if start not in found.values():
+                    found[at_step(name, step)] = start
+        else:
+            found[name] = conditional
+    return found
+
+
+def part_of(model: Model, name: str) -> Conditional:
+    """One of them."""
+    return parts_of(model)[name] if model.net.chains else model.conditionals[name]
 
 
 def rows_of(conditional: Parametric) -> int:
@@ -63,13 +84,14 @@ def has_network(conditional: Conditional) -> bool:
 def sharing(model: Model) -> Iterator[tuple[str, ...]]:
     """The random nodes with something to learn, those together that share it."""
     owners: dict[int, list[str]] = {}
-    for name in model.random:
-        found = [owners[id(one)] for one in model.conditionals[name].parameters() if id(one) in owners]
+    parts = parts_of(model)
+    for name, conditional in parts.items():
+        found = [owners[id(one)] for one in conditional.parameters() if id(one) in owners]
         group = found[0] if found else []
         group.append(name)
-        for one in model.conditionals[name].parameters():
+        for one in conditional.parameters():
             owners.setdefault(id(one), group)
     groups = {id(group): tuple(group) for group in owners.values()}
     learned = {id(one) for one in model.parameters() if one.requires_grad}
-    yield from (group for group in groups.values() if any(id(one) in learned for one in model.conditionals[group[0]].parameters()))
+    yield from (group for group in groups.values() if any(id(one) in learned for one in parts[group[0]].parameters()))
 

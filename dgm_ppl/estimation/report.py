@@ -12,9 +12,13 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..families import Constant
+from ..conditionals import Chained, Parametric
+from ..families import Constant, Variable
+from ..families.lags import node_of
 from ..graph import GraphError, did_you_mean
 from ..network import BayesNet
+from ..network.unrolling import at_step
+from .places import part_of, parts_of
 from .tables import Tables, is_table, tabulated
 
 __all__ = ["Estimate", "TablePosterior"]
@@ -60,7 +64,7 @@ class Estimate:
         return {name: self.counts[name].reshape(-1, *tables.shape[1:]) for name in tables.names}
 
     def _configurations(self, name: str, missing: Tensor) -> list[dict[str, str]]:
-        net, conditional = self.model.net, self.model.conditionals[name]
+        net, conditional = self.model.net, part_of(self.model, name)
         if conditional.configurations is None:
             return []
         parents = [port.name for port in conditional.ports if port.is_configuration]
@@ -83,17 +87,24 @@ class Estimate:
     @property
     def net(self) -> BayesNet:
         """The declaration with the estimated tables fixed in it: it can be written to a file, and its zeros are exact."""
+        parts = parts_of(self.model)
+        fixed = {name: _fixed(part) for name, part in parts.items() if name in self.learned and is_table(self.model, name)}
         found = {}
-        for name in self.learned:
-            if is_table(self.model, name):
-                found[name] = _fixed(self.model, name)
+        for name in self.model.random:
+            conditional = self.model.conditionals[name]
+            starts = {} if not isinstance(conditional, Chained) else {at_step(name, step): start for step, start in enumerate(conditional.beginnings)}
+            if starts and fixed.keys() & {name, *starts}:
+                each = tuple(next((fixed[key] for key in fixed if parts[key] is start), start.variable) for start in starts.values())
+                found[name] = replace(fixed.get(name, self.model.net[name]), starts=each)
+            elif name in fixed:
+                found[name] = fixed[name]
         return self.model.net.replace(found)
 
     def __repr__(self) -> str:
         mean = self.log_likelihood / self.weight
         lines = [f"{len(self.learned)} nodes from {self.rows:,} rows, {self.stopped}{f' after {len(self.history) - 1} steps' if self.history else ''}: log p = {mean:.4f} nats a row"]
         for name, missing in self._missing().items():
-            if self.model.conditionals[name].configurations is not None and bool(missing.any()):
+            if part_of(self.model, name).configurations is not None and bool(missing.any()):
                 filled = "by the prior" if any(name in one.names and one.prior is not None for one in self.tables) else "uniform" if name in self.counts else "as all rows together"
                 lines.append(f"{name}: {int(missing.sum()):,} of {missing.numel():,} configurations of its parents have no row ({filled})")
         return "\n".join(lines)
@@ -114,7 +125,7 @@ class TablePosterior:
             prior = one.prior.concentration(one.shape)
             self._log_evidence += float(_log_beta(prior + total).sum() - _log_beta(prior).sum())
             for name in one.names:
-                shape = counts[name].shape if one.shape[0] == counts[name].shape[: -1 - len(model.net[name].shape)].numel() else one.shape
+                shape = counts[name].shape if one.shape[0] == counts[name].shape[: -1 - len(one.conditional.event)].numel() else one.shape
                 self.concentration[name] = (prior + total).reshape(shape)
 
     @property
@@ -166,13 +177,13 @@ def _log_beta(concentration: Tensor) -> Tensor:
 
 
 def _label(net: BayesNet, name: str, code: int) -> str:
-    labels = net[name].labels
+    labels = net[node_of(name)].labels
     return labels[code] if labels else str(code)
 
 
-def _fixed(model: Model, name: str) -> Any:
+def _fixed(conditional: Parametric) -> Variable:
     """The declaration of a node with its table as a constant."""
-    conditional, variable = model.conditionals[name], model.net[name]
+    variable = conditional.variable
     table = tabulated(conditional).cpu()
     table = table[..., 1] if variable.family_name == "Bernoulli" else table / table.sum(-1, keepdim=True)
     sizes = () if conditional.configurations is None else conditional.configurations.sizes

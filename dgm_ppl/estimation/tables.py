@@ -14,7 +14,7 @@ from ..compile import Model
 from ..conditionals import Parametric
 from ..conditionals.predictors import Table
 from ..families import Constant
-from .places import held_rows, place, rows_of
+from .places import held_rows, part_of, place, rows_of
 from .priors import TablePrior
 from .samples import Samples
 
@@ -25,7 +25,8 @@ Codes = "numpy.ndarray | Tensor"  # small whole numbers, one a row
 
 def is_table(model: Model, name: str) -> bool:
     """Whether p(node | parents) is a table: a Categorical or Bernoulli on the configurations of its parents."""
-    conditional, variable = model.conditionals[name], model.net[name]
+    conditional = part_of(model, name)
+    variable = conditional.variable
     if not isinstance(conditional, Parametric) or variable.family_name not in ("Categorical", "Bernoulli") or variable.expression_parents:
         return False
     if not (conditional.predictor is None or isinstance(conditional.predictor, Table)) or not all(port.is_configuration for port in conditional.ports):
@@ -37,7 +38,8 @@ def is_table(model: Model, name: str) -> bool:
 
 def table_shape(model: Model, name: str) -> tuple[int, ...]:
     """(configurations, *event, states)."""
-    return (rows_of(model.conditionals[name]), *model.net[name].shape, model.net[name].space.cardinality)
+    conditional = part_of(model, name)
+    return (rows_of(conditional), *conditional.variable.shape, conditional.variable.space.cardinality)
 
 
 def tabulated(conditional: Parametric) -> Tensor:
@@ -103,7 +105,7 @@ class Tables:
 
     @property
     def conditional(self) -> Parametric:
-        return self.model.conditionals[self.names[0]]
+        return part_of(self.model, self.names[0])
 
     @property
     def parameter(self) -> str:

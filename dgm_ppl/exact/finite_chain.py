@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,12 +45,13 @@ class FiniteChain:
         model: a compiled net.
         observed: the nodes with values.
         partial: those of them of which some cells are missing.
+        grid: what evaluates the conditionals for all states.
 
     Raises:
         GraphError: hidden nodes that cannot be summed out this way, with the reason.
     """
 
-    def __init__(self, model: Compiled, observed: Collection[str], partial: Collection[str] = (), *, memory: int = MEMORY):
+    def __init__(self, model: Compiled, observed: Collection[str], partial: Collection[str] = (), *, memory: int = MEMORY, grid: Callable[..., StateGrid] = StateGrid):
         self.model, self.net, self.memory = model, model.net, memory
         self.observed = frozenset(observed)
         hidden, self.chain = hidden_chain(model, observed, partial)
@@ -61,7 +62,7 @@ class FiniteChain:
         self.cards = {name: self.net[name].space.cardinality for name in hidden}
         self._check(hidden)
         self.states = math.prod(self.cards[name] for name in self.names)
-        self._grid = StateGrid(model, self.chain, self.cards, names=self.names, outside=self.outside, clamped=self.clamped)
+        self._grid = grid(model, self.chain, self.cards, names=self.names, outside=self.outside, clamped=self.clamped)
 
     # ---- what is hidden
 

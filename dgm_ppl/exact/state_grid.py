@@ -55,7 +55,7 @@ class StateGrid:
     def outside(self, name: str, conditional: Conditional, observed: Observed) -> Tensor:
         """log p of a node outside the chain, `(outside, rows or 1)`."""
         parents = [self._value(port, observed) for port in conditional.ports]
-        log = self._log(name, conditional, parents, self._own(name, observed), observed.holes.get(name))
+        log = self.log(name, conditional, parents, self._own(name, observed), observed.holes.get(name))
         flat = self._flat(log.sum(tuple(range(-self.model.layout.rank, 0))).unsqueeze(-1) if self.model.layout.rank else log.unsqueeze(-1))
         if name in self.clamped:
             flat = flat + self._flat(self._indicator(name, observed).squeeze(-1).unsqueeze(-1))
@@ -72,7 +72,7 @@ class StateGrid:
                 value, holes = self._own(name, observed), observed.holes.get(name)
                 whole = begin == 0 and end == observed.steps or name in self._now
                 narrow = (lambda one: one) if whole else (lambda one: one.narrow(axis, begin, end - begin))
-                log = self._log(name, each, parents, narrow(value), None if holes is None else narrow(holes))
+                log = self.log(name, each, parents, narrow(value), None if holes is None else narrow(holes))
                 yield Factor(begin, end, self._flat(self._over_plates(log)))
 
     def _own(self, name: str, observed: Observed) -> Tensor:
@@ -121,7 +121,7 @@ class StateGrid:
         codes = torch.arange(self.cards[name], device=anchor.device).to(torch.long if space.integer else anchor.dtype)
         return codes.reshape(*(1,) * axes[name], -1, *(1,) * (self.axes - axes[name] + self.model.layout.rank))
 
-    def _log(self, name: str, conditional: Conditional, parents: Sequence[Tensor], value: Tensor, holes: Tensor | None) -> Tensor:
+    def log(self, name: str, conditional: Conditional, parents: Sequence[Tensor], value: Tensor, holes: Tensor | None) -> Tensor:
         """log p(value | parents), `(*axes, rows or 1, *plates)`; zero where the value is missing."""
         prepared = conditional.prepare(*parents)
         if holes is None and name not in self.cards and self._is_product(conditional, prepared):
@@ -175,7 +175,7 @@ class StateGrid:
         axes = self._now if name in self._now else self._around
         seen, holes = observed.values[name], observed.holes[name]
         fits = (self._grid(name, axes).to(seen.dtype) == seen) | holes
-        return torch.where(self._over_plates(fits.to(self.model.anchor.dtype)) > 0, 0.0, -torch.inf)
+        return self._over_plates(fits.to(self.model.anchor.dtype)).log()
 
     def clamp(self, name: str, observed: Observed) -> Tensor:
         return self._flat(self._indicator(name, observed)) if name in self._now else self.model.anchor.new_zeros(1, 1, 1, 1, 1)

@@ -13,7 +13,8 @@ from ..graph import GraphError
 from .bounded import refuse_implicit
 from .collapsed import CollapsedPosterior
 from .elimination import by_cliques, integrates
-from .exact import Exact, ExactPosterior, why_not
+from .exact import Exact, why_not
+from .exact_posterior import ExactPosterior
 from .gaussian_sequences import GaussianSequencePosterior
 from .methods import HMC, NUTS, Amortized, Guided, Importance, IndependenceMetropolis, Method, Refined, Twisted
 from .metropolis import MetropolisPosterior
