@@ -217,10 +217,14 @@ class Diffused(DenoisingConditional):
         batch = broadcast(prepared[1], clean.shape[: clean.ndim - len(self.variable.shape)])
         clean = clean.expand(*batch, *self.variable.shape)
         t, noise = self.times(batch, clean), torch.randn_like(clean)
+        factor = None
+        if isinstance(weighting, LikelihoodWeighting):
+            t, factor = self.schedule.even(t)
         alpha, sigma = (self.spread(level) for level in self.schedule.levels(t))
         _, found = self.denoiser(prepared, batch, drop=True)(alpha * clean + sigma * noise, t)
         errors = (noise - found).square().sum(self.events(clean)) if self.variable.shape else (noise - found).square()
-        return weighting(*self.schedule.log_snr(t)) * errors
+        weighted = weighting(*self.schedule.log_snr(t)) * errors
+        return weighted if factor is None else factor * weighted
 
     def _last(self, clean: Tensor, batch: Sequence[int]) -> Tensor:
         """KL(q(z_1 | x) || p(z_1))."""

@@ -37,6 +37,22 @@ class Schedule(Setting):
         _, slope = self.log_snr(t)
         return slope * alpha * sigma.square() / 2, -slope * sigma * alpha.square() / 2
 
+    def time_of(self, log_snr: Tensor) -> Tensor | None:
+        """The time at which the log-SNR has this value; None where it is not known in closed form."""
+        return None
+
+    def even(self, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Times for shares in [0, 1], spread evenly over the log-SNR where that is known, and the factor that keeps means over t unbiased.
+
+        The bound is an integral over the log-SNR, so that evenly spread its terms have equal weights and vary least.
+        """
+        (high, _), (low, _) = self.log_snr(torch.zeros_like(share)), self.log_snr(torch.ones_like(share))
+        t = self.time_of(high - (high - low) * share)
+        if t is None:
+            return share, torch.ones_like(share)
+        t = t.clamp(0, 1)
+        return t, (high - low) / -self.log_snr(t)[1]
+
     def module(self) -> nn.Module | None:
         """What is learned; None where nothing is."""
         return None
@@ -63,6 +79,9 @@ class LogLinear(Schedule):
     def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return self.high - (self.high - self.low) * t, torch.full_like(t, self.low - self.high)
 
+    def time_of(self, log_snr: Tensor) -> Tensor:
+        return (self.high - log_snr) / (self.high - self.low)
+
 
 @dataclass(frozen=True, repr=False)
 class Cosine(Schedule):
@@ -78,10 +97,17 @@ class Cosine(Schedule):
         _check_ends(self, self.high, self.low)
 
     def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        first = math.atan(math.exp(-self.high / 2))
-        span = math.atan(math.exp(-self.low / 2)) - first
+        first, span = self._angles()
         angle = first + span * t
         return -2 * angle.tan().log(), -4 * span / (2 * angle).sin()
+
+    def time_of(self, log_snr: Tensor) -> Tensor:
+        first, span = self._angles()
+        return ((-log_snr / 2).exp().atan() - first) / span
+
+    def _angles(self) -> tuple[float, float]:
+        first = math.atan(math.exp(-self.high / 2))
+        return first, math.atan(math.exp(-self.low / 2)) - first
 
 
 @dataclass(frozen=True, repr=False)
@@ -105,6 +131,11 @@ class VariancePreserving(Schedule):
         rate = (self.least + (self.most - self.least) * time) * (1 - self.start)
         return -total.expm1().log(), rate / torch.expm1(-total)
 
+    def time_of(self, log_snr: Tensor) -> Tensor:
+        total, growth = torch.log1p((-log_snr).exp()), self.most - self.least
+        time = 2 * total / (self.least + (self.least**2 + 2 * growth * total).sqrt())
+        return (time - self.start) / (1 - self.start)
+
 
 @dataclass(frozen=True, repr=False)
 class VarianceExploding(Schedule):
@@ -123,6 +154,9 @@ class VarianceExploding(Schedule):
     def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
         span = math.log(self.most / self.least)
         return -2 * (math.log(self.least) + span * t), torch.full_like(t, -2 * span)
+
+    def time_of(self, log_snr: Tensor) -> Tensor:
+        return (-log_snr / 2 - math.log(self.least)) / math.log(self.most / self.least)
 
     def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return torch.ones_like(t), (-self.log_snr(t)[0] / 2).exp()
@@ -196,6 +230,10 @@ class MonotoneSchedule(nn.Module):
         value, rate = self._rise(t)
         span = softplus(self.raw_span)
         return self.high - span * (value - first) / (last - first), -span * rate / (last - first)
+
+    def even(self, share: Tensor) -> tuple[Tensor, Tensor]:
+        """As they are: where the steps lie is what is learned."""
+        return share, torch.ones_like(share)
 
     def levels(self, t: Tensor) -> tuple[Tensor, Tensor]:
         return Schedule.levels(self, t)

@@ -36,6 +36,10 @@ def test_levels_and_rates_are_those_of_the_log_snr(schedule):
     if alpha.requires_grad:
         torch.testing.assert_close(torch.autograd.grad(alpha.sum(), t)[0], alpha_rate)
     assert bool((slope < 0).all())
+    torch.testing.assert_close(schedule.time_of(ratio), t)
+    share = torch.linspace(0, 1, 20001, dtype=torch.double)
+    times, factor = schedule.even(share)
+    torch.testing.assert_close((factor * times.square()).mean(), torch.tensor(1 / 3, dtype=torch.double), atol=2e-3, rtol=0)   # the integral of t^2
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
