@@ -34,9 +34,9 @@ if TYPE_CHECKING:
         WassersteinAutoencoder, simulate,
     )
     from .queries import (
-        HMC, NUTS, Amortized, Beams, Bits, Bound, Classification, Contributions, Exact, Guided, Importance, IndependenceMetropolis, Langevin, Likelihood, LikelihoodRatio, LinearProbe,
-        OutlierScore, Posterior, ProbabilityFlow, Refined, Score, Surprisal, TailShape, Twisted, Typicality, beam_search, bits_per_dimension, classify, compare,
-        contributions, interpolate, linear_probe, log_prob, outlier_scores, posterior, representations,
+        HMC, NUTS, Amortized, Beams, Bits, Bound, Classification, Contributions, Exact, Guided, Importance, IndependenceMetropolis, Langevin, Likelihood,
+        LikelihoodRatio, LinearProbe, OutlierScore, Posterior, ProbabilityFlow, Refined, Score, Surprisal, TailShape, Twisted, Typicality, beam_search,
+        bits_per_dimension, classify, compare, contributions, interpolate, linear_probe, log_prob, outlier_scores, posterior, representations,
     )
     from .saving import load, save
     from .structure import (
@@ -69,10 +69,10 @@ LATER = {                                                                   # wh
         "StickingTheLanding", "SymmetricKL", "TotalVariation", "Wasserstein", "WassersteinAutoencoder", "simulate",
     ],
     "queries": [
-        "HMC", "NUTS", "Amortized", "Beams", "Bits", "Bound", "Classification", "Contributions", "Exact", "Guided", "Importance", "IndependenceMetropolis", "Langevin", "Likelihood",
-        "LikelihoodRatio", "LinearProbe", "OutlierScore", "Posterior", "ProbabilityFlow", "Refined", "Score", "Surprisal", "TailShape", "Twisted", "Typicality",
-        "beam_search", "bits_per_dimension", "classify", "compare", "contributions", "interpolate", "linear_probe", "log_prob", "outlier_scores", "posterior",
-        "representations",
+        "HMC", "NUTS", "Amortized", "Beams", "Bits", "Bound", "Classification", "Contributions", "Exact", "Guided", "Importance", "IndependenceMetropolis",
+        "Langevin", "Likelihood", "LikelihoodRatio", "LinearProbe", "OutlierScore", "Posterior", "ProbabilityFlow", "Refined", "Score", "Surprisal",
+        "TailShape", "Twisted", "Typicality", "beam_search", "bits_per_dimension", "classify", "compare", "contributions", "interpolate", "linear_probe",
+        "log_prob", "outlier_scores", "posterior", "representations",
     ],
     "saving": ["load", "save"],
     "structure": [

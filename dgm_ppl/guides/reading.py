@@ -25,7 +25,7 @@ from .tracing import Frame, Run, Site, apart_from_the_world, base_of, run_progra
 
 __all__ = ["Input", "Program", "read_program"]
 
-RUNS, FAR = 8, 2
+RUNS, FAR = 8, 5.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,12 @@ class Reader:
             members = runs[0].members if runs else {}
             runs.append(run_program_once(function, args, kwargs, members, draw=number > 0, moved=True))
             check_alike(runs[0].sites, runs[-1].sites, "run 1", f"run {number + 1}")
+            for name, site in runs[-1].sites.items():
+                for before, now in zip(runs[0].sites[name].frames, site.frames):
+                    if before != now:
+                        raise GraphError(
+                            f"site {name!r}: the program's structure changes from run to run: plate {now.name!r} has {now.full} members in run {number + 1}, {before.full} in run 1"
+                        )
         frames = {frame.name: frame for site in runs[0].sites.values() for frame in site.frames}
         for site in runs[0].sites.values():
             for frame in site.frames:
@@ -108,6 +114,7 @@ class Reader:
         sites = self.runs[0].sites
         self._check_observed(observed)
         self.parents = {name: {} for name in sites}
+        self._check_settled()
         for name in sites:
             self._follow(name)
         self._add_provenance()
@@ -142,6 +149,18 @@ class Reader:
         if node in sites:
             return tuple(frame.name for frame in sites[node].frames)
         return tuple(plate for one in inputs if one.node == node for plate in one.axes if plate is not None)
+
+    def _check_settled(self) -> None:
+        """Raises where densities differ though all values are held: what changes them would be taken for an arrow."""
+        base, others = self.runs[1].values, [self.runs[2].values]
+        first = self._densities(base, others, "a run with all values held")
+        self.seed += 1
+        for name, density in self._densities(base, others, "a run with all values held").items():
+            if bool(_differs(density, first[name]).any()):
+                raise GraphError(
+                    f"site {name!r}: its density differs between two runs with the same values, as the program draws random numbers outside its sites; make them sites, or, "
+                    f"where a network drops units out, make the guide while it is in evaluation mode: net.eval()"
+                )
 
     # ---- arrows between sites
 
@@ -220,7 +239,7 @@ class Reader:
         elif site.fn.support.is_discrete is False and value.is_floating_point():
             bijection = biject_to(site.fn.support)
             free = bijection.inv(value)
-            found += [bijection(free + 3 * torch.randn(free.shape).to(free)) for _ in range(FAR)]
+            found += [bijection(free + 3 * torch.randn(free.shape).to(free)), bijection(free + FAR), bijection(free - FAR)]
         return [other for other in found if not torch.equal(other, value) and bool(other.isfinite().all())]
 
     def _add_provenance(self) -> None:

@@ -312,7 +312,20 @@ def rows_alone(x):
         pyro.sample("x", dist.Normal(m, 1.0), obs=x.expand(3))
 
 
+def dropping(x):
+    z = pyro.sample("z", dist.Normal(0.0, 1.0))
+    pyro.sample("x", dist.Normal(torch.dropout(z.expand(8), 0.5, True).sum(), 1.0), obs=x)
+
+
+def sized_at_random(x):
+    with pyro.plate("member", int(torch.randint(2, 6, ()))):
+        z = pyro.sample("z", dist.Normal(0.0, 1.0))
+    pyro.sample("x", dist.Normal(z.sum(), 1.0), obs=x)
+
+
 @pytest.mark.parametrize("program, message", [
+    (dropping, r"site 'x': its density differs between two runs with the same values.*net.eval\(\)"),
+    (sized_at_random, r"site 'z': the program's structure changes from run to run: plate 'member' has \d members in run \d, \d in run 1"),
     (changing, r"site 'extra': the program's structure changes from run to run: the site is there in run \d and not in run \d"),
     (rare, r"site 'extra': .* is there in a run in which 'z' was set to .* and not in run 1"),
     (mutated, r"site 'z': its value is written in place after it is drawn.*z = z.clone\(\)"),
