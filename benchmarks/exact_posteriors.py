@@ -4,7 +4,7 @@
 
 The peer runs in a process of its own (`exact_peer.py`, with the python that has pyAgrum), one thread each. Rounds take turns; seconds are
 those of the processor, the ratio is taken within each round. pyAgrum answers `--peer-rows` of the rows in a round: its loop costs the
-same for every row. `ratio` is per row; `distinct` supposes that the peer, too, answered repeated rows once.
+same for every row. With `--pgmpy-rows` so many rows of a round are answered by pgmpy too. `ratio` is per row; `distinct` supposes that the peer, too, answered repeated rows once.
 """
 
 from __future__ import annotations
@@ -75,12 +75,15 @@ def compare(path: Path, args: argparse.Namespace) -> dict[str, float]:
     planning = seconds_of(model, first, method)
     peer = Peer(args.peer, "posteriors", path, list(evidence))
     asked = codes[: args.peer_rows].tolist()
-    ours, single, theirs = [], [], []
+    other = Peer(args.peer, "elimination", path, list(evidence)) if args.pgmpy_rows else None
+    ours, single, theirs, slow = [], [], [], []
     for turn in range(args.rounds):
         ours.append(seconds_of(model, evidence, method) / args.rows)
         single.append(min(seconds_of(model, first, method) for _ in range(5)))
         answer = peer.ask(asked)
         theirs.append(answer["seconds"] / len(asked))
+        if other is not None:
+            slow.append(other.ask(asked[: args.pgmpy_rows])["seconds"] / args.pgmpy_rows)
     peer.close()
     post = dgm.posterior(model, first, method=method)
     distinct = len(codes.unique(dim=0)) / args.rows
@@ -89,7 +92,7 @@ def compare(path: Path, args: argparse.Namespace) -> dict[str, float]:
         "us": statistics.median(ours) * 1e6, "peer_us": statistics.median(theirs) * 1e6, "ratio": statistics.median(quotients),
         "low": min(quotients), "high": max(quotients), "distinct_rows": distinct * args.rows, "distinct": statistics.median(quotients) * distinct,
         "single_ms": statistics.median(single) * 1e3, "single_ratio": statistics.median(their / our for their, our in zip(theirs, single)),
-        "planning_s": planning,
+        "planning_s": planning, "pgmpy_ratio": statistics.median(their / our for their, our in zip(slow, ours)) if slow else None,
         "difference": max(float((post.probabilities(name) - torch.tensor(answer["first"][name], dtype=torch.float64)).abs().max()) for name in post.names),
     }
 
@@ -101,6 +104,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=NETWORKS)
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--peer-rows", type=int, default=50)
+    parser.add_argument("--pgmpy-rows", type=int, default=0)
     parser.add_argument("--share", type=float, default=0.2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
@@ -114,7 +118,7 @@ def main() -> None:
             row = found[network] = compare(unpacked(args.networks, network, folder), args)
             spread = f"{row['low']:.0f}-{row['high']:.0f}"
             print(f"{network:12}{row['us']:9.2f}{row['peer_us']:11.1f}{row['ratio']:8.0f}{spread:>16}{row['distinct_rows']:9.0f}{row['distinct']:8.0f}"
-                  f"{row['single_ms']:11.2f}{row['single_ratio']:7.2f}{row['planning_s']:7.2f}{row['difference']:11.1e}", flush=True)
+                  f"{row['single_ms']:11.2f}{row['single_ratio']:7.2f}{row['planning_s']:7.2f}{row['difference']:11.1e}" + (f"  pgmpy {row['pgmpy_ratio']:.0f}" if row["pgmpy_ratio"] else ""), flush=True)
     write_json(args.json, {"environment": environment(rows=args.rows, share=args.share, seed=args.seed, dtype="float64", threads=1), "networks": found})
 
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
         RealNVP, SimpleWeighting, Temperature, TopK, TopP, Transform, UniformDequantization, Unmasking, VarianceExploding, VariancePreserving,
         VariationalDequantization, Velocity, ZeroInflated,
     )
-    from .diagnostics import Agreement, Calibration, Gaps, Weights, agreement, calibrate, gaps, judge_weights
+    from .diagnostics import (
+        Agreement, Calibration, Gaps, GuideChoice, GuideComparison, Weights, agreement, calibrate, compare_guides, gaps, guide_choices, judge_weights,
+    )
     from .distances import MMD, Distance, EnergyDistance, Sinkhorn, SlicedWasserstein
     from .drawing import draw, draw_difference, draw_steps
     from .estimation import EM, BDeu, Estimate, PseudoCounts, TablePosterior, TablePrior, estimate
@@ -53,7 +55,10 @@ LATER = {                                                                   # wh
         "MultiscaleRealNVP", "NoisePrediction", "OptimalTransport", "Partial", "Prefix", "RealNVP", "SimpleWeighting", "Temperature", "TopK", "TopP",
         "Transform", "UniformDequantization", "Unmasking", "VarianceExploding", "VariancePreserving", "VariationalDequantization", "Velocity", "ZeroInflated",
     ],
-    "diagnostics": ["Agreement", "Calibration", "Gaps", "Weights", "agreement", "calibrate", "gaps", "judge_weights"],
+    "diagnostics": [
+        "Agreement", "Calibration", "Gaps", "GuideChoice", "GuideComparison", "Weights", "agreement", "calibrate", "compare_guides", "gaps", "guide_choices",
+        "judge_weights",
+    ],
     "distances": ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"],
     "drawing": ["draw", "draw_difference", "draw_steps"],
     "estimation": ["EM", "BDeu", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],

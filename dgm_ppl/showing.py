@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .compile import Model
-from .diagnostics import Agreement, Calibration, Gaps, Weights
+from .diagnostics import Agreement, Calibration, Gaps, GuideComparison, Weights
 from .drawing import Picture, draw, draw_steps
 from .graph import DAG, Displayed, Inversion, MixedGraph
 from .guides.program_guide import ProgramGuide
@@ -64,7 +64,7 @@ def _verdicts(verdicts: Verdicts) -> dict[str, str]:
     return {HTML: verdicts.html()}
 
 
-def _run(run: Run | Calibration | Gaps | Agreement | Weights) -> dict[str, str]:
+def _run(run: Run | Calibration | Gaps | GuideComparison | Agreement | Weights) -> dict[str, str]:
     written = StringIO()
     run.plot().savefig(written, format="svg")
     return {SVG: written.getvalue()}
@@ -78,6 +78,6 @@ def _drawn(graph: DAG | MixedGraph | BayesNet, **options: Any) -> dict[str, str]
 
 SHOWN: Mapping[type, Callable[[Any], dict[str, str]]] = MappingProxyType({
     DAG: _graph, MixedGraph: _graph, BayesNet: _graph, RecognitionNet: _guide, Model: _model, ProgramGuide: _model, Posterior: _posterior,
-    Inversion: _inversion, Verdicts: _verdicts, Run: _run, Calibration: _run, Gaps: _run, Agreement: _run, Weights: _run,
+    Inversion: _inversion, Verdicts: _verdicts, Run: _run, Calibration: _run, Gaps: _run, Agreement: _run, Weights: _run, GuideComparison: _run,
 })
 """What shows an object of each kind, or of a kind derived from it."""

@@ -72,7 +72,7 @@ class Gaps(Displayed):
         if total < max(3 * error["total"], 0.01):
             return f"{said}: as good as exact"
         if family > amortized:
-            return f"{said}, {family:.3f} of them to its family or structure: use a richer one"
+            return f"{said}, {family:.3f} of them to its family or structure: use a richer one (or refine for more steps, if they were few)"
         return f"{said}, {amortized:.3f} of them to amortization: train longer, use larger networks, or refine"
 
     @property

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .agreement import Agreement
+    from .comparison import GuideComparison
     from .gaps import Gaps
     from .report import Calibration, Line
     from .weights import Weights
 
-__all__ = ["agreement_figure", "calibration_figure", "gaps_figure", "weights_figure"]
+__all__ = ["agreement_figure", "calibration_figure", "comparison_figure", "gaps_figure", "weights_figure"]
 
 MOST, BINS = 10, 20
 BAD, GOOD, CHANCE = "#b2182b", "#4d4d4d", "0.85"
@@ -114,4 +115,24 @@ def agreement_figure(found: Agreement) -> Figure:
     if frame["node"].nunique() <= 10:
         moments.legend(frameon=False, fontsize=7)
     figure.suptitle(found.verdict.split(":")[0], fontsize=10)
+    return figure
+
+
+def comparison_figure(found: GuideComparison) -> Figure:
+    """The bound and the gap to the evidence of every run, a line for each choice, the best on top."""
+    from matplotlib.figure import Figure
+
+    summary, frame = found.summary, found.frame
+    frame = frame[frame["failed"] == ""]
+    figure = Figure(figsize=(10, 1.4 + 0.35 * len(summary)), layout="constrained")
+    bounds, gaps = figure.subplots(1, 2, sharey=True)
+    for place, choice in enumerate(summary["choice"]):
+        runs = frame[frame["choice"] == choice]
+        for axes, column in ((bounds, "bound"), (gaps, "gap")):
+            if len(runs):
+                axes.plot(runs[column].tolist(), [-place] * len(runs), "o", color=GOOD, alpha=0.5, markersize=4)
+                axes.plot([float(runs[column].mean())], [-place], "|", color=BAD, markersize=12)
+    bounds.set_yticks([-place for place in range(len(summary))], summary["choice"].tolist(), fontsize=7)
+    bounds.set_xlabel("ELBO of test rows, nats")
+    gaps.set_xlabel("gap to the evidence, nats")
     return figure

@@ -101,6 +101,23 @@ def test_a_finite_posterior_has_uniform_ranks_in_spite_of_ties():
     assert not dgm.calibrate(dgm.compile(net), prior).calibrated
 
 
+def test_chains():
+    def step(loc):
+        return dgm.BayesNet(x=dgm.Given(), z=dgm.Normal(loc=loc, scale=0.5), plates={"time": dgm.Chain(["x", "z"])})
+    model = dgm.compile(dgm.BayesNet(z=dgm.Normal(loc=0.9 * dgm.lag("z"), scale=0.5), x=dgm.Normal(loc="z", scale=1.0), plates={"time": dgm.Chain(["z", "x"])}))
+    prior = dgm.calibrate(model, dgm.compile(step(0.9 * dgm.lag("z"))), sizes={"time": 6}, worlds=200)
+    assert not [line for line in prior.rejected if line.kind == "marginal"] and "log p(data | latents)" in rejected(prior)
+
+
+def test_draws_that_are_not_finite_are_refused(model):
+    lost = dgm.compile(dgm.amortize(PAIR, "x", net=dgm.MLP(4)))
+    with torch.no_grad():
+        for parameter in lost.parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(dgm.GraphError, match=r"node 'z': the guide's draws are not finite in \d+ of \d+ worlds"):
+        dgm.calibrate(model, lost)
+
+
 def test_quantities_of_ones_own(model):
     found = dgm.calibrate(model, guide("prior"), quantities={"error": lambda values: (values["x"] - values["z"]).abs()})
     assert found["error"].kind == "asked" and "error" in rejected(found)
