@@ -227,3 +227,30 @@ def test_impossible_sequences_are_named():
     )
     with pytest.raises(dgm.GraphError, match="1 rows have probability zero .* row 1;"):
         dgm.estimate(dgm.compile(net), {"x": [[0, 0], [0, 1]], "y": [[0, 1], [0, 1]]})
+
+
+def test_rows_in_pieces_are_all_rows(monkeypatch):
+    data = {"x": compiled(MARKOV, 3).sample(7, sizes={"time": 5})["x"], "time": torch.tensor([5, 4, 3, 2, 1, 5, 5])}
+    whole, parts = compiled(MARKOV), compiled(MARKOV)
+    one = dgm.estimate(whole, data, method=dgm.EM(steps=3, tolerance=0.0))
+    monkeypatch.setattr("dgm_ppl.estimation.sequences.CELLS", 2 * 5 * 9)
+    other = dgm.estimate(parts, data, method=dgm.EM(steps=3, tolerance=0.0))
+    assert one.history == pytest.approx(other.history, abs=1e-12)
+    torch.testing.assert_close(parameters(whole), parameters(parts))
+
+
+def test_zeros_of_a_table_stay_and_nothing_is_nan():
+    model = dgm.compile(MARKOV).double()
+    dgm.estimate(model, {"z": [[0, 1, 2, 0, 1], [0, 0, 1]], "x": [[0, 1, 1, 0, 1], [1, 0, 1]]})
+    found = dgm.estimate(model, {"x": [[0, 1, 1, 0, 1], [1, 0, 1]]}, method=dgm.EM(steps=20))
+    assert bool((torch.tensor(found.history).diff() > -1e-12).all()) and bool(_table(model, "z").isfinite().all())
+    assert _table(model, "z")[1].tolist() == [0.0, 0.0, 1.0] and found.counts["z"][1, 0] == 0.0
+
+
+def test_each_part_has_a_prior_of_its_own():
+    priors = {"z": dgm.BDeu(9), "z[0]": dgm.PseudoCounts(2.0)}
+    mean = dgm.estimate(dgm.compile(MARKOV), {"z": [[0, 1, 2]], "x": [[0, 1, 1]]}, prior=priors).posterior.mean()
+    torch.testing.assert_close(mean["z[0]"], torch.tensor([3.0, 2.0, 2.0]).double() / 7)
+    torch.testing.assert_close(mean["z"][0], torch.tensor([1.0, 2.0, 1.0]).double() / 4)
+    with pytest.raises(dgm.GraphError, match="no node 'z\\[1\\]' with a table"):
+        dgm.estimate(dgm.compile(MARKOV), {"z": [[0, 1, 2]], "x": [[0, 1, 1]]}, prior={"z[1]": dgm.BDeu(9)})
