@@ -14,7 +14,7 @@ import torch
 
 import dgm_ppl as dgm
 
-DATA = Path(os.environ.get("DGM_DATA", Path(__file__).parents[2] / "../shared/data"))
+DATA = Path(os.environ.get("DGM_DATA", "data"))
 SMALL = ["asia", "cancer", "earthquake", "survey", "sachs", "child", "alarm", "insurance", "hailfinder", "win95pts", "hepar2", "water"]
 LARGE = ["pigs", "munin2", "link"] if os.environ.get("DGM_LARGE") else []
 

@@ -13,7 +13,7 @@ import torch
 
 import dgm_ppl as dgm
 
-DATA = Path(os.environ.get("DGM_DATA", Path(__file__).parents[2] / "../shared/data"))
+DATA = Path(os.environ.get("DGM_DATA", "data"))
 
 
 def weather():
