@@ -106,7 +106,7 @@ SHAPES = {
 }
 
 FILES = {
-    "unknown net": ({"net": "Nope"}, "net 'Nope': expected one of ConvNet, ConvTransposeNet"),
+    "unknown net": ({"net": "Nope"}, "net 'Nope': expected one of"),
     "no net": ({"hidden": [3]}, "net None: expected one of"),
     "unknown field": (
         {"net": "MLP", "hidden": [3], "depth": 2},
