@@ -3,17 +3,16 @@
 from typing import TYPE_CHECKING
 
 from . import families
-from .compile import Model, collapse, compile
+from .compile import Model, compile
 from .families import *  # noqa: F403
 from .graph import DAG, GraphError, Independence
 from .graph.lazy import later
-from .guides import Apart, Faithful, Forward, Full, InTurn, Jointly, LowRank, MeanField, PriorAnchored, amortize
 from .nets import MLP, ConvNet, ConvTransposeNet, DeepSet, Flat, ResNet, SetTransformer, Shaped
 from .network import BayesNet, Chain, Plate
-from .objectives import ELBO, IWAE, MaximumLikelihood, Objective, Player
 
 if TYPE_CHECKING:
     from . import metrics
+    from .compile import collapse
     from .conditionals import (
         BPF, CNF, DDIM, GF, IAF, MAF, NAF, NCSF, NICE, NSF, SOSPF, UNAF, Affine, Ancestral, Autoregressive, Blur, Clean, Clip, Coarsen, Cosine, Diffusion,
         DPMSolver, Flow, FlowKind, FlowMatching, GaussianCopula, GaussianMRF, Generator, Glow, Grey, Heun, Hurdle, Independent, Inverse, Learned,
@@ -28,11 +27,12 @@ if TYPE_CHECKING:
     from .drawing import draw, draw_difference, draw_steps
     from .estimation import EM, BDeu, Estimate, PseudoCounts, TablePosterior, TablePrior, estimate
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
+    from .guides import Apart, Faithful, Forward, Full, InTurn, Jointly, LowRank, MeanField, PriorAnchored, amortize
     from .nets import FVSBN, MADE, NADE, DiT, PixelCNN, PixelSNAIL, Recurrent, SpectralNorm, Transformer, UNet, WaveNet, mu_law, mu_law_inverse
     from .objectives import (
-        CUBO, MIWAE, R1, R2, VIMCO, Adversarial, BetaTCVAE, Consistency, Critic, Denoising, DoublyReparameterized, Estimator, FDivergence, ForwardKL, FreeBits,
-        GradientPenalty, Hinge, InfoVAE, JensenShannon, KullbackLeibler, LeastSquares, Matching, MutualInformation, OnlineSimulations, Pearson, Renyi,
-        ReverseKullbackLeibler, ReweightedWakeSleep, Simulations, SquaredHellinger, StickingTheLanding, SymmetricKL, TotalVariation, Wasserstein,
+        CUBO, ELBO, IWAE, MIWAE, R1, R2, VIMCO, Adversarial, BetaTCVAE, Consistency, Critic, Denoising, DoublyReparameterized, Estimator, FDivergence, ForwardKL,
+        FreeBits, GradientPenalty, Hinge, InfoVAE, JensenShannon, KullbackLeibler, LeastSquares, Matching, MaximumLikelihood, MutualInformation, Objective,
+        OnlineSimulations, Pearson, Player, Renyi, ReverseKullbackLeibler, ReweightedWakeSleep, Simulations, SquaredHellinger, StickingTheLanding, SymmetricKL, TotalVariation, Wasserstein,
         WassersteinAutoencoder, simulate,
     )
     from .queries import (
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from .training import SGD, Adam, AdamW, Checkpoint, EarlyStopping, Moment, Run, fit
 
 LATER = {                                                                   # what a declaration does not need is loaded when first asked for
+    "compile": ["collapse"],
     "conditionals": [
         "BPF", "CNF", "DDIM", "GF", "IAF", "MAF", "NAF", "NCSF", "NICE", "NSF", "SOSPF", "UNAF", "Affine", "Ancestral", "Autoregressive", "Blur", "Clean",
         "Clip", "Coarsen", "Cosine", "Diffusion", "DPMSolver", "Flow", "FlowKind", "FlowMatching", "GaussianCopula", "GaussianMRF", "Generator", "Glow", "Grey",
@@ -63,14 +64,15 @@ LATER = {                                                                   # wh
     "drawing": ["draw", "draw_difference", "draw_steps"],
     "estimation": ["EM", "BDeu", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
+    "guides": ["Apart", "Faithful", "Forward", "Full", "InTurn", "Jointly", "LowRank", "MeanField", "PriorAnchored", "amortize"],
     "metrics": [],
     "nets": [
         "FVSBN", "MADE", "NADE", "DiT", "PixelCNN", "PixelSNAIL", "Recurrent", "SpectralNorm", "Transformer", "UNet", "WaveNet", "mu_law", "mu_law_inverse",
     ],
     "objectives": [
-        "CUBO", "MIWAE", "R1", "R2", "VIMCO", "Adversarial", "BetaTCVAE", "Consistency", "Critic", "Denoising", "DoublyReparameterized", "Estimator",
+        "CUBO", "ELBO", "IWAE", "MIWAE", "R1", "R2", "VIMCO", "Adversarial", "BetaTCVAE", "Consistency", "Critic", "Denoising", "DoublyReparameterized", "Estimator",
         "FDivergence", "ForwardKL", "FreeBits", "GradientPenalty", "Hinge", "InfoVAE", "JensenShannon", "KullbackLeibler", "LeastSquares", "Matching",
-        "MutualInformation", "OnlineSimulations", "Pearson", "Renyi", "ReverseKullbackLeibler", "ReweightedWakeSleep", "Simulations", "SquaredHellinger",
+        "MaximumLikelihood", "MutualInformation", "Objective", "OnlineSimulations", "Pearson", "Player", "Renyi", "ReverseKullbackLeibler", "ReweightedWakeSleep", "Simulations", "SquaredHellinger",
         "StickingTheLanding", "SymmetricKL", "TotalVariation", "Wasserstein", "WassersteinAutoencoder", "simulate",
     ],
     "queries": [
@@ -89,8 +91,7 @@ LATER = {                                                                   # wh
 
 __all__ = [
     *families.__all__, *(name for names in LATER.values() for name in names),
-    "DAG", "ELBO", "IWAE", "MLP", "Apart", "BayesNet", "Chain", "ConvNet", "ConvTransposeNet", "DeepSet", "Faithful", "Flat", "Forward", "Full", "GraphError",
-    "Independence", "InTurn", "Jointly", "LowRank", "MaximumLikelihood", "MeanField", "Model", "Objective", "Plate", "Player", "PriorAnchored", "ResNet",
-    "SetTransformer", "Shaped", "amortize", "collapse", "compile",
+    "DAG", "MLP", "BayesNet", "Chain", "ConvNet", "ConvTransposeNet", "DeepSet", "Flat", "GraphError", "Independence", "Model", "Plate", "ResNet",
+    "SetTransformer", "Shaped", "compile",
 ]
 __getattr__ = later(__name__, LATER)

@@ -10,7 +10,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from ..exact import Factors
+from .. import exact
 
 if TYPE_CHECKING:
     from .model import Model
@@ -23,7 +23,7 @@ BLOCK = 8192
 
 def has_tables(model: Model, rows: int) -> bool:
     """Whether a draw of so many rows is better made from tables: on a CPU, all nodes single finite values, tables smaller than the draw."""
-    net, factors = model.net, Factors(model)
+    net, factors = model.net, exact.Factors(model)
     if rows < MANY or model.device.type != "cpu" or net.plates or net.chains or net.inputs or net.deterministic:
         return False
     return all(factors.tabular(name) and model.conditionals[name].finite and factors.count((*net[name].all_parents, name)) <= rows for name in net)
@@ -37,7 +37,7 @@ def draws_of_tables(model: Model, values: Mapping[str, Tensor], rows: int) -> di
     """
     dice = numpy.random.default_rng(int(torch.randint(2**62, ()).item()))
     codes = {name: values[name].long().numpy() if name in values else numpy.empty(rows, numpy.int64) for name in model.net.order}
-    factors = Factors(model)
+    factors = exact.Factors(model)
     plans = [(codes[name], *_cumulative(factors, name, codes)) for name in model.net.order if name not in values]
     uniform, found, bound = numpy.empty(BLOCK), numpy.empty(BLOCK, numpy.int64), numpy.empty(BLOCK)
     for start in range(0, rows, BLOCK):
@@ -69,7 +69,7 @@ def _states(out: numpy.ndarray, table: numpy.ndarray, parents: Sequence[tuple[nu
             numpy.greater_equal(uniform, bound, out=out, casting="unsafe")
 
 
-def _cumulative(factors: Factors, name: str, codes: Mapping[str, numpy.ndarray]) -> tuple[numpy.ndarray, list[tuple[numpy.ndarray, int]]]:
+def _cumulative(factors: exact.Factors, name: str, codes: Mapping[str, numpy.ndarray]) -> tuple[numpy.ndarray, list[tuple[numpy.ndarray, int]]]:
     """The cumulative probabilities of all states but the last, `(states - 1, parent configurations)`, and each parent's codes with its stride."""
     table, parents = factors.table(name), factors.net[name].all_parents
     probs = table.double().reshape(-1, table.shape[-1]).T.numpy()           # (states, configurations)

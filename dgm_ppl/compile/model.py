@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .. import exact
 from ..conditionals import Conditional
 from ..conditionals.drawing import Drawing
-from ..exact import LatentPlan, plan_chain, plan_latents
 from ..families import Noise, noise
 from ..families.lags import node_of
 from ..families.shapes import broadcast
@@ -282,7 +282,7 @@ class Model(Displayed, nn.Module):
             raise GraphError(f"no random node {name!r}{did_you_mean(name, self.conditionals)}")
         return self.conditionals[name]
 
-    def plan(self, observed: str | Collection[str] | None = None, *, sizes: Mapping[str, int] = {}) -> str | LatentPlan:
+    def plan(self, observed: str | Collection[str] | None = None, *, sizes: Mapping[str, int] = {}) -> str | exact.LatentPlan:
         """Which path each node takes in a training step: formulas of its own, or its distribution's methods; with `observed`, what happens to each latent.
 
         Args:
@@ -299,9 +299,9 @@ class Model(Displayed, nn.Module):
         """
         if observed is not None:
             if self.net.chains:
-                return plan_chain(self, observed)
+                return exact.plan_chain(self, observed)
             inexact = [node.name for node in self.schedule if not node.deterministic and node.conditional.density != "exact"]
-            return plan_latents(self.net, observed, sizes=sizes, inexact=inexact)
+            return exact.plan_latents(self.net, observed, sizes=sizes, inexact=inexact)
         lines = []
         for node in self.schedule:
             path = "deterministic" if node.deterministic else "formulas" if node.conditional.functional else "distribution methods"
