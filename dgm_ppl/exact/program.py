@@ -10,8 +10,8 @@ from torch import Tensor
 
 from .descent import descend
 from .factors import Evidence, Factors
+from .few_rows import FEW, Single
 from .plan import Plan
-from .single import FEW, Single
 from .tape import Step, run
 
 __all__ = ["Program"]
