@@ -208,7 +208,7 @@ class Diffused(DenoisingConditional):
         """Minus the bound, with one random time and noise a world."""
         clean = self.encode(value)
         diffusion = self._errors(clean, prepared, LikelihoodWeighting())
-        return diffusion + self._last(clean, diffusion.shape) + self._first(value, clean, diffusion.shape)
+        return diffusion + self._last(clean) + self._first(value, clean)
 
     def matching_loss(self, value: Tensor, prepared: Any, weighting: Weighting) -> Tensor:
         return self._errors(self.encode(value), prepared, weighting)
@@ -226,14 +226,14 @@ class Diffused(DenoisingConditional):
         weighted = weighting(*self.schedule.log_snr(t)) * errors
         return weighted if factor is None else factor * weighted
 
-    def _last(self, clean: Tensor, batch: Sequence[int]) -> Tensor:
+    def _last(self, clean: Tensor) -> Tensor:
         """KL(q(z_1 | x) || p(z_1))."""
         alpha, sigma = self.schedule.levels(self.anchor.new_ones(()))
         own, prior = sigma.square(), alpha.square() + sigma.square()
         each = ((own + alpha.square() * clean.square()) / prior - 1 - (own / prior).log()) / 2
         return each.sum(self.events(clean)) if self.variable.shape else each
 
-    def _first(self, value: Tensor, clean: Tensor, batch: Sequence[int]) -> Tensor:
+    def _first(self, value: Tensor, clean: Tensor) -> Tensor:
         """-E log p(x | z_0): of numbers in closed form, of levels by one draw."""
         alpha, sigma = self.schedule.levels(self.anchor.new_zeros(()))
         size = sigma / alpha

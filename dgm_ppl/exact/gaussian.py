@@ -152,7 +152,7 @@ def _by_batch(terms: Sequence[Term]) -> list[tuple[Tensor, Tensor]]:
 
 
 def _term(scene: Scene, name: str, block: Block, known: dict, coordinates: dict[str, int]) -> Term:
-    conditional, event = scene.model.conditionals[name], len(scene.layout.events[name])
+    conditional = scene.model.conditionals[name]
     parts = {owner: -part for owner, part in scene.moves(name, block, known).items()}
     own = name in block.nodes
     if own:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from dataclasses import dataclass
 
@@ -198,12 +197,3 @@ class TotalVariation(FDivergence):
 
     def conjugate(self, value: Tensor) -> Tensor:
         return value
-
-
-LOG2 = math.log(2.0)
-
-
-def divergence_of(game: Game, real: Tensor, fake: Tensor) -> Tensor:
-    """What a critic's loss says of the divergence, in nats for `JensenShannon`: an estimate from below with the numbers at hand."""
-    loss = game.critic(real, fake).mean()
-    return LOG2 - loss / 2 if isinstance(game, JensenShannon) else torch.neg(loss)

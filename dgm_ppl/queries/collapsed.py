@@ -240,7 +240,7 @@ class CollapsedPosterior(Posterior):
         """Something of each element of a node, in the user's layout."""
         block = next(block for block in self._answer(name)[2] if name in block.nodes)
         values = ask(self._moments([name]))                                 # (*worlds, *members of the block, n)
-        rank, members = self.model.layout.rank, [self._elimination.sizes[plate] if plate in block.plates else 1 for plate in self.model.net.plates]
+        members = [self._elimination.sizes[plate] if plate in block.plates else 1 for plate in self.model.net.plates]
         aligned = values.reshape(self._elimination.rows, *members, values.shape[-1])
         collapse = self._elimination.collapse()
         return self._shaped(name, collapse.unfolded(name, block, aligned, self._elimination.sizes))
