@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .dot import write_dot
-from .figure import Figure, Key, Placement, Rectangle, Role
+from .figure import Arrow, Figure, Key, Placement, Rectangle, Role
 from .layout import lay_out
 from .plates import crossing, drawable
 
