@@ -55,7 +55,7 @@ def sequence_guide(
     for latent, seen in _sights(model, observed, latents, turn, structure).items():
         variable = recognition_variable(latent, model[latent], families.get(latent), family)
         network = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
-        parents = [*seen.outside, *(states.single(node, offset, isinstance(network, nn.Module)) for node, offset in seen.near), *states.reading(seen)]
+        parents = [*seen.outside, *states.near(seen, isinstance(network, nn.Module)), *states.reading(seen)]
         learned[latent] = variable.given(*parents, net=network) if parents else variable
     variables |= states.variables | learned
     inside = [name for name in variables if name in states.variables or model.chain_of(name) is not None]
@@ -153,6 +153,7 @@ class States:
     def __init__(self, model: BayesNet, net: RecurrentState):
         self.model, self.net = model, net
         self.variables: dict[str, Variable] = {}
+        self._flag = ""
         self._names: dict[tuple[int, tuple[tuple[str, int], ...]], str] = {}
 
     def reading(self, seen: Sight) -> Iterator[str | Lag]:
@@ -162,23 +163,38 @@ class States:
                 nearest = min(abs(offset) for _, offset in entries)         # all further away: the state of that step is read
                 moved = tuple((node, offset + back * nearest) for node, offset in entries)
                 name = self._state(back, moved)
-                yield lag(name, nearest, initial=0.0) if nearest and back > 0 else lead(name, nearest, initial=0.0) if nearest else name
+                yield lag(name, nearest, initial=free()) if nearest and back > 0 else lead(name, nearest, initial=free()) if nearest else name
 
     def _state(self, back: int, entries: tuple[tuple[str, int], ...]) -> str:
         if (back, entries) not in self._names:
-            name = "before" if back > 0 else "after"
-            while name in self.model or name in self.variables or name in self.model.plates:
-                name += "_"
+            name = self._free("before" if back > 0 else "after")
             own = lag(name, initial=free()) if back > 0 else lead(name, initial=free())
-            self.variables[name] = Delta(self.net.width).given(own, *(self.single(node, offset, True) for node, offset in entries), net=copy(self.net))
+            self.variables[name] = Delta(self.net.width).given(own, *(self._single(node, offset, True) for node, offset in entries), net=copy(self.net))
             self._names[back, entries] = name
         return self._names[back, entries]
 
-    def single(self, node: str, offset: int, always: bool) -> str | Lag:
-        """A node at one step; `always`: with a value that stands for it where that step does not exist."""
+    def near(self, seen: Sight, always: bool) -> Iterator[str | Lag]:
+        """What a latent reads of single steps, with a flag for each number of steps where something has to stand for a step that does not exist.
+
+        `always`: one network for all steps, as a module cannot do with fewer parents at the first of them.
+        """
+        yield from (self._single(node, offset, always) for node, offset in seen.near)
+        for offset in sorted({offset for _, offset in seen.near if offset > 0 or offset and always}):
+            if not self._flag:
+                self._flag = self._free("beyond")
+                self.variables[self._flag] = Delta(v=0.0)
+            yield lag(self._flag, -offset, initial=1.0) if offset < 0 else lead(self._flag, offset, initial=1.0)
+
+    def _single(self, node: str, offset: int, always: bool) -> str | Lag:
         if not offset:
             return node
         return lag(node, -offset, initial=self._example(node) if always else None) if offset < 0 else lead(node, offset, initial=self._example(node))
+
+    def _free(self, name: str) -> str:
+        """A name that nothing has."""
+        while name in self.model or name in self.variables or name in self.model.plates:
+            name += "_"
+        return name
 
     def _example(self, node: str) -> Constant:
         variable = self.model[node]
