@@ -1,6 +1,7 @@
 """JSB chorales: a hidden Markov model and a factorial one, log-likelihood per time step on the validation part, beside one written by hand.
 
     OMP_WAIT_POLICY=PASSIVE python benchmarks/chorales.py --data DATA --epochs 60 --json chorales.json
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/chorales.py --data DATA --deep --minutes 7 --rate 0.003      # a deep Markov model with its derived guide
 
 Each step is the 88 notes of a piano at a quarter note (data of Boulanger-Lewandowski et al., 2012, https://arxiv.org/abs/1206.6392). All models
 train alike: Adam with one rate, batches of 32 sequences, the same number of epochs; the hand-written one starts at the same parameters as the declared one.
@@ -115,6 +116,65 @@ def by_hand(states: int, parts: dict[str, Sequences], asked: argparse.Namespace)
     return found | {"seconds": seconds}
 
 
+def deep(latent: int, width: int) -> dgm.BayesNet:
+    """A deep Markov model (Krishnan et al., 2017, https://arxiv.org/abs/1609.09869); what is fed back goes through bounded units, so that no scale runs away."""
+    return dgm.BayesNet(
+        z=dgm.Normal(latent).given(dgm.lag("z"), net=dgm.MLP(width, activation=nn.Tanh)), x=dgm.Bernoulli(NOTES).given("z", net=dgm.MLP(width, width)), plates={"time": dgm.Chain(["z", "x"])})
+
+
+def batches(sequences: Sequences, size: int, dice: torch.Generator) -> list[dict[str, Tensor]]:
+    """Sequences of about one length together, in random order."""
+    order = (torch.tensor([float(len(one)) for one in sequences]) + 8 * torch.rand(len(sequences), generator=dice)).argsort()
+    rows = list(order.split(size))
+    return [padded([sequences[row] for row in rows[place].tolist()]) for place in torch.randperm(len(rows), generator=dice).tolist()]
+
+
+def padded(sequences: Sequences) -> dict[str, Tensor]:
+    return {"x": nn.utils.rnn.pad_sequence(sequences, batch_first=True), "time": torch.tensor(list(map(len, sequences)))}
+
+
+def train_deep(parts: dict[str, Sequences], asked: argparse.Namespace) -> dict[str, object]:
+    """The curve of the bound, and bounds at the weights that were best on the validation part; the weight of the divergence grows in the first epochs."""
+    net = deep(asked.latent, asked.width)
+    model = dgm.compile(net, seed=asked.seed)
+    guide = dgm.compile(dgm.amortize(net, observed="x", net=dgm.MLP(asked.width, activation=nn.Tanh), encoder=dgm.RecurrentState(asked.state)), seed=asked.seed + 1)
+    step_of, last = 12, 12 * asked.anneal
+    bound, exact = dgm.ELBO(model, guide, kl_weight=lambda step: min(1.0, 0.1 + 0.9 * step / last)), dgm.ELBO(model, guide)
+    parameters = [*model.parameters(), *guide.parameters()]
+    optimizer, dice = torch.optim.Adam(parameters, lr=asked.rate, fused=True), torch.Generator().manual_seed(asked.seed)
+    torch.manual_seed(asked.seed)
+
+    def nats(part: str, draws: int) -> float:
+        data = padded(parts[part])
+        with torch.no_grad():
+            found = torch.stack([exact(exact.prepare(data)) for _ in range(draws)]).mean().item()
+        return -found * len(parts[part]) / sum(map(len, parts[part]))
+
+    curve, best, kept, steps, epoch, start = [], float("-inf"), {}, 0, 0, time.process_time()
+    while time.process_time() - start < 60 * asked.minutes:
+        for data in batches(parts["train"], -(-len(parts["train"]) // step_of), dice):
+            optimizer.zero_grad()
+            bound.begin_step(steps)
+            bound(bound.prepare(data)).backward()
+            nn.utils.clip_grad_norm_(parameters, 50.0)
+            optimizer.step()
+            steps += 1
+        epoch += 1
+        if epoch % 10 == 0:
+            found = nats("valid", 4)
+            curve.append((epoch, time.process_time() - start, nats("train", 1), found))
+            print("epoch {:4}  {:6.0f} CPU s  train {:8.3f}  valid {:8.3f}".format(*curve[-1]), flush=True)
+            if found > best:
+                best, kept = found, {id(one): one.detach().clone() for one in parameters}
+    with torch.no_grad():
+        for one in parameters:
+            one.copy_(kept.get(id(one), one))
+    row = {part: nats(part, 50) for part in parts}
+    closer = dgm.log_prob(model, padded(parts["valid"]), method=dgm.Importance(guide, 100)).value
+    print(f"best weights: bound train {row['train']:.3f}, valid {row['valid']:.3f}; 100 importance samples, valid {per_step(closer, parts['valid']):.3f}")
+    return {"bound": row, "importance": per_step(closer, parts["valid"]), "curve": curve}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True)
@@ -122,11 +182,20 @@ def main() -> None:
     parser.add_argument("--states", type=int, default=32)
     parser.add_argument("--factors", type=int, default=8)
     parser.add_argument("--rate", type=float, default=0.02)
+    parser.add_argument("--deep", action="store_true", help="the deep Markov model alone")
+    parser.add_argument("--minutes", type=float, default=7.0, help="CPU time to train it")
+    parser.add_argument("--latent", type=int, default=64)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--state", type=int, default=200, help="width of the encoder's state")
+    parser.add_argument("--anneal", type=int, default=60, help="epochs in which the weight of the divergence grows from 0.1 to 1")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     parts = chorales(asked.data)
+    if asked.deep:
+        write_json(asked.json, {"environment": environment(seed=asked.seed, threads=1, rate=asked.rate), "deep Markov model": train_deep(parts, asked)})
+        return
     alone = torch.cat(parts["train"]).mean(0).clamp(1e-4, 1 - 1e-4)
     found = {"independent notes": {part: per_step(torch.distributions.Bernoulli(alone).log_prob(torch.cat(parts[part])).sum(-1), parts[part]) for part in parts} | {"seconds": 0.0}}
     print(f"{'':34}{'train':>9}{'valid':>9}{'CPU s':>8}")

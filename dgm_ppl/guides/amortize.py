@@ -13,14 +13,15 @@ from ..compile import Model
 from ..exact import plan_latents
 from ..families import Architecture, Family, Variable
 from ..graph import Faithful, GraphError, Inversion, Order, Structure, did_you_mean
-from ..nets import MLP, SetNet
-from ..network import BayesNet, Plate, RecognitionNet, inverted
+from ..nets import MLP, RecurrentState, SetNet
+from ..network import BayesNet, Plate, RecognitionNet, SequenceGuide, inverted
 from .coupling import Apart, Coupling, usual
 from .plates import reader, told_apart, wholes
 from .program_guide import ProgramGuide
 from .program_net import ProgramNet
 from .reading import read_program
 from .recognition import Recognition, Usual, recognition_variable
+from .sequences import sequence_guide
 
 __all__ = ["amortize"]
 
@@ -37,12 +38,13 @@ def amortize(
     net: Any = MLP(128),
     nets: Mapping[str, Any] = NOTHING,
     pool: SetNet | None = None,
+    encoder: RecurrentState | None = None,
     family: Recognition = Usual(),
     families: Mapping[str, Any] = NOTHING,
     coupling: Coupling | Mapping[str, Coupling] | None = None,
     order: Any = "auto",
     collapse: bool | Iterable[str] = False,
-) -> RecognitionNet | ProgramGuide:
+) -> RecognitionNet | SequenceGuide | ProgramGuide:
     """The recognition net q(latents | observed): the model's graph turned round, faithfully and without needless arrows.
 
     Every independence that it asserts holds in the model's posterior, and dropping any arrow would assert one that does not
@@ -51,6 +53,9 @@ def amortize(
 
     A net with plates is inverted plate by plate: a latent that needs all members of a plate reads them as a set, of any size,
     and copies of a latent that depend on each other given what is observed are drawn together.
+
+    Over a chain the latents of a step are drawn given those of the step before (or after, with `order=dgm_ppl.graph.Forward()`), and recurrent encoders
+    read the sequence from the other end; see `docs/guide.md`.
 
     The model may be a Pyro program with fixed structure, a function or a module that is called with `args` and `kwargs`: its graph is
     read by running it, and the result is a Pyro guide for it, an `nn.Module` that `SVI` takes as it is, called with the program's own arguments.
@@ -63,6 +68,7 @@ def amortize(
         nets: builders or modules by latent; the same object twice shares its weights.
         pool: the builder for latents that read a plate whole, such as `DeepSet(64)` or `SetTransformer(64)`; by default a `DeepSet` of
             the widths of `net`.
+        encoder: the builder of the states that read a chain's sequences, such as `RecurrentState(64)`; by default as wide as the first layer of `net`.
         family: how families follow from supports: `Usual()`, `LowRank(rank)`, `PriorAnchored()`.
         families: families, declarations such as `MultivariateNormal(20, rank=2)`, or the above, by latent.
         coupling: how copies that depend on each other are drawn: `Jointly(rank)`, `InTurn()`, or `Apart()`, which drops their dependence,
@@ -92,19 +98,23 @@ def amortize(
     if not isinstance(model, BayesNet) and callable(model) and not isinstance(model, (Model, type)):
         program = read_program(model, observed, args, kwargs)
         recognition = amortize(
-            program.net, program.observed, structure=structure, net=net, nets=nets, pool=pool, family=family, families=families, coupling=coupling, order=order, collapse=collapse,
+            program.net, program.observed, structure=structure, net=net, nets=nets, pool=pool, encoder=encoder, family=family, families=families, coupling=coupling, order=order, collapse=collapse,
         )
         return ProgramGuide.of(program, recognition, args, kwargs)
     if args or kwargs:
         raise GraphError("amortize: args and kwargs are what a Pyro program is called with; a net has none: leave them out")
     if not isinstance(model, BayesNet):
         raise GraphError(f"amortize: expected a BayesNet; got {type(model).__name__}; pass the declaration, not the compiled model")
-    if model.chains:
-        raise GraphError(
-            f"amortize: the net has the chain {model.chains[0]!r}; guides over chains are not derived yet: write the guide as a BayesNet over the same chain, or, where "
-            f"hidden nodes are finite or linear-Gaussian, ask for exact answers: dgm.posterior(model, data)"
-        )
     names = _names(model, observed)
+    if model.chains:
+        for option, given, usual_value in (("coupling", coupling, None), ("pool", pool, None), ("collapse", collapse, False)):
+            if given is not usual_value:
+                raise GraphError(f"amortize: {option} is not for a net with a chain, which has no plates beside it; leave it out" if option != "collapse" else (
+                    f"amortize: collapse: over the chain {model.chains[0]!r} nothing is eliminated beside a guide yet; leave it out, or, where hidden nodes are finite or "
+                    f"linear-Gaussian, ask for exact answers: dgm.posterior(model, data)"))
+        return sequence_guide(model, names, _structure(structure, order), order, net=net, nets=nets, encoder=encoder, family=family, families=families)
+    if encoder is not None:
+        raise GraphError("amortize: encoder reads the sequences of a chain, and the net has none; leave it out; what reads a plate is pool=dgm.DeepSet(64)")
     left_out = _left_out(model, names, collapse)
     inversion = inverted(model, names, _structure(structure, order))
     if isinstance(model, ProgramNet) and order == "auto" and structure == Faithful():

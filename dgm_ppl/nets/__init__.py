@@ -18,6 +18,7 @@ LATER = {                                                                   # th
     "pixelcnn": ["PixelCNN"],
     "pixelsnail": ["PixelSNAIL"],
     "recurrent": ["Recurrent"],
+    "recurrent_state": ["RecurrentState"],
     "spectral": ["SpectralNorm"],
     "transformer": ["Transformer"],
     "unet": ["UNet"],

@@ -165,7 +165,6 @@ BAD_NETS = {
     "a value for each step": (lambda: dgm.BayesNet(x=dgm.Normal(loc=[0.0, 1.0, 2.0], scale=1.0), plates=chain("x")), "parameter 'loc' has 3 values, one a step of the chain 'time'"),
     "unrolling no chain": (lambda: dgm.BayesNet(x=dgm.Normal()).unroll(3), "unroll: the net has no chain"),
     "unrolling no steps": (lambda: HMM.unroll(0), "unroll: expected a positive whole number of steps; got 0"),
-    "a derived guide": (lambda: dgm.amortize(HMM, observed="x"), "amortize: the net has the chain 'time'"),
     "Pyro source": (lambda: dgm.to_pyro(HMM), "to_pyro: the net has the chain 'time'"),
 }
 

@@ -1,0 +1,201 @@
+"""Guides over chains: each latent of a step reads those drawn before it that its posterior depends on, and encoders that read the sequence.
+
+The steps are drawn from the start (each latent then needs what is still to come: an encoder reads the observations from the end, as in deep
+Markov models; Krishnan et al., 2017, https://arxiv.org/abs/1609.09869) or from the end (an encoder reads them from the start).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..families import Constant, Delta, Real, Variable, free
+from ..families.lags import Lag, lag, lead
+from ..graph import Faithful, Forward, Full, GraphError, MeanField, MinFill, Reverse, Structure, did_you_mean
+from ..graph.sequences import Sight, sight
+from ..graph.structures import Forward as AlongTheModel
+from ..nets import MLP, Net
+from ..nets.recurrent_state import RecurrentState
+from ..network import BayesNet, Chain, SequenceGuide, random_dag
+from ..network.unrolling import at_step
+from .recognition import Recognition, recognition_variable
+
+__all__ = ["sequence_guide"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """In which order the guide draws: the latents of a step, and the steps from the start (1) or from the end (-1)."""
+
+    latents: tuple[str, ...]
+    direction: int
+
+
+def sequence_guide(
+    model: BayesNet, observed: Sequence[str], structure: Structure, order: Any, *, net: Any, nets: Mapping[str, Any], encoder: Net | None, family: Recognition,
+    families: Mapping[str, Any],
+) -> SequenceGuide:
+    """The guide of a net with a chain, for the nodes that are observed (checked, inputs among them)."""
+    chain, latents = _chain(model), _latents(model, observed)
+    for option, given in (("nets", nets), ("families", families)):
+        for name in given:
+            if name not in latents:
+                raise GraphError(f"amortize: {option} names {name!r}, which is no latent that needs a recognition network{did_you_mean(name, latents)}")
+    if isinstance(net, nn.Module) and len([latent for latent in latents if latent not in nets]) > 1:
+        raise GraphError(f"amortize: one module cannot serve the latents {list(latents)}; give a builder such as net=dgm.MLP(128), or one module each: nets={{...}}")
+    turn = _turn(model, latents, structure, order)
+    states = States(model, _encoder(encoder, net))
+    variables: dict[str, Variable] = {name: Variable(None, model[name].shape, size=model[name].size, labels=model[name].labels, declared_space=model[name].space) for name in observed}
+    learned = {}
+    for latent, seen in _sights(model, observed, latents, turn, structure).items():
+        variable = recognition_variable(latent, model[latent], families.get(latent), family)
+        network = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
+        parents = [*seen.outside, *states.near(seen, isinstance(network, nn.Module)), *states.reading(seen)]
+        learned[latent] = variable.given(*parents, net=network) if parents else variable
+    variables |= states.variables | learned
+    inside = [name for name in variables if name in states.variables or model.chain_of(name) is not None]
+    return SequenceGuide(variables, model=model, plates={chain.name: Chain(inside, chain.size)})
+
+
+# ---- what is refused
+
+
+def _chain(model: BayesNet) -> Chain:
+    if len(model.plates) > 1:
+        raise GraphError(
+            f"amortize: the net has the chain {model.chains[0]!r} beside the plates {[name for name in model.plates if name != model.chains[0]]}; guides are derived over one chain "
+            f"alone; make the members of a plate an event, such as dgm.Normal(5), or write the guide as a BayesNet over the same plates"
+        )
+    return model.plates[model.chains[0]]
+
+
+def _latents(model: BayesNet, observed: Sequence[str]) -> tuple[str, ...]:
+    """The latents on which something observed depends.
+
+    Raises:
+        GraphError: one of them outside the chain, or none.
+    """
+    above = model.ancestors(*(name for name in observed if not model[name].is_given))
+    found = tuple(name for name in model.dag.order if name in above and name not in observed and not model[name].is_deterministic)
+    outside = [name for name in found if model.chain_of(name) is None]
+    if outside:
+        raise GraphError(
+            f"amortize: the latent {outside[0]!r} is outside the chain {model.chains[0]!r} and belongs to a whole sequence, for which no guide is derived yet; observe it, or "
+            f"put it into the chain, constant over steps: dgm.Chain([..., {outside[0]!r}])"
+        )
+    if not found:
+        raise GraphError(f"amortize: nothing latent: every node on which {list(observed)} depend is observed; leave one of them out of observed")
+    return found
+
+
+def _turn(model: BayesNet, latents: tuple[str, ...], structure: Structure, order: Any) -> Turn:
+    asked = structure.order if isinstance(structure, Faithful) else order
+    if isinstance(asked, str) and asked == "auto" or isinstance(asked, (MinFill, Reverse)):
+        return Turn(latents, 1)
+    if isinstance(asked, Forward):
+        return Turn(latents[::-1], -1)
+    named = (asked,) if isinstance(asked, str) else tuple(asked) if isinstance(asked, Iterable) else ()
+    if sorted(named) != sorted(latents):
+        raise GraphError(
+            f"amortize: order: over a chain expected the latents of a step in the order in which they are drawn, such as {list(latents)}, or dgm_ppl.graph.Reverse() (steps from the "
+            f"start) or dgm_ppl.graph.Forward() (steps from the end); got {asked!r}"
+        )
+    return Turn(named, 1)
+
+
+def _encoder(encoder: Net | None, net: Any) -> RecurrentState:
+    if encoder is None:
+        return RecurrentState(next(iter(net.hidden), 64) if isinstance(net, MLP) else 64)
+    if not isinstance(encoder, RecurrentState):
+        raise GraphError(f"amortize: encoder: expected the builder of a state, such as dgm.RecurrentState(64); got {encoder!r}")
+    return encoder
+
+
+# ---- what each latent reads
+
+
+def _reach(model: BayesNet) -> int:
+    """How many steps the model's longest arrow goes, there and back."""
+    lags = [abs(lagged.steps) for name in model for one in (model[name], *model[name].starts) for lagged in one.lags]
+    return 2 * max(lags, default=1)
+
+
+def _sights(model: BayesNet, observed: Sequence[str], latents: tuple[str, ...], turn: Turn, structure: Structure) -> dict[str, Sight]:
+    """What each latent reads, in the order in which they are drawn."""
+    reach = _reach(model)
+    middle = reach + 2
+    steps = 2 * middle + 1
+    left = [name for name in model if name not in latents and name not in observed and not model[name].is_deterministic]
+    dag = random_dag(model, steps, left)
+    places = {at_step(name, step): (name, step) for name in model if model.chain_of(name) is not None for step in range(steps)} | {name: (name, None) for name in observed if model.chain_of(name) is None}
+    data = [name for name in dag if places[name][0] in observed]
+    found = {}
+    for position, latent in enumerate(turn.latents):
+        here = at_step(latent, middle)
+        drawn = [at_step(name, step) for name in turn.latents for step in range(steps) if (step - middle) * turn.direction < 0]
+        drawn += [at_step(name, middle) for name in turn.latents[:position]]
+        if isinstance(structure, MeanField):
+            drawn = []
+        elif isinstance(structure, AlongTheModel):
+            drawn = [name for name in drawn if name in dag.parents(here)]
+        found[latent] = sight(dag, places, here, [*drawn, *data], reach=reach, drawn=latents, all_known=isinstance(structure, Full))
+    return found
+
+
+class States:
+    """The encoders of a guide: one state for each set of nodes that are needed at all steps before or after; latents that need the same share it."""
+
+    def __init__(self, model: BayesNet, net: RecurrentState):
+        self.model, self.net = model, net
+        self.variables: dict[str, Variable] = {}
+        self._flag = ""
+        self._names: dict[tuple[int, tuple[tuple[str, int], ...]], str] = {}
+
+    def reading(self, seen: Sight) -> Iterator[str | Lag]:
+        """The states that a latent reads."""
+        for back, entries in ((1, seen.before), (-1, seen.after)):
+            if entries:
+                nearest = min(abs(offset) for _, offset in entries)         # all further away: the state of that step is read
+                moved = tuple((node, offset + back * nearest) for node, offset in entries)
+                name = self._state(back, moved)
+                yield lag(name, nearest, initial=free()) if nearest and back > 0 else lead(name, nearest, initial=free()) if nearest else name
+
+    def _state(self, back: int, entries: tuple[tuple[str, int], ...]) -> str:
+        if (back, entries) not in self._names:
+            name = self._free("before" if back > 0 else "after")
+            own = lag(name, initial=free()) if back > 0 else lead(name, initial=free())
+            self.variables[name] = Delta(self.net.width).given(own, *(self._single(node, offset, True) for node, offset in entries), net=copy(self.net))
+            self._names[back, entries] = name
+        return self._names[back, entries]
+
+    def near(self, seen: Sight, always: bool) -> Iterator[str | Lag]:
+        """What a latent reads of single steps, with a flag for each number of steps where something has to stand for a step that does not exist.
+
+        `always`: one network for all steps, as a module cannot do with fewer parents at the first of them.
+        """
+        yield from (self._single(node, offset, always) for node, offset in seen.near)
+        for offset in sorted({offset for _, offset in seen.near if offset > 0 or offset and always}):
+            if not self._flag:
+                self._flag = self._free("beyond")
+                self.variables[self._flag] = Delta(v=0.0)
+            yield lag(self._flag, -offset, initial=1.0) if offset < 0 else lead(self._flag, offset, initial=1.0)
+
+    def _single(self, node: str, offset: int, always: bool) -> str | Lag:
+        if not offset:
+            return node
+        return lag(node, -offset, initial=self._example(node) if always else None) if offset < 0 else lead(node, offset, initial=self._example(node))
+
+    def _free(self, name: str) -> str:
+        """A name that nothing has."""
+        while name in self.model or name in self.variables or name in self.model.plates:
+            name += "_"
+        return name
+
+    def _example(self, node: str) -> Constant:
+        variable = self.model[node]
+        return Constant(variable.space.example(variable.shape, torch.zeros(())).numpy())

@@ -1,0 +1,62 @@
+"""A guide over a chain: a net over the model's chain that samples the latents of each step given what is observed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..families import Variable
+from ..graph import Certificate, DAG, certify, contract
+from .bayes_net import BayesNet
+from .plates import Plate
+from .unrolling import at_step
+
+__all__ = ["SequenceGuide", "random_dag"]
+
+
+def random_dag(net: BayesNet, steps: int, gone: Iterable[str] = ()) -> DAG:
+    """The arrows between the random nodes of a net whose chain is written out, deterministic nodes contracted away and some of its nodes left out."""
+    flat = net.unroll(steps)
+    out = {at_step(name, step) for name in gone if net.chain_of(name) is not None for step in range(steps)} | set(gone)
+    return contract(flat.dag, [name for name in flat if name in out or flat[name].is_deterministic])
+
+
+class SequenceGuide(BayesNet):
+    """A guide derived for a model with a chain: recognition conditionals for the latents of every step, its observed nodes Given.
+
+    Deterministic nodes that the model lacks are the states of its encoders, which read the sequence from the start or from the end.
+    """
+
+    def __init__(self, variables: Mapping[str, Variable], *, model: BayesNet, plates: Mapping[str, Any]):
+        super().__init__(variables, plates=plates)
+        vars(self).update(model=model)
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        """What the guide is given."""
+        return self.inputs
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """The latents that the guide leaves to the model, because nothing observed depends on them."""
+        return tuple(name for name in self.model if name not in self and not self.model[name].is_deterministic)
+
+    def certificate(self, steps: int = 4) -> Certificate:
+        """For each latent of a sequence of so many steps: the nodes it reads, through the encoders too, and the separation in the model's graph that
+        justifies dropping the others."""
+        ours = random_dag(self, steps)
+        order = [name for name in self.unroll(steps).order if name in ours and name not in self._given(steps)]
+        return certify(random_dag(self.model, steps, self.own), ours, self._given(steps), order=order)
+
+    def _given(self, steps: int) -> list[str]:
+        return [at_step(name, step) for name in self.inputs if self.chain_of(name) is not None for step in range(steps)] + [name for name in self.inputs if self.chain_of(name) is None]
+
+    def _with(self, variables: Mapping[str, Variable], plates: Mapping[str, Plate] | None = None) -> SequenceGuide:
+        return SequenceGuide(variables, model=self.model, plates=self.plates if plates is None else plates)
+
+    def __reduce__(self):
+        return _rebuilt, (dict(self.variables), self.model, dict(self.plates))
+
+
+def _rebuilt(variables: dict, model: BayesNet, plates: dict) -> SequenceGuide:
+    return SequenceGuide(variables, model=model, plates=plates)
