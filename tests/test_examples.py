@@ -12,6 +12,7 @@ TINY = {
     "sprinkler": (["--rows", "100", "--steps", "3"], {"graph.svg"}),
     "children": (["--rows", "100"], {"graph.svg", "wrong.png"}),
     "eight_schools": (["--samples", "10", "--warmup", "10"], {"graph.svg"}),
+    "deep_markov_model": (["--rows", "50", "--epochs", "2"], {"graph.svg", "sequences.png"}),
 }
 
 
