@@ -123,6 +123,17 @@ def test_the_exact_posterior_is_reached():
         assert ((drawn.std(0) - post.std()["z"])[real].abs().mean()) < 0.08
 
 
+def test_a_switching_system_comes_close_to_the_sum_over_all_paths():
+    torch.manual_seed(0)
+    net = dgm.BayesNet(s=dgm.Categorical(2).given(lag("s")), z=dgm.Normal().given(lag("z"), "s"), x=dgm.Normal().given("z"), plates=chain("s", "z", "x"))
+    model = dgm.compile(net, seed=4)
+    data = {"x": model.sample(500, sizes={"time": 4})["x"]}
+    guide = dgm.compile(dgm.amortize(net, observed="x", net=dgm.MLP(16, activation=torch.nn.Tanh), encoder=dgm.RecurrentState(12)), seed=1)
+    dgm.fit(dgm.ELBO(model, guide), data, epochs=40, batch_size=100, optimizer=dgm.Adam(lr=1e-2), seed=0)
+    gap = (dgm.log_prob(model, data).value - dgm.log_prob(model, data, method=dgm.Bound(guide, samples=30)).value).mean()
+    assert -0.02 < gap < 0.15, gap
+
+
 @pytest.mark.parametrize("name", ["variational recurrent", "switching"])
 def test_it_trains(name):
     torch.manual_seed(0)
