@@ -158,6 +158,17 @@ def test_a_guide_is_a_net_like_any_other(tmp_path):
     torch.testing.assert_close(dgm.load(tmp_path / "guide.safetensors").sample(given={"x": x})["z"], here)
 
 
+def test_a_module_for_all_steps_is_told_where_the_sequence_begins():
+    guide = dgm.amortize(NETS["deep Markov"], observed="x", net=torch.nn.Linear(2 + 1 + 5, 4), encoder=dgm.RecurrentState(5))
+    assert guide["z"].all_parents == ("z[-1]", "beyond[-1]", "after") and guide.certificate().sound
+    assert dgm.compile(guide).sample(given={"x": torch.ones(2, 3, 4)})["z"].shape == (2, 3, 2)
+
+
+def test_a_notebook_shows_the_model_and_the_guide():
+    guide = derived("deep Markov")
+    assert "after" in guide._repr_mimebundle_()["image/svg+xml"]
+
+
 def test_latents_that_nothing_observed_depends_on_are_left_to_the_model():
     net = dgm.BayesNet(
         z=dgm.Normal().given(lag("z")), x=dgm.Normal().given("z"), w=dgm.Normal().given("z", lag("w")), plates=chain("z", "x", "w"))
