@@ -15,7 +15,7 @@ from .diagnostics import Agreement, Calibration, Gaps, GuideComparison, Weights
 from .drawing import Picture, draw, draw_steps
 from .graph import DAG, Displayed, Inversion, MixedGraph
 from .guides.program_guide import ProgramGuide
-from .network import BayesNet, RecognitionNet
+from .network import BayesNet, RecognitionNet, SequenceGuide
 from .queries import Posterior
 from .structure import Verdicts
 from .training import Run
@@ -42,13 +42,13 @@ def _graph(graph: DAG | MixedGraph | BayesNet) -> dict[str, str]:
     return _drawn(graph)
 
 
-def _guide(guide: RecognitionNet) -> dict[str, str]:
+def _guide(guide: RecognitionNet | SequenceGuide) -> dict[str, str]:
     return _drawn(guide.model, guide=guide)
 
 
 def _model(model: Model | ProgramGuide) -> dict[str, str]:
     net = model.net
-    return _guide(net) if isinstance(net, RecognitionNet) else _drawn(net)
+    return _guide(net) if isinstance(net, (RecognitionNet, SequenceGuide)) else _drawn(net)
 
 
 def _posterior(posterior: Posterior) -> dict[str, str]:
@@ -77,7 +77,7 @@ def _drawn(graph: DAG | MixedGraph | BayesNet, **options: Any) -> dict[str, str]
 
 
 SHOWN: Mapping[type, Callable[[Any], dict[str, str]]] = MappingProxyType({
-    DAG: _graph, MixedGraph: _graph, BayesNet: _graph, RecognitionNet: _guide, Model: _model, ProgramGuide: _model, Posterior: _posterior,
+    DAG: _graph, MixedGraph: _graph, BayesNet: _graph, RecognitionNet: _guide, SequenceGuide: _guide, Model: _model, ProgramGuide: _model, Posterior: _posterior,
     Inversion: _inversion, Verdicts: _verdicts, Run: _run, Calibration: _run, Gaps: _run, Agreement: _run, Weights: _run, GuideComparison: _run,
 })
 """What shows an object of each kind, or of a kind derived from it."""

@@ -54,7 +54,7 @@ def show(path: Path, pictures: dict[str, Tensor]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=400)
-    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=150)
     parser.add_argument("--out", default="out/deep_markov_model", help="folder for pictures")
     options = parser.parse_args()
     out = Path(options.out)

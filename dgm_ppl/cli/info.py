@@ -8,7 +8,7 @@ import click
 
 from ..graph import DAG
 from ..graph.treewidth import treewidth
-from ..network import BayesNet, RecognitionNet
+from ..network import BayesNet, RecognitionNet, SequenceGuide
 from .command import command
 from .targets import declared, find, model_of
 
@@ -45,7 +45,7 @@ def verify_command(target: str) -> None:
 
 
 def _asserted(net: BayesNet | DAG, dag: DAG, limit: int) -> list[str]:
-    if isinstance(net, RecognitionNet):
+    if isinstance(net, (RecognitionNet, SequenceGuide)):
         return [f"certificate: {net.certificate()}"]
     statements = [f"  {statement}" for statement in dag.independencies()]
     return ["independencies (local Markov):", *_shortened(statements, limit)] if statements else ["no independencies"]

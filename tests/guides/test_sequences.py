@@ -123,6 +123,17 @@ def test_the_exact_posterior_is_reached():
         assert ((drawn.std(0) - post.std()["z"])[real].abs().mean()) < 0.08
 
 
+def test_a_switching_system_comes_close_to_the_sum_over_all_paths():
+    torch.manual_seed(0)
+    net = dgm.BayesNet(s=dgm.Categorical(2).given(lag("s")), z=dgm.Normal().given(lag("z"), "s"), x=dgm.Normal().given("z"), plates=chain("s", "z", "x"))
+    model = dgm.compile(net, seed=4)
+    data = {"x": model.sample(500, sizes={"time": 4})["x"]}
+    guide = dgm.compile(dgm.amortize(net, observed="x", net=dgm.MLP(16, activation=torch.nn.Tanh), encoder=dgm.RecurrentState(12)), seed=1)
+    dgm.fit(dgm.ELBO(model, guide), data, epochs=40, batch_size=100, optimizer=dgm.Adam(lr=1e-2), seed=0)
+    gap = (dgm.log_prob(model, data).value - dgm.log_prob(model, data, method=dgm.Bound(guide, samples=30)).value).mean()
+    assert -0.02 < gap < 0.15, gap
+
+
 @pytest.mark.parametrize("name", ["variational recurrent", "switching"])
 def test_it_trains(name):
     torch.manual_seed(0)
@@ -145,6 +156,17 @@ def test_a_guide_is_a_net_like_any_other(tmp_path):
     here = compiled.sample(given={"x": x})["z"]
     torch.manual_seed(0)
     torch.testing.assert_close(dgm.load(tmp_path / "guide.safetensors").sample(given={"x": x})["z"], here)
+
+
+def test_a_module_for_all_steps_is_told_where_the_sequence_begins():
+    guide = dgm.amortize(NETS["deep Markov"], observed="x", net=torch.nn.Linear(2 + 1 + 5, 4), encoder=dgm.RecurrentState(5))
+    assert guide["z"].all_parents == ("z[-1]", "beyond[-1]", "after") and guide.certificate().sound
+    assert dgm.compile(guide).sample(given={"x": torch.ones(2, 3, 4)})["z"].shape == (2, 3, 2)
+
+
+def test_a_notebook_shows_the_model_and_the_guide():
+    guide = derived("deep Markov")
+    assert "after" in guide._repr_mimebundle_()["image/svg+xml"]
 
 
 def test_latents_that_nothing_observed_depends_on_are_left_to_the_model():
