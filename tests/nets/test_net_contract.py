@@ -10,7 +10,7 @@ from net_cases import CASES, DATA
 from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, DiT, Flat, Net, ResNet, Shaped, SpectralNorm, UNet
+from dgm_ppl.nets import MLP, ConvNet, ConvTransposeNet, DiT, Flat, Net, RecurrentState, ResNet, Shaped, SpectralNorm, UNet
 from dgm_ppl.nets.sets import DeepSet, SetTransformer
 
 
