@@ -141,7 +141,10 @@ def together(values: Sequence[Tensor]) -> Tensor:
     """Tensors `(*batch, features)` side by side, their batches broadcast."""
     if len(values) == 1:
         return values[0]
-    shape = torch.broadcast_shapes(*(value.shape[:-1] for value in values))
+    longest = max(value.dim() for value in values)
+    shape = [                                                               # as torch.broadcast_shapes, which takes longer than joining small tensors
+        next((value.shape[-place] for value in values if value.dim() >= place and value.shape[-place] != 1), 1) for place in range(longest, 1, -1)
+    ]
     return torch.cat([value.expand(*shape, value.shape[-1]) for value in values], -1)
 
 
