@@ -100,7 +100,7 @@ def test_is_a_value(data_case):
     net = data_case[0]
     again = Net.from_dict(net.to_dict())
     assert hash(again) == hash(net) and repr(again) == repr(net)
-    assert eval(repr(net), {"nn": nn, **{c.__name__: c for c in (MLP, ConvNet, ConvTransposeNet, DiT, ResNet, SpectralNorm, UNet, DeepSet, SetTransformer)}}) == net
+    assert eval(repr(net), {"nn": nn, **{c.__name__: c for c in (MLP, ConvNet, ConvTransposeNet, DiT, RecurrentState, ResNet, SpectralNorm, UNet, DeepSet, SetTransformer)}}) == net
     with pytest.raises(AttributeError):
         net.activation = nn.Tanh
     with pytest.raises(AttributeError):
