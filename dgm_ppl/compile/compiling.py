@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-
 import torch
 
+from ..families.randomness import seeded
 from ..graph import GraphError
 from ..network import BayesNet, Layout, RecognitionNet, probe, unlike
 from .guide import Guide
@@ -34,10 +33,7 @@ def compile(net: BayesNet, *, share: Model | None = None, seed: int | None = Non
     """
     if not isinstance(net, BayesNet):
         raise GraphError(f"compile: expected a BayesNet; got {type(net).__name__}; try dgm.compile(dgm.BayesNet(z=dgm.Normal(2)))")
-    with ExitStack() as stack:
-        if seed is not None:
-            stack.enter_context(torch.random.fork_rng(devices=[]))
-            torch.manual_seed(seed)
+    with seeded(seed, torch.device("cpu")):
         if isinstance(net, RecognitionNet):
             model = Guide.of(net, share)
         else:

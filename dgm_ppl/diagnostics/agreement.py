@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
+from ..families.randomness import seeded
 from ..graph import Displayed, GraphError
 from ..metrics import Measured, classifier_two_sample
 from ..queries import Amortized, Method, posterior
-from ..queries.refining import seeded
 from ..structure import holm
 from .plots import agreement_figure
 from .quantities import cells_of
@@ -117,7 +117,7 @@ def agreement(
         True
     """
     method = Amortized(answer, samples=samples) if isinstance(answer, Model) else answer
-    with seeded(model, seed):
+    with seeded(seed, model.device):
         found = posterior(model, evidence, method=method)
         ours, worlds = found.sample(samples), found.worlds
         theirs = {name: torch.as_tensor(value) for name, value in reference.items()} if isinstance(reference, Mapping) else posterior(model, evidence, method=reference).sample(samples)

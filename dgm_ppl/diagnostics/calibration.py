@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
+from ..families.randomness import seeded
 from ..graph import GraphError
-from ..queries.refining import seeded
 from .quantities import Densities, marginals_of
 from .ranks import rank_among
 from .references import References
@@ -73,7 +73,7 @@ def calibrate(
     """
     names = observed_by(model, guide, observed)
     _check(worlds, draws, level)
-    with seeded(model, seed), torch.no_grad():
+    with seeded(seed, model.device), torch.no_grad():
         truth, dropped = simulated(model, worlds, given, sizes, drop_nonfinite)
         pool, _ = simulated(model, worlds, given, sizes, drop_nonfinite)
         latents = tuple(name for name in model.random if name not in names)

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from ..compile import Model, compile
 from ..data import columns
+from ..families.randomness import seeded
 from ..formats import describe
 from ..graph import GraphError
 from ..guides import amortize
 from ..network import BayesNet
 from ..objectives import ForwardKL, Objective, OnlineSimulations
 from ..queries import Bound, Importance, Score, log_prob
-from ..queries.refining import seeded
 from ..training import Adam, fit
 from .choices import GuideChoice
 from .comparison import GuideComparison
@@ -169,7 +169,7 @@ def _run(job: Job) -> dict[str, Any]:
     if run.stopped == "interrupted":
         raise KeyboardInterrupt
     test = {name: job.test[name] for name in job.observed}
-    with seeded(model, job.seed):
+    with seeded(job.seed, model.device):
         bound = log_prob(model, test, method=Bound(guide, samples=job.samples)).value
         evidence = _evidence(model, guide, test, job.samples)
         weights = judge_weights(model, guide, test, samples=max(job.samples, 100), seed=None)

@@ -8,16 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from ..compile import Model
 from ..data import columns
+from ..families.randomness import seeded
 from ..graph import Displayed, GraphError
 from ..network import RecognitionNet
 from ..queries import Amortized, Refined, Score, log_prob
 from ..queries.posterior import GuidePosterior
-from ..queries.refining import RefinedPosterior, seeded
+from ..queries.refining import RefinedPosterior
 from .plots import gaps_figure
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def gaps(
         (True, True, True)
     """
     values = model.encode(data if isinstance(data, Mapping) else columns(data))
-    with seeded(model, seed):
+    with seeded(seed, model.device):
         plain = GuidePosterior(model, values, Amortized(guide, samples=samples))
         weights = plain._log_weights
         better = RefinedPosterior(model, values, Refined(guide, steps=steps, samples=samples, particles=particles, lr=lr, seed=None))

@@ -11,10 +11,10 @@ import torch
 
 from ..compile import Model
 from ..data import columns
+from ..families.randomness import seeded
 from ..graph import Displayed
 from ..queries import Diagnosis
 from ..queries.psis import diagnose_weights
-from ..queries.refining import seeded
 from ..queries.weighting import WeightedDraws
 from .plots import weights_figure
 
@@ -67,7 +67,7 @@ def judge_weights(model: Model, guide: Model, data: Any, *, samples: int = 1000,
         'good'
     """
     values = model.encode(data if isinstance(data, Mapping) else columns(data))
-    with seeded(model, seed), torch.no_grad():
+    with seeded(seed, model.device), torch.no_grad():
         parts = [torch.cat(list(piece.weights(samples))) for piece in WeightedDraws(model, guide, values).pieces()]
     found = diagnose_weights(torch.cat(parts, -1) if len(parts) > 1 else parts[0])
     return Weights(found.khat, found.effective, samples)

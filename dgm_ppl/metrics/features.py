@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..families.randomness import seeded
 from ..graph import GraphError
 
 __all__ = ["Features", "train_features"]
@@ -45,8 +46,7 @@ def train_features(images: Tensor, labels: Tensor, *, width: int = 64, epochs: i
     """
     if images.ndim != 4 or len(images) != len(labels):
         raise GraphError(f"train_features: expected images (rows, channels, height, width) and a label a row; got {tuple(images.shape)} and {tuple(labels.shape)}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed, images.device):
         labels = labels.long()
         model = Features(images.shape[1], int(labels.max()) + 1, width).to(images.device)
         order = torch.randperm(len(images)).to(images.device)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..distances import MMD, EnergyDistance, SlicedWasserstein
 from ..distances import distances as pairwise
+from ..families.randomness import seeded
 from ..graph import GraphError
 from .measured import Measured, as_rows, jackknife, permuted
 
@@ -45,11 +46,12 @@ def energy_distance(x: Tensor, y: Tensor, *, permutations: int = 200) -> Measure
 def sliced_wasserstein(x: Tensor, y: Tensor, *, projections: int = 200, seed: int = 0) -> Measured:
     """The mean over directions of the squared Wasserstein-2 distance of projections; directions are the same for every estimate."""
     x, y = as_rows(x, y)
-    with torch.random.fork_rng(devices=[]):
-        def distance(a: Tensor, b: Tensor) -> Tensor:
-            torch.manual_seed(seed)
+
+    def distance(a: Tensor, b: Tensor) -> Tensor:
+        with seeded(seed, a.device):
             return SlicedWasserstein(projections)(a, b)
-        return jackknife("sliced W2^2", distance, x, y)
+
+    return jackknife("sliced W2^2", distance, x, y)
 
 
 def _joint(xx: Tensor, yy: Tensor, xy: Tensor) -> Tensor:

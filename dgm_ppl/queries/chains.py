@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import pyro.infer
@@ -12,6 +11,7 @@ from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 from torch import Tensor
 
 from ..compile import Model
+from ..families.randomness import seeded
 from ..graph import GraphError
 from ..network.unrolling import at_step
 from .methods import NUTS
@@ -43,10 +43,7 @@ def run_nuts(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int], 
         if node.name not in values and node.conditional.variable.space.cardinality is not None:
             raise GraphError(f"NUTS: node {node.name!r} ~ {node.conditional.variable.summary} is discrete and has no gradient; observe it, or use dgm.Importance(guide)")
     runs = []
-    with ExitStack() as stack:
-        if method.seed is not None:
-            stack.enter_context(torch.random.fork_rng(devices=[]))
-            torch.manual_seed(method.seed)
+    with seeded(method.seed, model.device):
         for _ in range(method.chains):
             kernel = pyro.infer.NUTS(model, target_accept_prob=method.target_accept, max_tree_depth=method.max_tree_depth)
             sampler = pyro.infer.MCMC(kernel, num_samples=method.samples, warmup_steps=method.warmup, disable_progbar=True)

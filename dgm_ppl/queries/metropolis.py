@@ -10,9 +10,9 @@ from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 from torch import Tensor
 
 from ..compile import Model
+from ..families.randomness import seeded
 from .methods import IndependenceMetropolis
 from .posterior import Posterior
-from .refining import seeded
 from .weighting import WeightedDraws
 
 __all__ = ["Acceptance", "MetropolisPosterior"]
@@ -48,7 +48,7 @@ class MetropolisPosterior(Posterior):
         super().__init__(model, values)
         self.method = method
         steps = method.warmup + method.samples
-        with seeded(model, method.seed), torch.no_grad():
+        with seeded(method.seed, model.device), torch.no_grad():
             drawn, weights = WeightedDraws(model, method.guide, values).draw(steps * method.chains)
             places, accepted = _chains(weights.unflatten(0, (method.chains, steps)))
         kept = places[:, method.warmup:]

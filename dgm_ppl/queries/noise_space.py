@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 
 import torch
 from pyro.ops.stats import effective_sample_size, split_gelman_rubin
@@ -13,6 +12,7 @@ from torch import Tensor
 from ..compile import Model
 from ..compile.reduction import PerWorld
 from ..families import Noise
+from ..families.randomness import seeded
 from ..graph import GraphError
 from .chains import Chains
 from .export import to_arviz
@@ -89,10 +89,7 @@ class NoisePosterior(Posterior):
     def __init__(self, model: Model, values: Mapping[str, Tensor], method: HMC):
         super().__init__(model, values)
         self.method = method
-        with ExitStack() as stack:
-            if method.seed is not None:
-                stack.enter_context(torch.random.fork_rng(devices=[]))
-                torch.manual_seed(method.seed)
+        with seeded(method.seed, model.device):
             space = NoiseSpace(model, values, method.chains)
             kept, self.acceptance = _run(space, method)
         self._chained = {name: torch.stack([draw[name] for draw in kept], 1) for name in kept[0] if name not in values}   # (chains, draws, *worlds, ...)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -14,33 +13,22 @@ from ..compile import Model
 from ..compile.pairing import Latent, Pairing
 from ..compile.reduction import PerWorld, added
 from ..families import noise
+from ..families.randomness import seeded
 from ..graph import GraphError
 from .methods import Refined
 from .posterior import GuidePosterior
 from .weighting import WeightedDraws
 
-__all__ = ["RefinedPosterior", "seeded"]
+__all__ = ["RefinedPosterior"]
 
 CHECKED = 256                                       # draws that decide whether a refinement is kept
-
-
-@contextmanager
-def seeded(model: Model, seed: int | None) -> Iterator[None]:
-    """Draws that the seed decides, the global generators left as they were; without a seed the global generators."""
-    if seed is None:
-        yield
-        return
-    devices = [model.device.index or 0] if model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
 
 
 class RefinedPosterior(GuidePosterior):
     """The answer of a copy of the guide for each world, refined on that world's evidence; `bound` is its ELBO there."""
 
     def __init__(self, model: Model, values: Mapping[str, Tensor], method: Refined):
-        with seeded(model, method.seed):
+        with seeded(method.seed, model.device):
             super().__init__(model, values, method, RefinedDraws(model, values, method))
 
     @property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import ExitStack
 from functools import cached_property
 
 import torch
@@ -16,6 +15,7 @@ from ..compile.schedule import Node
 from ..conditionals import Parametric
 from ..conditionals.denoising import Denoiser, DenoisingConditional
 from ..families import noise
+from ..families.randomness import seeded
 from ..graph import GraphError
 from .methods import Guided, Twisted
 from .posterior import Posterior
@@ -197,10 +197,7 @@ class ReversePosterior(Posterior):
     def __init__(self, model: Model, values: Mapping[str, Tensor], method: Guided | Twisted):
         super().__init__(model, values)
         self.method, self.problem = method, ReverseProblem(model, values)
-        with ExitStack() as stack:
-            if method.seed is not None:
-                stack.enter_context(torch.random.fork_rng(devices=[]))
-                torch.manual_seed(method.seed)
+        with seeded(method.seed, model.device):
             if isinstance(method, Twisted):
                 drawn, self._log_weights, self._log_evidence = self.problem.twisted(method)
             else:

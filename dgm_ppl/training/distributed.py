@@ -22,13 +22,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..families.randomness import generator_states, set_generator_states
 from ..graph import GraphError
 from .checkpoint import read, write
 from .interrupt import Ending
 from .journal import Journal
 from .learner import Position
 from .plan import Plan
-from .randomness import generator_states, set_generator_states
 from .sitting import Outcome, sit
 from .together import Together
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..data import batch_columns, rows
-from .randomness import generator_states, mix, seeded, set_generator_states
+from ..families.randomness import generator_states, seeded, set_generator_states
+from .randomness import mix
 
 __all__ = ["Batch", "Feed", "Resident", "Stream", "Transform"]
 

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from ..data import columns
+from ..families.randomness import seeded
 from .devices import place
 from .feed import Batch, Feed, Resident, Stream, Transform
-from .randomness import seeded
 
 __all__ = ["Intake"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from .randomness import generator_states, set_generator_states
+from ..families.randomness import generator_states, set_generator_states
 from .step import Turn
 from .trees import clone
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..families.randomness import seeded
 from .checkpoint import check_same, read
 from .feed import Feed
 from .intake import Intake
@@ -16,7 +17,7 @@ from .learner import Learner, Position
 from .loop import Loop
 from .plan import Plan
 from .progress import Display, Quiet, say, watch_progress
-from .randomness import draw_seed, mix, seeded
+from .randomness import draw_seed, mix
 from .step import Step, Turn, set_up_turns
 from .team import Team
 from .validation import Validation

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..families.randomness import seeded
 from .feed import Feed
-from .randomness import mix, seeded
+from .randomness import mix
 from .team import Team
 
 __all__ = ["Validation"]
