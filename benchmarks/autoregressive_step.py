@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from measure import environment, interleaved, ratios, table, write_json
+from measure import elapsed, environment, interleaved, ratios, table, write_json
 
 BATCH = 128
 Step = Callable[[], Tensor]
@@ -111,10 +111,10 @@ def stepping(parameters: Iterable[Tensor], loss: Callable[[], Tensor]) -> Step:
 
 def by_hand(case: Case, x: Tensor) -> Step:
     if case.plain is not None:
-        module = case.plain()
+        module = case.plain().to(x.device)
         logits = lambda: module(x)  # noqa: E731
     else:
-        module = dgm.compile(dgm.BayesNet(x=case.variable), seed=0).conditional("x").network
+        module = dgm.compile(dgm.BayesNet(x=case.variable), seed=0).to(x.device).conditional("x").network
         read = x if case.variable.size else x[..., None]
         logits = (lambda: module(read)) if case.variable.size else (lambda: module(read)[..., 0])
     if case.variable.size:
@@ -123,17 +123,10 @@ def by_hand(case: Case, x: Tensor) -> Step:
 
 
 def declared(case: Case, x: Tensor) -> Step:
-    objective = dgm.MaximumLikelihood(dgm.compile(dgm.BayesNet(x=case.variable), seed=0))
+    objective = dgm.MaximumLikelihood(dgm.compile(dgm.BayesNet(x=case.variable), seed=0)).to(x.device)
     (player,) = objective.players
     batch = objective.prepare({"x": x})
     return stepping(player.parameters, lambda: player.loss(batch))
-
-
-def elapsed(step: Step, count: int) -> float:
-    start = time.process_time()
-    for _ in range(count):
-        step()
-    return (time.process_time() - start) / count
 
 
 def main() -> None:
@@ -141,21 +134,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.3, help="length of one turn of the reference (default 0.3)")
     parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--device", default="cpu", help="where the steps run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
     torch.set_num_threads(1)
     about = environment(seed=options.seed, rounds=options.rounds, batch=BATCH)
     print("\n".join(f"{key}: {value}" for key, value in about.items()))
+    clock = time.process_time if options.device == "cpu" else time.perf_counter
     results = {}
     for name, case in CASES.items():
         if options.only.lower() not in name.lower():
             continue
         torch.manual_seed(options.seed)
-        x = case.data()
+        x = case.data().to(options.device)
         steps = {REFERENCE: by_hand(case, x), "torch by hand, again": by_hand(case, x), "dgm_ppl": declared(case, x)}
-        warm = min(elapsed(step, 2) for step in steps.values())
-        timers = {contender: partial(elapsed, step, max(1, round(options.seconds / warm))) for contender, step in steps.items()}
+        warm = min(elapsed(step, 2, clock) for step in steps.values())
+        timers = {contender: partial(elapsed, step, max(1, round(options.seconds / warm)), clock) for contender, step in steps.items()}
         results[name] = ratios(interleaved(timers, options.rounds), REFERENCE)
         print(f"\n{name}{'' if case.plain else ' (the same module in a hand-written loop)'}\n{table(results[name])}", flush=True)
     write_json(options.json, {"environment": about, "results": results})

@@ -16,13 +16,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch loa
 
 import argparse
 import math
-import time
 from collections.abc import Callable
 from functools import partial
 
 import torch
 import torch.nn.functional as F
-from measure import environment, interleaved, ratios, table, write_json
+from measure import elapsed, environment, interleaved, ratios, table, write_json
 from torch import Tensor, nn
 
 import dgm_ppl as dgm
@@ -76,7 +75,7 @@ def two_layers_by_hand(x: Tensor) -> Step:
         nll = F.binary_cross_entropy_with_logits(parts["px"](z1), x, reduction="sum")
         return (nll + divergence(loc2, log2) + between(loc1, log1, *parts["p1"](z2).chunk(2, -1))) / len(x)
 
-    return stepping(parts, loss)
+    return stepping(parts.to(x.device), loss)
 
 
 def hierarchy_by_hand(x: Tensor) -> Step:
@@ -93,12 +92,12 @@ def hierarchy_by_hand(x: Tensor) -> Step:
         nll = 0.5 * (x - parts["px"](z)).square().sum() + 0.5 * math.log(2 * math.pi) * x.numel()
         return (nll + divergence(loc, log_scale) + divergence(local - mu.unsqueeze(1), local_log)) / len(x)
 
-    return stepping(parts, loss)
+    return stepping(parts.to(x.device), loss)
 
 
 def derived(net: dgm.BayesNet, builder: object, x: Tensor) -> Step:
     """What one turn of `fit` does."""
-    objective = dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=builder)))
+    objective = dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=builder))).to(x.device)
     (player,) = objective.players
     optimizer, batch = dgm.Adam(lr=1e-3)(player.parameters), objective.prepare({"x": x})
 
@@ -131,17 +130,11 @@ def hierarchy(x: Tensor) -> Step:
     )
 
 
-def elapsed(step: Step, count: int) -> float:
-    start = time.perf_counter()
-    for _ in range(count):
-        step()
-    return (time.perf_counter() - start) / count
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=0.1, help="length of one turn of the reference")
+    parser.add_argument("--device", default="cpu", help="where the steps run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
@@ -153,6 +146,7 @@ def main() -> None:
     }
     results = {}
     for name, (x, by_hand, library) in cases.items():
+        x = x.to(options.device)
         steps = {REFERENCE: by_hand(x), "torch by hand, again": by_hand(x), "dgm_ppl": library(x)}
         count = max(1, round(options.seconds / max(elapsed(step, 20) for step in steps.values())))
         summary = ratios(interleaved({label: partial(elapsed, step, count) for label, step in steps.items()}, options.rounds), REFERENCE)

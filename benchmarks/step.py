@@ -1,6 +1,6 @@
 """What one training step of a VAE costs, against the same step hand-written in torch and in Pyro.
 
-    python benchmarks/step.py [--rounds 60] [--threads 1 2] [--json FILE]
+    python benchmarks/step.py [--rounds 60] [--threads 1 2] [--device cuda] [--json FILE]
 
 Every contender trains the same VAE (pixels-hidden-latent, one ReLU layer each way, Bernoulli pixels, Gaussian
 posterior with a diagonal covariance) with Adam on the negative ELBO of one resident batch. They take turns; the
@@ -14,7 +14,6 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch loads OpenMP
 
 import argparse
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,7 @@ import torch.nn.functional as F
 from pyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
-from measure import environment, interleaved, ratios, table, write_json
+from measure import elapsed, environment, interleaved, ratios, table, write_json
 
 Step = Callable[[], object]  # one optimisation step; returns its loss, the mean over the batch
 
@@ -64,7 +63,7 @@ def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Module:
 
 def torch_step(size: Size, x: Tensor) -> Step:
     """Closed-form KL, fused log-likelihood, fused Adam."""
-    encoder, decoder = size.encoder(), size.decoder()
+    encoder, decoder = size.encoder().to(x.device), size.decoder().to(x.device)
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3, fused=True)
 
     def step() -> Tensor:
@@ -84,7 +83,7 @@ def torch_step(size: Size, x: Tensor) -> Step:
 
 def pyro_step(size: Size, x: Tensor, elbo: Trace_ELBO, fused: bool = False) -> Step:
     """The model, guide and SVI of Pyro's own VAE tutorial."""
-    encoder, decoder = size.encoder(), size.decoder()
+    encoder, decoder = size.encoder().to(x.device), size.decoder().to(x.device)
     name = f"{size}, {type(elbo).__name__}, {fused}"  # the parameter store is global
 
     def model(x: Tensor) -> None:
@@ -110,7 +109,7 @@ def dgm_step(size: Size, x: Tensor) -> Step:
         x=dgm.Bernoulli(size.pixels).given("z", net=dgm.MLP(size.hidden)),
     )
     recognition = dgm.amortize(net, observed="x", net=dgm.MLP(size.hidden))
-    objective = dgm.ELBO(dgm.compile(net), dgm.compile(recognition))
+    objective = dgm.ELBO(dgm.compile(net), dgm.compile(recognition)).to(x.device)
     (player,) = objective.players
     optimizer = dgm.Adam(lr=1e-3)(player.parameters)
     batch = objective.prepare({"x": x})
@@ -140,19 +139,11 @@ def seeded(build: Callable[[Size, Tensor], Step], size: Size, x: Tensor, seed: i
     return build(size, x)
 
 
-def elapsed(step: Step, count: int) -> float:
-    """Seconds a step, over so many."""
-    start = time.perf_counter()
-    for _ in range(count):
-        step()
-    return (time.perf_counter() - start) / count
-
-
 def measure(size: Size, options: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Seconds and ratios of every contender at one size, and its loss a row after the last round."""
     pyro.clear_param_store()
     torch.manual_seed(options.seed)
-    x = size.data()
+    x = size.data().to(options.device)
     steps = {name: seeded(build, size, x, options.seed) for name, build in CONTENDERS.items()}
     warm = {name: elapsed(step, 20) for name, step in steps.items()}
     count = max(1, round(options.seconds / warm[REFERENCE]))
@@ -171,6 +162,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=60, help="turns of every contender (default 60)")
     parser.add_argument("--seconds", type=float, default=0.05, help="length of one turn of the reference (default 0.05)")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="torch threads (default 1 2)")
+    parser.add_argument("--device", default="cpu", help="where the steps run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", metavar="FILE", help="write the figures here too")
     return parser.parse_args()

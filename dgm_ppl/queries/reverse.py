@@ -87,7 +87,7 @@ class ReverseProblem:
         with torch.enable_grad():
             noisy = noisy.detach().requires_grad_()
             clean, found = denoiser(noisy, t)
-            alpha, sigma = (float(level) for level in self.schedule.levels(t))
+            alpha, sigma = (float(level.detach()) for level in self.schedule.levels(t))
             if self.gaussian:
                 value = self._moments(clean, noisy, alpha, sigma)
             else:

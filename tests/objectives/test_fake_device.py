@@ -12,6 +12,8 @@ import pytest
 
 import dgm_ppl
 
+from .steps import STEPS
+
 
 @pytest.fixture(scope="module")
 def found() -> dict:
@@ -27,7 +29,7 @@ def answers(name: str) -> dict:
     return json.loads(answer.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("net", ["vae", "iwae", "tables", "plated", "amortized_plates", "particles", "eliminated", "integrated", "mixed_images", "hidden_chain", "linear_chain", "deep_chain", "densities"])
+@pytest.mark.parametrize("net", STEPS)
 def test_a_step_stays_on_the_device(found, net):
     assert found[net] == {"loss": "fakegpu", "made on the CPU": [], "waits": []}
 
