@@ -13,8 +13,8 @@ from ..families import noise
 
 __all__ = ["WeightedDraws", "paired", "pick"]
 
-CELLS = {"cpu": 4_000_000}                          # numbers in the largest value of one piece: a few tens of megabytes
-ON_ACCELERATORS = 64_000_000                        # there a piece has to be large to be worth its launch
+CELLS = 4_000_000                                   # numbers in the largest value of one piece: a few tens of megabytes
+ON_ACCELERATORS = 16                                # times as many there, so that a piece is worth its launches
 
 
 class WeightedDraws:
@@ -51,7 +51,7 @@ class WeightedDraws:
 
     def weights(self, samples: int) -> Iterator[Tensor]:
         """The log-weights of `samples` draws, `(some, *worlds)` at a time."""
-        piece = max(1, CELLS.get(self.model.device.type, ON_ACCELERATORS) // (self._cells() * max(1, self._rows())))
+        piece = max(1, CELLS * (1 if self.model.device.type == "cpu" else ON_ACCELERATORS) // (self._cells() * max(1, self._rows())))
         while samples:
             now = min(piece, samples)
             yield self._drawn(now)[1]()
