@@ -225,6 +225,18 @@ def test_games(name, device):
     on(device, run.averaged.model.sample(3))
 
 
+def test_a_game_is_resumed_between_turns_of_the_generator(device, tmp_path):
+    found = {}
+    for name, counts in (("whole", [8]), ("in two", [5, 8])):
+        for count in counts:
+            model = dgm.compile(dgm.BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Generator(2).given("z", net=dgm.MLP(8))), seed=0)
+            torch.manual_seed(0)
+            objective, data = dgm.Adversarial(model, {"x": dgm.MLP(8)}, critic_steps=3), {"x": torch.randn(32, 2)}
+            run = dgm.fit(objective, data, steps=count, batch_size=8, device=device, seed=0, checkpoint=tmp_path / name, progress=False)
+        found[name] = list(run.objective.parameters())
+    assert all(torch.equal(one, other) for one, other in zip(found["whole"], found["in two"]))
+
+
 @pytest.mark.parametrize("distance", [dgm.MMD(), dgm.EnergyDistance(), dgm.SlicedWasserstein()], ids=lambda distance: type(distance).__name__)
 def test_matching(distance, device):
     model = dgm.compile(dgm.BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Generator(2).given("z", net=dgm.MLP(8))), seed=0)

@@ -91,6 +91,6 @@ def filled(layout: Layout, name: str, value: Tensor, lengths: Mapping[str, Tenso
     worlds, theirs = value.shape[: value.ndim - len(plates) - len(event)], lengths[chain.name].shape
     if worlds and theirs and worlds != theirs:
         return value                                                        # refused where the worlds are compared
-    kept = real_steps(lengths[chain.name], value.shape[place])
+    kept = real_steps(lengths[chain.name].to(value.device), value.shape[place])
     kept = kept.reshape(*kept.shape[:-1], *(1,) * plates.index(chain.name), kept.shape[-1], *(1,) * (-place - 1))
     return torch.where(kept, value, layout.net[name].space.example(event, value).to(value.dtype))

@@ -128,7 +128,7 @@ class MaximumLikelihood(Objective):
 
     def _is_marginal(self, batch: Mapping[str, Tensor]) -> bool:
         """Whether something is missing on which others depend, so that it has to be summed out."""
-        if not self._random <= batch.keys() or self._collapsed.get(frozenset(batch)) is not None:
+        if not self._random.issubset(batch) or self._collapsed.get(frozenset(batch)) is not None:
             return True
         return not self._masks.isdisjoint(batch) and bool(seen_in(self.model, batch).holes)
 

@@ -70,7 +70,7 @@ class Resident:
     def _permutation(self, epoch: int) -> Tensor:
         if self._order is None or self._order[0] != epoch:
             generator = torch.Generator().manual_seed(mix(self.seed, epoch))
-            self._order = epoch, torch.randperm(self.rows, generator=generator).to(self.device)
+            self._order = epoch, torch.randperm(self.rows, generator=generator, device="cpu").to(self.device)
         return self._order[1]
 
 

@@ -71,7 +71,7 @@ class Learner:
             if turn.schedule is not None:
                 turn.schedule.load_state_dict(schedule)
         for turn, last in zip(self.turns, state["losses"]):
-            turn.last = last
+            turn.last = last if last is None else last.to(self.device)
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         set_generator_states(state["generators"], self.device)

@@ -237,6 +237,6 @@ def test_a_parent_that_is_a_sequence_is_read_by_cross_attention():
     net = dgm.BayesNet(s=dgm.Categorical(4, 4, probs=[0.25] * 4), t=dgm.Autoregressive(dgm.Categorical(4, 4), net=dgm.Transformer(16, layers=1, heads=2, encoder=1)).given("s"))
     model = dgm.compile(net, seed=0)
     data = {"s": source, "t": source.flip(1)}
-    dgm.fit(dgm.MaximumLikelihood(model), data, epochs=10, batch_size=50, optimizer=dgm.Adam(lr=0.01), seed=0)
+    dgm.fit(dgm.MaximumLikelihood(model), data, epochs=10, batch_size=50, optimizer=dgm.Adam(lr=0.01), device="cpu", seed=0)
     assert (model.log_prob(data).mean() + 4 * torch.tensor(4.0).log()).exp() > 0.9
     assert torch.equal(dgm.beam_search(model, "t", width=3, given={"s": source[:20]}).best, source[:20].flip(1))

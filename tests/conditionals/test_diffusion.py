@@ -116,7 +116,7 @@ def test_levels_have_probabilities():
 def test_a_learned_schedule_is_trained_and_saved(tmp_path):
     model = dgm.compile(dgm.BayesNet(x=dgm.Diffusion(2, net=dgm.MLP(8), schedule=dgm.Learned())), seed=0)
     before = [parameter.clone() for parameter in model.conditional("x").schedule.parameters()]
-    dgm.fit(dgm.MaximumLikelihood(model), {"x": TARGET.sample((100,))}, steps=5, seed=0)
+    dgm.fit(dgm.MaximumLikelihood(model), {"x": TARGET.sample((100,))}, steps=5, device="cpu", seed=0)
     assert all(not torch.equal(a, b) for a, b in zip(before, model.conditional("x").schedule.parameters()))
     t = torch.linspace(0, 1, 50, requires_grad=True)
     ratio, slope = model.conditional("x").schedule.log_snr(t)
@@ -172,7 +172,7 @@ def test_flow_matching_learns_a_density_and_samples_it(coupling):
     model = dgm.compile(dgm.BayesNet(x=dgm.FlowMatching(2, net=dgm.MLP(32, activation=nn.SiLU), coupling=coupling)), seed=0)
     torch.manual_seed(0)
     x = TARGET.sample((1000,))
-    run = dgm.fit(dgm.Denoising(model), {"x": x}, steps=350, batch_size=100, optimizer=dgm.Adam(lr=1e-2), seed=0, average=0.97)
+    run = dgm.fit(dgm.Denoising(model), {"x": x}, steps=350, batch_size=100, optimizer=dgm.Adam(lr=1e-2), seed=0, average=0.97, device="cpu")
     model = run.averaged.model
     with torch.no_grad():
         assert float((model.log_prob({"x": x[:40]}) - TARGET.log_prob(x[:40])).mean()) == pytest.approx(0, abs=0.2)

@@ -218,7 +218,7 @@ def test_prior_and_guide(kind):
         loss = theirs.differentiable_loss(model, guide, {"x": x}) / 7
         torch.testing.assert_close(ours, loss)
         torch.testing.assert_close(gradient, torch.autograd.grad(loss, list(guide.parameters())), rtol=1e-3, atol=1e-5)
-    dgm.fit(dgm.IWAE(model, guide, particles=4), {"x": x}, epochs=2, progress=False)
+    dgm.fit(dgm.IWAE(model, guide, particles=4), {"x": x}, epochs=2, device="cpu", progress=False)
     flow = dgm.log_prob(model, {"x": x}, method=dgm.Importance(guide, 4000))
     with torch.no_grad():
         decoder, z = model.conditionals["x"], model.sample(100_000)["z"]

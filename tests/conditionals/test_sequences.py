@@ -96,7 +96,7 @@ def test_fits_and_saves_sequences_that_end(tmp_path):
     net = dgm.BayesNet(n=dgm.Given(), x=dgm.Autoregressive(dgm.Categorical(3, 5), net=dgm.Recurrent(4), length="n"), y=dgm.Autoregressive(dgm.Categorical(3, 5), net=dgm.MADE(4), end=2))
     model = dgm.compile(net, seed=0)
     values = model.sample(given={"n": torch.arange(5.0)})
-    dgm.fit(dgm.MaximumLikelihood(model), values, epochs=1, batch_size=5)
+    dgm.fit(dgm.MaximumLikelihood(model), values, epochs=1, batch_size=5, device="cpu")
     dgm.save(model, tmp_path / "model.safetensors")
     loaded = dgm.load(tmp_path / "model.safetensors")
     assert loaded.net == net and torch.equal(loaded.log_prob(values), model.log_prob(values))

@@ -28,7 +28,7 @@ def test_fit_improves_the_bound(name):
     objective = dgm.ELBO(model, guide)
     batch = objective.prepare(data)
     before = objective.score(batch).mean()
-    dgm.fit(objective, data, epochs=25, batch_size=16, optimizer=dgm.Adam(lr=3e-3), clip=1.0, seed=0, progress=False)
+    dgm.fit(objective, data, epochs=25, batch_size=16, optimizer=dgm.Adam(lr=3e-3), clip=1.0, device="cpu", seed=0, progress=False)
     assert objective.score(batch).mean() > before + 1
 
 

@@ -146,7 +146,7 @@ def test_unpaired_translation_is_declared():
         penalties=dgm.R1(0.1), terms=[dgm.Consistency("a_again", "a", weight=0.5), dgm.Consistency("b_again", "b", weight=0.5)],
     )
     data = {"a": torch.randn(800, 1), "b": 3 + 0.5 * torch.randn(800, 1)}
-    dgm.fit(objective, data, steps=400, batch_size=50, optimizer=dgm.Adam(lr=1e-2, betas=(0.5, 0.9)), seed=0, average=0.98)
+    dgm.fit(objective, data, steps=400, batch_size=50, optimizer=dgm.Adam(lr=1e-2, betas=(0.5, 0.9)), seed=0, average=0.98, device="cpu")
     made = model.sample(given=data)
     assert float(made["made_b"].mean()) == pytest.approx(3, abs=0.5) and float(made["made_a"].mean()) == pytest.approx(0, abs=0.5)
     assert float((made["a_again"] - data["a"]).abs().mean()) < 0.4

@@ -105,7 +105,7 @@ def test_one_fit_call_trains_on_labelled_and_unlabelled_rows():
     labels[8:] = torch.nan
     model = dgm.compile(net, seed=0)
     guide = dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(8), collapse=True), seed=1)
-    run = dgm.fit(dgm.ELBO(model, guide), {"x": x, "y": labels}, epochs=60, batch_size=16, optimizer=dgm.Adam(lr=0.02), seed=0, progress=False)
+    run = dgm.fit(dgm.ELBO(model, guide), {"x": x, "y": labels}, epochs=60, batch_size=16, optimizer=dgm.Adam(lr=0.02), device="cpu", seed=0, progress=False)
     score = dgm.IWAE(model, guide, particles=20)
     with torch.no_grad():
         logs = torch.stack([score.score(score.prepare({"x": x, "y": torch.full((64,), code)})) for code in range(2)])

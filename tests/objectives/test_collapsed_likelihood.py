@@ -91,7 +91,7 @@ def test_missing_cells_of_vectors_are_integrated():
     from queries.test_gaussian import Partial
     wanted = torch.stack([Partial(model, {}, {name: value[row] for name, value in data.items()}).log_evidence for row in range(4)])
     assert torch.allclose(-objective.world_losses(batch), wanted, atol=1e-8)
-    run = dgm.fit(dgm.MaximumLikelihood(model), data, epochs=2, batch_size=2, seed=0, progress=False)
+    run = dgm.fit(dgm.MaximumLikelihood(model), data, epochs=2, batch_size=2, device="cpu", seed=0, progress=False)
     assert run.objective.score(batch).isfinite().all()
 
 
