@@ -150,7 +150,7 @@ def _split(model: Model, values: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
     rows = model.layout.worlds(values)
     if len(rows) != 1 or rows[0] < 10:
         raise GraphError(f"compare_guides: expected 10 rows or more, to keep some for the test; got {rows[0] if rows else 'a single world'}; give test rows: test=...")
-    order, held = torch.randperm(rows[0], generator=torch.Generator().manual_seed(0)), rows[0] // 5
+    order, held = torch.randperm(rows[0], generator=torch.Generator().manual_seed(0), device="cpu"), rows[0] // 5
     rowed = model.layout.rowed(values)
     return tuple({name: value[part.to(value.device)] for name, value in rowed.items()} for part in (order[held:], order[:held]))
 

@@ -69,7 +69,7 @@ def marginals_of(model: Model, shapes: Mapping[str, tuple[int, int]], latents: t
             for element in range(cells):
                 yield Marginal(model, name, f"{name}[{element}]", lambda value, rows, element=element: value[..., element])
         else:
-            chosen = torch.randint(cells, (worlds,), generator=generator)
+            chosen = torch.randint(cells, (worlds,), generator=generator, device="cpu")
             yield Marginal(model, name, f"{name}[random]", lambda value, rows, chosen=chosen: _chosen(value, chosen[rows]))
         if model.net[name].space.cardinality is None or not model.net[name].space.integer:
             yield Marginal(model, name, f"mean({name})", lambda value, rows: value.double().mean(-1))

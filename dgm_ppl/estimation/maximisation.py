@@ -174,7 +174,7 @@ def scatter(learning: Sequence[Learner], expectation: Climbed, generator: torch.
     statistics = expectation()
     for one in learning:
         if isinstance(one, Tables):
-            draws = torch.empty(3, *one.shape, dtype=torch.float64).exponential_(generator=generator).sum(0)
+            draws = torch.empty(3, *one.shape, dtype=torch.float64, device="cpu").exponential_(generator=generator).sum(0)
             one.fill((draws / draws.sum(-1, keepdim=True)).to(expectation.model.device))
             continue
         wide = replace(one, smallest=1.0) if isinstance(one, Regression) else one
@@ -191,7 +191,7 @@ def _scattered(cases: Sequence[Samples], needed: int, generator: torch.Generator
         nearest = torch.stack([(value - centre).square().sum(1) for centre in centres]).amin(0) if centres else torch.ones(len(value))
         first = torch.multinomial(nearest.clamp_min(1e-12 * (1 + nearest.max())), 1, generator=generator)
         centres.append(value[first])
-        chosen = torch.cat([first, torch.randperm(len(value), generator=generator)[: needed - 1]]).to(case.value.device)
+        chosen = torch.cat([first, torch.randperm(len(value), generator=generator, device="cpu")[: needed - 1]]).to(case.value.device)
         there = None if case.there is None else case.there[chosen]
         found.append(Samples([parent[chosen] for parent in case.parents], case.value[chosen], torch.ones(len(chosen), dtype=torch.float64, device=case.value.device), there))
     return found

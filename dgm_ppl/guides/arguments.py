@@ -43,12 +43,12 @@ def alternatives(value: Tensor) -> list[Tensor]:
     """Other values of an argument: of its range and dtype, so that what it stands for may still work."""
     generator = torch.Generator().manual_seed(0)
     if value.is_floating_point():
-        noise = torch.randn(value.shape, generator=generator).to(value)
+        noise = torch.randn(value.shape, generator=generator, device="cpu").to(value)
         return [value * (0.3 * noise).exp(), value + 0.5 * noise, value * 1.5 + 0.1]
     if value.dtype == torch.bool:
         return [~value]
     low, high = int(value.min()), int(value.max())
-    return [torch.randint(low, high + 1, value.shape, generator=generator).to(value), high - value + low]
+    return [torch.randint(low, high + 1, value.shape, generator=generator, device="cpu").to(value), high - value + low]
 
 
 def _bound(function: Callable, args: tuple, kwargs: Mapping[str, Any]) -> BoundArguments:

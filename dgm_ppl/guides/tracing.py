@@ -86,7 +86,7 @@ class Pinned(Messenger):
         bijection = biject_to(msg["kwargs"].get("constraint", torch.distributions.constraints.real))
         free = bijection.inv(value.detach())
         generator = torch.Generator().manual_seed(crc32(msg["name"].encode()))
-        msg["value"] = bijection(free + 0.1 * torch.randn(free.shape, generator=generator).to(free))
+        msg["value"] = bijection(free + 0.1 * torch.randn(free.shape, generator=generator, device="cpu").to(free))
 
     def check_unwritten(self, run: Run) -> None:
         """Raises where a value was written into after it was drawn, which makes its density that of another value."""

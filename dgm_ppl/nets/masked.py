@@ -101,7 +101,7 @@ def _orders(event: Event, count: int, seed: int) -> tuple[tuple[int, ...], ...]:
     if count == 1 or event.orders or event.parents is not None:
         return (event.order,)
     generator = torch.Generator().manual_seed(seed)
-    return tuple(tuple(torch.randperm(event.size, generator=generator).tolist()) for _ in range(count))
+    return tuple(tuple(torch.randperm(event.size, generator=generator, device="cpu").tolist()) for _ in range(count))
 
 
 class Masked(Causal):
