@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -134,15 +135,28 @@ def padded(sequences: Sequences) -> dict[str, Tensor]:
 
 
 def train_deep(parts: dict[str, Sequences], asked: argparse.Namespace) -> dict[str, object]:
-    """The curve of the bound, and bounds at the weights that were best on the validation part; the weight of the divergence grows in the first epochs."""
+    """The curve of the bound, and bounds at the weights that were best on the validation part.
+
+    The weight of the divergence grows in the first epochs, the rate falls along a cosine over the budget (processor time, on an accelerator time on a
+    clock), weights decay, and what is judged is a moving average of the weights.
+    """
     net = deep(asked.latent, asked.width)
-    model = dgm.compile(net, seed=asked.seed)
-    guide = dgm.compile(dgm.amortize(net, observed="x", net=dgm.MLP(asked.width, activation=nn.Tanh), encoder=dgm.RecurrentState(asked.state)), seed=asked.seed + 1)
-    step_of, last = 12, 12 * asked.anneal
+    model = dgm.compile(net, seed=asked.seed).to(asked.device)
+    guide = dgm.compile(dgm.amortize(net, observed="x", net=dgm.MLP(asked.width, activation=nn.Tanh), encoder=dgm.RecurrentState(asked.state)), seed=asked.seed + 1).to(asked.device)
+    step_of, last = asked.batches, asked.batches * asked.anneal
     bound, exact = dgm.ELBO(model, guide, kl_weight=lambda step: min(1.0, 0.1 + 0.9 * step / last)), dgm.ELBO(model, guide)
     parameters = [*model.parameters(), *guide.parameters()]
-    optimizer, dice = torch.optim.Adam(parameters, lr=asked.rate, fused=True), torch.Generator().manual_seed(asked.seed)
+    optimizer, dice = torch.optim.AdamW(parameters, lr=asked.rate, weight_decay=asked.decay, fused=True), torch.Generator().manual_seed(asked.seed)
+    mean = [one.detach().clone() for one in parameters]
     torch.manual_seed(asked.seed)
+
+    @torch.no_grad()
+    def exchange() -> None:
+        """The weights for their moving average, and back."""
+        for one, other in zip(parameters, mean):
+            held = one.clone()
+            one.copy_(other)
+            other.copy_(held)
 
     def nats(part: str, draws: int) -> float:
         data = padded(parts[part])
@@ -150,25 +164,31 @@ def train_deep(parts: dict[str, Sequences], asked: argparse.Namespace) -> dict[s
             found = torch.stack([exact(exact.prepare(data)) for _ in range(draws)]).mean().item()
         return -found * len(parts[part]) / sum(map(len, parts[part]))
 
-    curve, best, kept, steps, epoch, start = [], float("-inf"), {}, 0, 0, time.process_time()
-    while time.process_time() - start < 60 * asked.minutes:
+    clock = time.process_time if asked.device == "cpu" else time.perf_counter
+    curve, best, kept, steps, epoch, start, budget = [], float("-inf"), mean, 0, 0, clock(), 60 * asked.minutes
+    while (spent := clock() - start) < budget:
+        optimizer.param_groups[0]["lr"] = asked.rate * (0.02 + 0.49 * (1 + math.cos(math.pi * spent / budget)))
         for data in batches(parts["train"], -(-len(parts["train"]) // step_of), dice):
             optimizer.zero_grad()
             bound.begin_step(steps)
             bound(bound.prepare(data)).backward()
             nn.utils.clip_grad_norm_(parameters, 50.0)
             optimizer.step()
+            with torch.no_grad():
+                torch._foreach_lerp_(mean, parameters, max(1 - asked.average, 1 / (steps + 1)))
             steps += 1
         epoch += 1
         if epoch % 10 == 0:
+            exchange()
             found = nats("valid", 4)
-            curve.append((epoch, time.process_time() - start, nats("train", 1), found))
-            print("epoch {:4}  {:6.0f} CPU s  train {:8.3f}  valid {:8.3f}".format(*curve[-1]), flush=True)
+            curve.append((epoch, clock() - start, nats("train", 1), found))
+            print("epoch {:4}  {:6.0f} s  train {:8.3f}  valid {:8.3f}".format(*curve[-1]), flush=True)
+            exchange()
             if found > best:
-                best, kept = found, {id(one): one.detach().clone() for one in parameters}
+                best, kept = found, [one.clone() for one in mean]
     with torch.no_grad():
-        for one in parameters:
-            one.copy_(kept.get(id(one), one))
+        for one, other in zip(parameters, kept):
+            one.copy_(other)
     row = {part: nats(part, 50) for part in parts}
     closer = dgm.log_prob(model, padded(parts["valid"]), method=dgm.Importance(guide, 100)).value
     print(f"best weights: bound train {row['train']:.3f}, valid {row['valid']:.3f}; 100 importance samples, valid {per_step(closer, parts['valid']):.3f}")
@@ -183,11 +203,15 @@ def main() -> None:
     parser.add_argument("--factors", type=int, default=8)
     parser.add_argument("--rate", type=float, default=0.02)
     parser.add_argument("--deep", action="store_true", help="the deep Markov model alone")
-    parser.add_argument("--minutes", type=float, default=7.0, help="CPU time to train it")
+    parser.add_argument("--minutes", type=float, default=7.0, help="time to train it")
     parser.add_argument("--latent", type=int, default=64)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--state", type=int, default=200, help="width of the encoder's state")
     parser.add_argument("--anneal", type=int, default=60, help="epochs in which the weight of the divergence grows from 0.1 to 1")
+    parser.add_argument("--batches", type=int, default=12, help="steps an epoch of the deep Markov model")
+    parser.add_argument("--decay", type=float, default=0.0, help="weight decay of the deep Markov model")
+    parser.add_argument("--average", type=float, default=0.99, help="of the moving average of its weights")
+    parser.add_argument("--device", default="cpu", help="of the deep Markov model")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json")
     asked = parser.parse_args()

@@ -115,9 +115,18 @@ class ReverseProblem:
             residual = torch.linalg.solve_triangular(root, (seen - loc).unsqueeze(-1), upper=False).squeeze(-1)
             logs = -residual.square().sum(-1) / 2 - root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         else:
-            wide = size.square() + sigma**2 / (alpha**2 + sigma**2)        # data of unit variance: the clean value is as uncertain as its noise
+            wide = size.square() + self._sums(loc, clean, noisy, sigma**2 / alpha)
             logs = (-(seen - loc).square() / wide.detach() / 2 - wide.detach().log() / 2).sum(-1)
         return logs - loc.shape[-1] * math.log(2 * math.pi) / 2
+
+    @staticmethod
+    def _sums(loc: Tensor, clean: Tensor, noisy: Tensor, factor: float) -> Tensor:
+        """The sums of the rows of A V A', which stand for its diagonal where there are too many: two gradients and not one for each row (Boys et al., 2023)."""
+        (down,) = torch.autograd.grad(loc.sum(), noisy, retain_graph=True)
+        anything = torch.zeros_like(loc, requires_grad=True)
+        (back,) = torch.autograd.grad(loc, clean, anything, create_graph=True)
+        (along,) = torch.autograd.grad(back, anything, down, retain_graph=True)
+        return factor * along.clamp_min(0)
 
     def _spread(self, loc: Tensor, clean: Tensor, noisy: Tensor, factor: float) -> Tensor:
         """factor (d loc / d noisy)(d loc / d clean)', symmetric and not negative."""

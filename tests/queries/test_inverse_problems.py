@@ -55,6 +55,22 @@ def test_posteriors_are_those_of_the_closed_form(build, method):
     assert str(post.diagnose())
 
 
+def test_many_measurements_are_led_by_sums_of_rows(monkeypatch):
+    """Of one number the sum is the variance itself; of several that are independent too."""
+    monkeypatch.setattr("dgm_ppl.queries.reverse.MOMENTS", 0)
+    mean, covariance = closed_form()
+    drawn = dgm.posterior(diffusion(), {"y": MEASURED}, method=dgm.Guided(2500, 100, seed=0)).sample(2000)["x"]
+    torch.testing.assert_close(drawn.mean(0), mean, atol=0.1, rtol=0)
+    torch.testing.assert_close(torch.cov(drawn[:, 0].T), covariance, atol=0.13, rtol=0)
+    schedule = dgm.Cosine()
+    prior = dgm.Diffusion(2, net=dgm.Flat(Known(schedule)), schedule=schedule, prediction=dgm.Clean())
+    both = dgm.compile(dgm.BayesNet(x=prior, y=dgm.Normal(2, loc="x", scale=NOISE)))
+    drawn = dgm.posterior(both, {"y": MEASURED.expand(2, 2)}, method=dgm.Guided(2500, 100, seed=0)).sample(2000)["x"]
+    gain = SCALE**2 / (SCALE**2 + NOISE**2)
+    torch.testing.assert_close(drawn.mean(0), MEAN + gain * (MEASURED - MEAN), atol=0.1, rtol=0)
+    torch.testing.assert_close(drawn.var(0), (gain * NOISE**2).expand(2, 2), atol=0.13, rtol=0)
+
+
 def test_particles_estimate_the_evidence():
     post = dgm.posterior(diffusion(), {"y": MEASURED}, method=dgm.Twisted(1500, 300, seed=0))
     torch.testing.assert_close(post.log_evidence, evidence(), atol=0.15, rtol=0)

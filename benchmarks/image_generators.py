@@ -1,0 +1,324 @@
+"""Generators, diffusion, latent diffusion and inverse problems on MNIST (or scikit-learn's digit scans), each within a budget of training.
+
+    python benchmarks/image_generators.py games --data FOLDER --minutes 2 [--device cuda] [--json FILE] [--pictures FOLDER]
+    python benchmarks/image_generators.py diffusion | latent | joint | inverse | faces ...
+
+- `games`: a GAN (perceptrons, R1), WGAN-GP and DCGAN (strided convolutions, batch normalization) and VAEs with the same generator networks, each trained as long.
+- `diffusion`: a class-conditional U-Net on levels of pixels: bits per dimension, samplers of 20 and 250 steps, guided classes.
+- `latent`: a VAE of binarised digits; a diffusion trained on its latents takes the place of its Gaussian prior.
+- `joint`: adversarially learned inference (ALI, BiGAN) against the derived guide trained by ELBO on the same net.
+- `inverse`: digits at half the resolution, or with a hole, with noise: guidance and particles of a diffusion prior, beside interpolation and the mean.
+- `faces`: the same at half the resolution on the faces that ship in scikit-image.
+
+The Fréchet distance is that of the features of a small classifier trained on the spot, between images made and test images. Times are on a clock.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch loads OpenMP
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dgm_ppl as dgm
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from measure import environment, write_json
+
+MADE = 5000  # images a Fréchet distance is of, at most
+
+
+def images_of(folder: Path | None, device: str) -> dict[str, tuple[Tensor, Tensor]]:
+    """Levels of pixels from 0 to the highest (255, or 16 for the scans) and labels, for training and test."""
+    if folder is None:
+        from sklearn.datasets import load_digits
+        scans = load_digits()
+        x, y = torch.tensor(scans.images).unsqueeze(1), torch.tensor(scans.target)
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+        parts = {"train": (x[order[:1400]], y[order[:1400]]), "test": (x[order[1400:]], y[order[1400:]])}
+    else:
+        with np.load(folder / "mnist.npz", allow_pickle=False) as held:
+            parts = {part: (torch.from_numpy(held[f"x_{part}"]).unsqueeze(1), torch.from_numpy(held[f"y_{part}"])) for part in ("train", "test")}
+    return {part: (x.long().to(device), y.long().to(device)) for part, (x, y) in parts.items()}
+
+
+class Task:
+    """The images as real numbers in [-1, 1], a classifier's features of them, and what was found."""
+
+    def __init__(self, options: argparse.Namespace):
+        self.options, self.found = options, {}
+        self.parts = images_of(options.data, options.device)
+        self.levels = int(self.parts["train"][0].max()) + 1
+        self.x, self.u = (2 * self.parts[part][0] / (self.levels - 1) - 1 for part in ("train", "test"))
+        self.y, self.v = self.parts["train"][1], self.parts["test"][1]
+        self.shape = tuple(self.x.shape[1:])
+
+    def features(self) -> None:
+        self.of = dgm.metrics.train_features(self.x, self.y, width=64, epochs=3 if len(self.x) > 5000 else 30)
+        self.real = self.of(self.u[:MADE])
+        self.found["features"] = {"accuracy": self.of.accuracy}
+        print(f"features: accuracy {self.of.accuracy:.3f} on held-out images", flush=True)
+
+    def fit(self, objective: nn.Module, data: dict[str, Tensor], *, minutes: float | None = None, average: float | None = 0.998, **settings: Any) -> dgm.Run:
+        """Trains as long as the budget says."""
+        deadline = time.perf_counter() + 60 * (minutes or self.options.minutes)
+
+        def stop(moment: object) -> None:
+            if time.perf_counter() > deadline:
+                raise KeyboardInterrupt
+        return dgm.fit(
+            objective, data, epochs=100_000, batch_size=self.options.batch_size, seed=self.options.seed, average=average, progress=False, callbacks=stop, device=self.options.device, **settings,
+        )
+
+    def note(self, name: str, made: Tensor, **more: float) -> None:
+        """The Fréchet distance of images to test images, and their picture."""
+        distance = dgm.metrics.frechet_distance(self.real, self.of(made))
+        self.found[name] = {"frechet": distance.value, "stderr": distance.stderr, **more}
+        print(f"{name:34} Frechet {distance.value:7.2f} ± {distance.stderr:.2f}  {more}", flush=True)
+        self.picture(name, made)
+
+    def picture(self, name: str, made: Tensor) -> None:
+        if self.options.pictures is None:
+            return
+        import matplotlib.image
+        self.options.pictures.mkdir(parents=True, exist_ok=True)
+        shown = made[:64].float().cpu().reshape(8, 8, *self.shape[1:]).transpose(1, 2).reshape(8 * self.shape[1], 8 * self.shape[2])
+        matplotlib.image.imsave(self.options.pictures / f"{''.join(c if c.isalnum() else '_' for c in name)}.png", shown.numpy(), cmap="gray", vmin=-1, vmax=1)
+
+
+# ---- games
+
+
+def upward(latent: int, shape: tuple[int, ...]) -> nn.Module:
+    """DCGAN's generator for images of a quarter of the size at its start (Radford et al., 2016, https://arxiv.org/abs/1511.06434)."""
+    side = shape[1] // 4
+    return nn.Sequential(
+        nn.Linear(latent, 128 * side * side, bias=False), nn.Unflatten(1, (128, side, side)), nn.BatchNorm2d(128), nn.ReLU(),
+        nn.ConvTranspose2d(128, 64, 4, 2, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.ConvTranspose2d(64, shape[0], 4, 2, 1), nn.Flatten(),
+    )
+
+
+def downward(shape: tuple[int, ...], outputs: int) -> nn.Module:
+    """DCGAN's critic."""
+    side = shape[1] // 4
+    return nn.Sequential(
+        nn.Unflatten(1, shape), nn.Conv2d(shape[0], 64, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(64, 128, 4, 2, 1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.2),
+        nn.Flatten(), nn.Linear(128 * side * side, outputs),
+    )
+
+
+def games(task: Task) -> None:
+    task.features()
+    latent, count, inside = 64, min(MADE, len(task.u)), dgm.Interval(-1, 1)
+    z, start = dgm.Normal(latent, loc=0.0, scale=1.0), task.options.lr
+    networks: dict[str, tuple[Callable[[], Any], Callable[[int], Any]]] = {
+        "perceptron": (lambda: dgm.MLP(256, 512), lambda outputs: dgm.MLP(512, 256)),
+        "convolutions": (lambda: dgm.ConvTransposeNet(128, 64), lambda outputs: dgm.ConvNet(64, 128)),
+        "DCGAN": (lambda: dgm.Flat(upward(latent, task.shape)), lambda outputs: dgm.Flat(downward(task.shape, outputs))),
+    }
+    players = {
+        "GAN (R1)": ("perceptron", dgm.JensenShannon(), dgm.R1(1.0), 1, 0.998),
+        "WGAN-GP": ("convolutions", dgm.Wasserstein(), dgm.GradientPenalty(10.0), 3, 0.998),
+        "DCGAN": ("DCGAN", dgm.JensenShannon(), (), 1, None),
+    }
+    for name, (network, game, penalties, every, average) in players.items():
+        make, judge = networks[network]
+        model = dgm.compile(dgm.BayesNet(z=z, x=dgm.Generator(*task.shape, space=inside).given("z", net=make())), seed=0)
+        objective = dgm.Adversarial(model, {"x": judge(1)}, game=game, penalties=penalties, critic_steps=every)
+        run = task.fit(objective, {"x": task.x}, average=average, optimizer=dgm.Adam(lr=start, betas=(0.5, 0.9)))
+        trained = model if average is None else run.averaged.model
+        task.note(name, trained.eval().sample(count)["x"], steps=run.step, parameters=size(trained))
+    for network, (make, judge) in networks.items():
+        average = None if network == "DCGAN" else 0.998
+        net = dgm.BayesNet(z=z, x=dgm.Normal(*task.shape, scale=dgm.free(0.3)).given("z", net=make()))
+        model, guide = dgm.compile(net, seed=0), dgm.compile(dgm.amortize(net, "x", net=judge(2 * latent)), seed=1)
+        run = task.fit(dgm.ELBO(model, guide), {"x": task.x}, average=average, optimizer=dgm.Adam(lr=1e-3))
+        trained = (model if average is None else run.averaged.model).eval()
+        task.note(f"VAE, {network}", trained.conditional("x")(trained.sample(count)["z"]).mean.detach(), steps=run.step, parameters=size(trained))
+
+
+def size(model: nn.Module) -> int:
+    return sum(weight.numel() for weight in model.parameters())
+
+
+# ---- diffusion
+
+
+def diffusion(task: Task) -> None:
+    task.features()
+    count, top = min(MADE, len(task.u)), task.levels - 1
+    levels, held = (task.parts[part][0] for part in ("train", "test"))
+    net = dgm.BayesNet(y=dgm.Given(states=10), x=dgm.Diffusion(*task.shape, net=dgm.UNet(*task.options.channels), levels=task.levels, drop={"y": 0.1}).given("y"))
+    run = task.fit(dgm.Denoising(dgm.compile(net, seed=0), dgm.MinSNR(5.0)), {"x": levels, "y": task.y}, average=0.999, optimizer=dgm.Adam(lr=task.options.lr), clip=1.0)
+    model, asked = run.averaged.model.eval(), (torch.arange(count) % 10).to(levels.device)
+    with torch.no_grad():
+        found = [dgm.log_prob(model, {"x": rows, "y": label}).value for rows, label in zip(held.split(500), task.v.split(500))]
+    bits = -torch.cat(found).mean().item() / math.log(2) / math.prod(task.shape)
+    task.found["bits"] = {"bits": bits, "steps": run.step, "parameters": size(model)}
+    print(f"bound {bits:.3f} bits a dimension after {run.step} steps, {size(model):,} parameters", flush=True)
+    samplers = {
+        "20 DPM-Solver steps": dgm.DPMSolver(20, clip=1.0), "20 DDIM steps": dgm.DDIM(20, clip=1.0), "20 Heun steps": dgm.Heun(20, clip=1.0), "250 ancestral steps": dgm.Ancestral(250, clip=1.0), "250 DDIM steps": dgm.DDIM(250, clip=1.0),
+        "guided by 1": dgm.DPMSolver(20, guidance={"y": 1.0}, clip=1.0), "guided by 2": dgm.DPMSolver(20, guidance={"y": 2.0}, clip=1.0),
+    }
+    for name, sampler in samplers.items():
+        rows = count if task.options.device != "cpu" or "250" not in name else min(count, 500)
+        made = torch.cat([model.sampling(x=sampler).sample(given={"y": label})["x"] for label in asked[:rows].split(1000)])
+        made = 2 * made.float() / top - 1
+        task.note(f"diffusion, {name}", made, **{"class as asked": float((task.of.classify(made) == asked[:rows]).float().mean()), "rows": rows})
+
+
+# ---- latent diffusion
+
+
+def latent(task: Task) -> None:
+    task.features()
+    count, wide = min(MADE, len(task.u)), 32
+    x, u = ((part[0] / (task.levels - 1)) for part in task.parts.values())
+    generator = torch.Generator(device=u.device).manual_seed(0)
+    test = torch.bernoulli(u, generator=generator)
+    net = dgm.BayesNet(z=dgm.Normal(wide, loc=0.0, scale=1.0), x=dgm.Bernoulli(*task.shape).given("z", net=dgm.ConvTransposeNet(64, 32, hidden=(256,))))
+    model, guide = dgm.compile(net, seed=0), dgm.compile(dgm.amortize(net, "x", net=dgm.ConvNet(32, 64, hidden=(256,))), seed=1)
+    run = task.fit(dgm.ELBO(model, guide), {"x": x}, transform=lambda batch: {"x": torch.bernoulli(batch["x"])}, optimizer=dgm.Adam(lr=1e-3))
+    model, guide = run.averaged.model, run.averaged.guide
+
+    prior = dgm.BayesNet(z=dgm.Diffusion(wide, net=dgm.MLP(512, 512, 512, activation=nn.SiLU), sampler=dgm.DPMSolver(50)))
+    codes = torch.cat([dgm.posterior(model, {"x": torch.bernoulli(rows)}, method=dgm.Amortized(guide, samples=1)).sample(1)["z"][0] for rows in x.split(2000) for _ in range(2)])
+    stage = task.fit(dgm.MaximumLikelihood(dgm.compile(prior, seed=2)), {"z": codes}, average=0.999, optimizer=dgm.Adam(lr=1e-3))
+    composed = dgm.compile(net.replace(z=prior["z"])).to(task.options.device)
+    composed.conditional("z").load_state_dict(stage.averaged.model.conditional("z").state_dict())
+    composed.conditional("x").load_state_dict(model.conditional("x").state_dict())
+    for name, each, steps in (("Gaussian prior", model, run.step), ("diffusion prior", composed, stage.step)):
+        objective = dgm.ELBO(each, guide)
+        with torch.no_grad():
+            bound = torch.stack([torch.cat([objective.score(objective.prepare({"x": rows})) for rows in test.split(500)]) for _ in range(10)]).mean(0)
+        drawn = each.sample(count)["z"]
+        made = each.conditional("x")(drawn).mean.detach()
+        task.note(f"VAE, {name}", 2 * made - 1, bound=float(bound.mean()), bound_stderr=float(bound.std() / len(bound) ** 0.5), steps=steps)
+
+
+# ---- joint inference
+
+
+def joint(task: Task) -> None:
+    task.features()
+    wide, count = 32, min(MADE, len(task.u))
+
+    class Judge(nn.Module):
+        """Reads an image by convolutions, then its latent too."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            side = task.shape[1] // 4
+            self.shape = task.shape
+            self.image = nn.Sequential(nn.Conv2d(1, 64, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(64, 128, 4, 2, 1), nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(128 * side * side, 256))
+            self.both = nn.Sequential(nn.Linear(256 + wide, 512), nn.LeakyReLU(0.2), nn.Linear(512, 512), nn.LeakyReLU(0.2), nn.Linear(512, 1))
+
+        def forward(self, both: Tensor) -> Tensor:
+            image, code = both[..., :math.prod(self.shape)], both[..., math.prod(self.shape):]
+            return self.both(torch.cat([self.image(image.unflatten(-1, self.shape)), code], -1))
+
+    net = dgm.BayesNet(z=dgm.Normal(wide, loc=0.0, scale=1.0), x=dgm.Normal(*task.shape, scale=dgm.free(0.2)).given("z", net=dgm.ConvTransposeNet(128, 64)))
+    for name in ("ELBO", "ALI"):
+        model, guide = dgm.compile(net, seed=0), dgm.compile(dgm.amortize(net, "x", net=dgm.ConvNet(64, 128, hidden=(256,))), seed=1)
+        if name == "ELBO":
+            run = task.fit(dgm.ELBO(model, guide), {"x": task.x}, optimizer=dgm.Adam(lr=1e-3))
+        else:
+            objective = dgm.Adversarial(model, {("x", "z"): dgm.Flat(Judge())}, guide=guide, penalties=dgm.R1(0.1))
+            run = task.fit(objective, {"x": task.x}, optimizer=dgm.Adam(lr=2e-4, betas=(0.5, 0.9)))
+        model, guide = run.averaged.model, run.averaged.guide
+
+        def codes(x: Tensor) -> Tensor:
+            return torch.cat([dgm.posterior(model, {"x": rows}, method=dgm.Amortized(guide, samples=20)).mean()["z"] for rows in x.split(500)])
+        seen, unseen = codes(task.x[:20_000]), codes(task.u)
+        probe = dgm.linear_probe(seen, task.y[:20_000])
+        with torch.no_grad():
+            again = torch.cat([model.conditional("x")(rows).mean for rows in unseen.split(500)])
+            made = model.conditional("x")(model.sample(count)["z"]).mean
+        task.note(
+            name, made, **{"squared error of reconstructions": float((again - task.u).square().mean()), "linear probe": float(probe.accuracy(unseen, task.v)), "steps": run.step},
+        )
+        task.picture(f"{name} reconstructions", torch.stack([task.u[:32], again[:32]], 1).flatten(0, 1))
+
+
+# ---- inverse problems
+
+
+def measured(task: Task, x: Tensor, u: Tensor, what: dict[str, Any], minutes: float) -> None:
+    """Posteriors of images given what was measured of them."""
+    rows, shape = len(u), tuple(x.shape[1:])
+    prior = dgm.BayesNet(x=dgm.Diffusion(*shape, net=dgm.UNet(*task.options.channels)))
+    run = task.fit(dgm.Denoising(dgm.compile(prior, seed=0)), {"x": x}, minutes=minutes, optimizer=dgm.Adam(lr=task.options.lr), average=0.999, clip=1.0)
+    print(f"diffusion prior: {run.step} steps", flush=True)
+    for name, fn in what.items():
+        seen = fn(u[:1]).shape[1:]
+        y = dgm.Normal(*seen, scale=0.1).given("x", fn=fn)
+        camera = dgm.compile(prior.add(y=y)).to(task.options.device)
+        camera.load_state_dict(run.averaged.model.state_dict(), strict=False)
+        torch.manual_seed(1)
+        shown = fn(u) + 0.1 * torch.randn(rows, *seen, device=u.device)
+        methods = {"guided": dgm.Guided(samples=40, steps=100, seed=0), "twisted": dgm.Twisted(particles=64, steps=100, seed=0)}
+        frame = dgm.compare(camera, {"y": shown}, methods, truth={"x": u}, level=0.9).assign(problem=name)
+        table = frame.drop(columns="diagnosis")
+        print(table.to_string(index=False), flush=True)
+        span = float((u.max() - u.min()) ** 2)
+        guesses = {"mean image": x.mean(0).expand_as(u)}
+        if seen != shape:
+            guesses["bicubic"] = nn.functional.interpolate(shown, size=shape[1:], mode="bicubic").clamp(-1, 1)
+        psnr = {guess: 10 * math.log10(span / float((value - u).square().mean())) for guess, value in guesses.items()}
+        print(f"{name}: " + ", ".join(f"{guess} psnr {value:.2f}" for guess, value in psnr.items()), flush=True)
+        task.found[name] = {"methods": table.to_dict("records"), "baselines": psnr, "prior steps": run.step}
+
+
+def inverse(task: Task) -> None:
+    mask = torch.ones(task.shape, dtype=torch.bool)
+    third = task.shape[1] // 3
+    mask[:, third: 2 * third + 1, third: 2 * third + 1] = False
+    measured(task, task.x, task.u[:: max(1, len(task.u) // 100)][:100], {"half the resolution": dgm.Coarsen(2), "a hole": dgm.Mask(mask)}, task.options.minutes)
+
+
+def faces(task: Task) -> None:
+    try:
+        from skimage.data import lfw_subset
+    except ImportError:
+        print("scikit-image is not installed, so there are no faces; pip install scikit-image")
+        return
+    images = torch.as_tensor(lfw_subset()[:100, :24, :24], dtype=torch.float).unsqueeze(1).to(task.options.device) * 2 - 1
+    order = torch.randperm(100, generator=torch.Generator().manual_seed(0))
+    x, u = images[order[:80]], images[order[80:]]
+    task.shape = tuple(x.shape[1:])
+    measured(task, torch.cat([x, x.flip(-1)]), u, {"faces at half the resolution": dgm.Coarsen(2)}, task.options.minutes)
+
+
+def main() -> None:
+    parts = {part.__name__: part for part in (games, diffusion, latent, joint, inverse, faces)}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=parts)
+    parser.add_argument("--data", type=Path, help="a folder with mnist.npz; scikit-learn's digit scans without")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of training for each model")
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--channels", type=int, nargs="+", default=[32, 64], help="of the U-Net")
+    parser.add_argument("--lr", type=float, default=5e-4, help="of games and diffusion")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pictures", type=Path, help="a folder for pictures of what was made")
+    parser.add_argument("--json", help="write the figures here too")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(options.seed)
+    task = Task(options)
+    start = time.perf_counter()
+    parts[options.part](task)
+    about = environment(**{key: str(value) for key, value in vars(options).items()})
+    write_json(options.json, {"environment": about, "part": options.part, "seconds": time.perf_counter() - start, "found": task.found})
+
+
+if __name__ == "__main__":
+    main()
