@@ -270,7 +270,7 @@ def measured(task: Task, x: Tensor, u: Tensor, what: dict[str, Any], minutes: fl
         print(table.to_string(index=False), flush=True)
         span = float((u.max() - u.min()) ** 2)
         guesses = {"mean image": x.mean(0).expand_as(u)}
-        if seen != shape:
+        if len(seen) == 3 and seen != shape:
             guesses["bicubic"] = nn.functional.interpolate(shown, size=shape[1:], mode="bicubic").clamp(-1, 1)
         psnr = {guess: 10 * math.log10(span / float((value - u).square().mean())) for guess, value in guesses.items()}
         print(f"{name}: " + ", ".join(f"{guess} psnr {value:.2f}" for guess, value in psnr.items()), flush=True)
@@ -281,7 +281,7 @@ def inverse(task: Task) -> None:
     mask = torch.ones(task.shape, dtype=torch.bool)
     third = task.shape[1] // 3
     mask[:, third: 2 * third + 1, third: 2 * third + 1] = False
-    measured(task, task.x, task.u[:: max(1, len(task.u) // 100)][:100], {"half the resolution": dgm.Coarsen(2), "a hole": dgm.Mask(mask)}, task.options.minutes)
+    measured(task, task.x, task.u[:: max(1, len(task.u) // task.options.images)][: task.options.images], {"half the resolution": dgm.Coarsen(2), "a hole": dgm.Mask(mask)}, task.options.minutes)
 
 
 def faces(task: Task) -> None:
@@ -304,6 +304,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a folder with mnist.npz; scikit-learn's digit scans without")
     parser.add_argument("--minutes", type=float, default=2.0, help="of training for each model")
     parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--images", type=int, default=100, help="how many are measured in `inverse`")
     parser.add_argument("--channels", type=int, nargs="+", default=[32, 64], help="of the U-Net")
     parser.add_argument("--lr", type=float, default=5e-4, help="of games and diffusion")
     parser.add_argument("--device", default="cpu")
