@@ -39,7 +39,7 @@ def amortize(
     nets: Mapping[str, Any] = NOTHING,
     pool: SetNet | None = None,
     encoder: RecurrentState | None = None,
-    family: Recognition = Usual(),
+    family: Recognition | Variable = Usual(),
     families: Mapping[str, Any] = NOTHING,
     coupling: Coupling | Mapping[str, Coupling] | None = None,
     order: Any = "auto",
@@ -69,7 +69,8 @@ def amortize(
         pool: the builder for latents that read a plate whole, such as `DeepSet(64)` or `SetTransformer(64)`; by default a `DeepSet` of
             the widths of `net`.
         encoder: the builder of the states that read a chain's sequences, such as `RecurrentState(64)`; by default as wide as the first layer of `net`.
-        family: how families follow from supports: `Usual()`, `LowRank(rank)`, `PriorAnchored()`.
+        family: how families follow from supports: `Usual()`, `LowRank(rank)`, `PriorAnchored()`; or one declaration that every latent takes whose values it can have:
+            `Flow(NSF())`, `Mixture(Normal(), components=5)`, `FlowMatching(net=...)`, `Diffusion(net=...)`, the last two for `ForwardKL`.
         families: families, declarations such as `MultivariateNormal(20, rank=2)`, or the above, by latent.
         coupling: how copies that depend on each other are drawn: `Jointly(rank)`, `InTurn()`, or `Apart()`, which drops their dependence,
             warns, and is written into the certificate; for all latents or by latent.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...families import Architecture, Circle, Counts, Interval, Levels, Positive, Real, Simplex, Space, Variable
@@ -12,7 +12,7 @@ from ...graph import GraphError
 from .conditional import FlowConditional
 from .dequantization import Dequantization, UniformDequantization
 from .kinds import MAF, FlowKind
-from .links import Affine, Link, Logit
+from .links import Affine, Link, Logit, over, scaled_as
 
 __all__ = ["Flow", "NormalizingFlow"]
 
@@ -43,6 +43,12 @@ class NormalizingFlow(Architecture):
 
     def caption(self, variable: Variable) -> str:
         return self.kind.label + (f"({', '.join(map(str, variable.shape))})" if variable.shape else "")
+
+    def as_guide_of(self, variable: Variable, latent: Variable) -> Variable:
+        if self.kind.circular or self.dequantize is not None or not isinstance(latent.space, (Real, Positive, Interval, Simplex)):
+            return variable
+        preprocess = scaled_as(latent) if self.preprocess is None and not isinstance(latent.space, Simplex) else self.preprocess
+        return replace(variable, family=replace(self, preprocess=preprocess), shape=variable.shape or latent.shape, declared_space=variable.declared_space or over(latent))
 
     def check(self, name: str, variable: Variable, parents: Mapping[str, Variable]) -> None:
         space = variable.space
@@ -82,7 +88,7 @@ class NormalizingFlow(Architecture):
             space = Real() if affine is not None else Positive() if states is None else Interval(0.0, float(states))
             alpha = alpha or (Logit().alpha if self.preprocess is None else 0.0)
         link = Link(space, alpha=alpha if isinstance(space, Interval) else 0.0, affine=affine)
-        return FlowConditional(name, variable, ports, self.kind, link, dequantize=self.dequantize, context=self.context, shared=shared)
+        return FlowConditional(name, variable, ports, self.kind, link, dequantize=self.dequantize, context=self.context, shared=shared, plates=plates)
 
 
 def Flow(
