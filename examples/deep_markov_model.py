@@ -46,7 +46,7 @@ def show(path: Path, pictures: dict[str, Tensor]) -> None:
     """Saves sequences side by side, time downwards."""
     figure = Figure(figsize=(2 * len(pictures), 3.5))
     for axis, (title, picture) in zip(figure.subplots(1, len(pictures)), pictures.items()):
-        axis.imshow(picture, cmap="gray_r", vmin=0, vmax=1, aspect="auto")
+        axis.imshow(picture.cpu(), cmap="gray_r", vmin=0, vmax=1, aspect="auto")
         axis.set_title(title, fontsize=8)
     figure.savefig(path, dpi=100, bbox_inches="tight")
 

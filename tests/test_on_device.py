@@ -95,6 +95,12 @@ def test_questions(name, device):
         assert torch.equal(again.mean()["z"], post.mean()["z"])
 
 
+def test_a_guide_elsewhere_is_refused():
+    model, guide, data = vae()
+    with pytest.raises(dgm.GraphError, match=r"guide: expected it on the model's device, cpu; got meta; try guide.to\(model.device\)"):
+        dgm.posterior(model, data, method=dgm.Amortized(guide.to("meta")))
+
+
 def test_scores_and_draws(device, tmp_path):
     model, guide, data = vae()
     model.to(device), guide.to(device)

@@ -92,7 +92,7 @@ def linear_probe(features: Tensor, labels: Tensor, *, penalty: float = 1e-3) -> 
     """
     if features.ndim != 2 or labels.shape != features.shape[:1]:
         raise GraphError(f"linear_probe: expected features (rows, features) and labels (rows,); got {tuple(features.shape)} and {tuple(labels.shape)}")
-    codes = labels.long()
+    codes, labels = labels.long().to(features.device), labels.to(features.device)
     if bool((codes != labels).any()) or bool((codes < 0).any()):
         raise GraphError("linear_probe: expected labels as codes from 0; got others; number them first")
     features = features.detach()

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..compile import Model
 from ..compile.pairing import Pairing, check_guide
 from ..families import noise
+from ..graph import GraphError
 
 __all__ = ["WeightedDraws", "paired", "pick"]
 
@@ -22,6 +23,8 @@ class WeightedDraws:
 
     def __init__(self, model: Model, guide: Model, values: Mapping[str, Tensor]):
         check_guide(model, guide)
+        if guide.device != model.device:
+            raise GraphError(f"guide: expected it on the model's device, {model.device}; got {guide.device}; try guide.to(model.device)")
         self.model, self.layout = model, model.layout
         self.pairing = Pairing(model, guide, frozenset(values))
         self.values, self.worlds, self.sizes = dict(values), model.layout.worlds(values), model.layout.sizes(values)
