@@ -10,7 +10,7 @@ from ..families import Architecture, Family, Interval, LowRankMultivariateNormal
 from ..families.usual import usual
 from ..graph import GraphError
 
-__all__ = ["LowRank", "PriorAnchored", "Recognition", "Usual", "recognition_of", "recognition_variable"]
+__all__ = ["As", "LowRank", "PriorAnchored", "Recognition", "Usual", "recognition_of", "recognition_variable"]
 
 
 class Recognition:

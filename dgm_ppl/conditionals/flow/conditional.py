@@ -17,8 +17,7 @@ from ..networks import Shared, network_of
 from ..ports import Port
 from ..predictors import Function, joined
 from .bijection import Bijection, Settled
-from .dequantization import Dequantization, Dequantizer
-from .kinds import FlowKind
+from .dequantization import Dequantizer
 from .links import Link
 
 __all__ = ["FlowConditional", "context_of"]
@@ -40,19 +39,14 @@ class FlowConditional(Conditional):
 
     functional = True
 
-    def __init__(
-        self, name: str, variable: Variable, ports: Sequence[Port], kind: FlowKind, link: Link, *,
-        dequantize: Dequantization | None, context: int, shared: Shared, plates: Sequence[int] = (),
-    ):
+    def __init__(self, name: str, variable: Variable, ports: Sequence[Port], flow: Bijection | nn.Module, link: Link, *, encoder: nn.Module | None = None, length: int = 0, dequantizer: Dequantizer | None = None):
         super().__init__(name, variable, ports)
         self.register_buffer("anchor", torch.empty(0), persistent=False)
         self.event, self.link = variable.shape, link
-        self.encoder, self.length = context_of(name, variable, self.ports, context, shared, plates)
+        self.encoder, self.length, self.flow, self.dequantizer = encoder, length, flow, dequantizer
         self.features = link.features(variable.shape)
-        self.flow = Bijection(kind, self.features if self.features != math.prod(self.event) else self.event, self.length)
-        self.dequantizer = None if dequantize is None else Dequantizer(dequantize, variable.space, self.features)
-        self.density = "exact" if dequantize is None else "bound"
-        self._bare = dequantize is None and link.plain and self.event == (self.features,)
+        self.density = "exact" if dequantizer is None else "bound"
+        self._bare = dequantizer is None and link.plain and self.event == (self.features,)
 
     @property
     def reparameterized(self) -> bool:
