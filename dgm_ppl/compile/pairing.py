@@ -34,6 +34,11 @@ def check_guide(model: Model, guide: Model) -> None:
             raise GraphError(f"guide: node {name!r} has the event shape {ours.shape}; the model's has {theirs.shape}")
         if guide.net.plates_of(name) != model.net.plates_of(name):
             raise GraphError(f"guide: node {name!r} is in the plates {guide.net.plates_of(name)}; in the model it is in {model.net.plates_of(name)}")
+        if ours.space.cardinality is not None and ours.space.cardinality == theirs.space.cardinality and ours.space.integer != theirs.space.integer:
+            mend = f"dgm.Given({', '.join([*map(str, theirs.shape), f'space=dgm.families.{theirs.space!r}'])})" if ours.is_given else f"a {'dgm.Categorical' if theirs.space.integer else 'dgm.Bernoulli'}"
+            raise GraphError(
+                f"guide: node {name!r} ~ {ours.summary} holds its states as {_held(ours.space)}, the model's {theirs.summary} as {_held(theirs.space)}; in the guide declare {mend}"
+            )
         if not _within(ours.space, theirs.space):
             raise GraphError(f"guide: node {name!r} ~ {ours.summary} has values in {ours.space}; the model's {theirs.summary} has values in {theirs.space}")
     for name in model.net.inputs:
@@ -51,6 +56,10 @@ def check_guide(model: Model, guide: Model) -> None:
 def own_latents(guide: Model) -> tuple[str, ...]:
     """The latents for which a derived guide takes the model's own conditional."""
     return guide.net.own if isinstance(guide.net, RecognitionNet) else ()
+
+
+def _held(space: Space) -> str:
+    return "codes (whole numbers)" if space.integer else "floats"
 
 
 def _within(space: Space, other: Space) -> bool:

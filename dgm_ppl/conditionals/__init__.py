@@ -14,7 +14,7 @@ LATER = {                                                                   # th
     "diffusion": ["Clean", "Diffusion", "DiffusionKind", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity"],
     "drawing": ["Partial", "Prefix", "Temperature", "TopK", "TopP", "Transform"],
     "flow": [
-        "BPF", "CNF", "GF", "IAF", "MAF", "NAF", "NCSF", "NICE", "NSF", "SOSPF", "UNAF", "Affine", "Flow", "FlowKind", "Glow", "Inverse", "Logit",
+        "BPF", "CNF", "GF", "IAF", "MAF", "NAF", "NCSF", "NICE", "NSF", "SOSPF", "UNAF", "Affine", "Flow", "FlowBlock", "FlowKind", "Glow", "Inverse", "Logit",
         "MultiscaleRealNVP", "NormalizingFlow", "RealNVP", "UniformDequantization", "VariationalDequantization",
     ],
     "flow_matching": ["FlowMatching", "FlowMatchingKind", "Independent", "OptimalTransport"],

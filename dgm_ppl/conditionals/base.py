@@ -30,6 +30,7 @@ class Conditional(nn.Module):
     """
 
     density: str | None = "exact"                   # "exact", "bound", or None for one that only samples
+    regressed: bool = False                         # whether it is learned by regression on simulated values: its density can be asked for, but not trained by
     stepwise: bool = False                          # whether its elements are drawn one after another, so that `draw_as` and `in_order` work
     elements: int = 0                               # trailing event dimensions whose elements are independent given the parents
 
@@ -84,6 +85,10 @@ class Conditional(nn.Module):
     def surprisals(self, value: Tensor, prepared: Any) -> Tensor:
         """-log p(value | parents) of each independent element, `(*batch, *elements)`."""
         raise NotImplementedError
+
+    def training_losses(self, value: Tensor, prepared: Any) -> Tensor:
+        """What a guide minimises of a simulated value, `(*batch, *elements)`: its surprisal, or of kinds that are `regressed` a loss with the same optimum."""
+        return self.surprisals(value, prepared)
 
     def without_density(self, asked: str) -> GraphError:
         """The error where a density is asked of a node that only samples; `asked` says what for."""

@@ -5,23 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..families import Architecture, Noise, Real, Variable, noise as plain_noise
+from ..families import Architecture, Finite, Interval, Noise, Positive, Real, Space, Variable, noise as plain_noise
+from ..families.variable import whole
 from ..graph import GraphError, did_you_mean
 from ..nets import Net
 from .base import Conditional
 from .distribution import ConditionalDistribution, leading
+from .flow.links import Affine, Link, over, scaled_as
 from .networks import Shared, network_of
 from .ports import Port
+from .probability_flow import flow_log_density
 from .samplers import Sampler
 from .schedules import Schedule
 
-__all__ = ["FEATURES", "Denoiser", "Denoising", "DenoisingConditional", "time_features"]
+__all__ = ["FEATURES", "Denoiser", "Denoising", "DenoisingConditional", "check_taken_in", "time_features"]
 
 FEATURES = 32                                           # sines and cosines of the time that the network reads
 FASTEST = 40.0                                          # radians that the fastest of them turns from t = 0 to 1; faster ones make flows rough
@@ -34,6 +37,8 @@ class Denoising(Architecture):
     net: Any
     sampler: Sampler
     drop: tuple[tuple[str, float], ...] = ()
+    preprocess: Affine | None = None
+    context: int = 64
 
     @property
     def net_label(self) -> str:
@@ -42,15 +47,42 @@ class Denoising(Architecture):
     def space(self, variable: Variable) -> Any:
         return Real()
 
+    def as_guide_of(self, variable: Variable, latent: Variable) -> Variable:
+        if not isinstance(latent.space, (Real, Positive, Interval)):
+            return variable
+        kind = self if self.preprocess is not None else replace(self, preprocess=scaled_as(latent))
+        return replace(variable, family=kind, shape=variable.shape or latent.shape, declared_space=variable.declared_space or over(latent))
+
+    def options(self, variable: Variable) -> list[str]:
+        """What a declaration says of how values and parents are taken in."""
+        found = [f"drop={dict(self.drop)}"] if self.drop else []
+        found += [f"space={variable.declared_space!r}"] if variable.declared_space is not None else []
+        found += [f"preprocess={self.preprocess!r}"] if self.preprocess is not None else []
+        return found + ([f"context={self.context}"] if self.context != 64 else [])
+
     def check(self, name: str, variable: Variable, parents: Mapping[str, Variable]) -> None:
-        if variable.net is not None or variable.fn is not None:
-            raise GraphError(f"node {name!r}: the denoiser reads the parents itself; give it where the node is declared, {self.name}(..., net=dgm.MLP(128)), and write .given({', '.join(map(repr, variable.parents))})")
+        if variable.fn is not None:
+            raise GraphError(f"node {name!r}: fn computes parameters, and a denoiser has none; write .given({', '.join(map(repr, variable.parents))}), or let a network sum the parents up: .given(..., net=dgm.MLP(128))")
+        if variable.net is not None and self.drop:
+            raise GraphError(f"node {name!r}: drop leaves parents out one by one, which the network that sums them up cannot do without; write .given({', '.join(map(repr, variable.parents))}) alone")
         for parent, share in self.drop:
             if parent not in variable.parents:
                 raise GraphError(f"node {name!r}: drop names {parent!r}, which is no parent{did_you_mean(parent, variable.parents)}; got the parents {list(variable.parents)}")
             if not 0 < share < 1:
                 raise GraphError(f"node {name!r}: expected drop of {parent!r} between 0 and 1, the share of worlds that train without it; got {share!r}; try 0.1")
+        if not isinstance(variable.space, (Real, Positive, Interval, Finite)):
+            raise GraphError(f"node {name!r}: noise is added to real numbers, to positive ones by their logarithm and to bounded ones by their log-odds; got {variable.space}; try dgm.Flow(..., space=...)")
         self.sampler.check(name, [parent for parent, _ in self.drop], variable.parents)
+
+
+def check_taken_in(place: str, space: Any, preprocess: Any, context: Any) -> None:
+    """Raises for a space, a scaling or a context that no denoiser has."""
+    if space is not None and not isinstance(space, Space):
+        raise GraphError(f"{place}: expected a space such as dgm.Positive(); got {space!r}")
+    if preprocess is not None and not isinstance(preprocess, Affine):
+        raise GraphError(f"{place}: expected preprocess=dgm.Affine(loc, scale); got {preprocess!r}")
+    if (whole(context) or 0) < 1:
+        raise GraphError(f"{place}: expected a positive whole number for context; got {context!r}")
 
 
 class DenoisingConditional(Conditional):
@@ -58,7 +90,7 @@ class DenoisingConditional(Conditional):
 
     schedule: Any
 
-    def __init__(self, name: str, variable: Variable, ports: Sequence[Port], schedule: Schedule, shared: Shared):
+    def __init__(self, name: str, variable: Variable, ports: Sequence[Port], schedule: Schedule, shared: Shared, plates: Sequence[int] = ()):
         super().__init__(name, variable, ports)
         kind: Denoising = variable.family
         self.register_buffer("anchor", torch.empty(0), persistent=False)
@@ -69,8 +101,10 @@ class DenoisingConditional(Conditional):
         read = [Port("noisy", Real(), variable.shape), Port("time", Real(), (FEATURES,))]
         if self.dropped:
             read.append(Port("present", Real(), (len(self.dropped),)))
-        read += [Port(port.name, Real(), port.encoded_shape) for port in ports]
+        self.encoder = None if variable.net is None or not ports else network_of(name, variable.net, ports, ("context",), [(kind.context,)], shared, plates)
+        read += [Port(port.name, Real(), port.encoded_shape) for port in ports] if self.encoder is None else [Port("context", Real(), (kind.context,))]
         self.network = network_of(name, kind.net, read, ("denoised",), [variable.shape], shared)
+        self.link = Link(variable.space if variable.declared_space is not None else Real(), affine=kind.preprocess)
 
     @property
     def finite(self) -> bool:
@@ -83,7 +117,10 @@ class DenoisingConditional(Conditional):
     # ---- what the parents determine
 
     def prepare(self, *parents: Tensor) -> tuple[list[Tensor], tuple[int, ...]]:
-        """The encoded parents and their batch."""
+        """The encoded parents, or what a network sums them up to, and their batch."""
+        if self.encoder is not None:
+            (context,) = self.encoder(*parents)
+            return [context], tuple(context.shape[:-1])
         return [port.encode(value, self.anchor) for port, value in zip(self.ports, parents)], leading(self.ports, parents)
 
     def denoiser(self, prepared: Any, batch: Sequence[int], guidance: Mapping[str, float] | None = None, drop: bool = False) -> Denoiser:
@@ -135,14 +172,27 @@ class DenoisingConditional(Conditional):
 
     def decode(self, value: Tensor) -> Tensor:
         """From what is diffused to the node's own values."""
-        return value
+        return value if self.link.plain else self.link.value(value.flatten(value.ndim - len(self.variable.shape)) if self.variable.shape else value.unsqueeze(-1), self.variable.shape)
 
     def encode(self, value: Tensor) -> Tensor:
         """From the node's values to what is diffused."""
-        return value
+        return self.linked(value)[0]
+
+    def linked(self, value: Tensor) -> tuple[Tensor, Tensor | float]:
+        """What is diffused, and the log-determinant of the map to it, `(*batch)`."""
+        if self.link.plain:
+            return value, 0.0
+        flat, ladj = self.link.real(value, self.variable.shape)
+        return flat.reshape(value.shape), ladj
+
+    def flow_density(self, value: Tensor, prepared: Any, batch: Sequence[int], **accuracy: Any) -> Tensor:
+        """log p(value) of the probability flow, `(*batch)`; `accuracy` is what `flow_log_density` takes."""
+        clean, ladj = self.linked(value.expand(*batch, *self.variable.shape))
+        return flow_log_density(self.denoiser(prepared, batch), clean, **accuracy) + ladj
 
     def forward(self, *parents: Tensor, validate_args: bool | None = None) -> ConditionalDistribution:
-        return ConditionalDistribution(self, self.prepare(*parents), leading(self.ports, parents), validate_args)
+        prepared = self.prepare(*parents)
+        return ConditionalDistribution(self, prepared, prepared[1], validate_args)
 
 
 class Denoiser:

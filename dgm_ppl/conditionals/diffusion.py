@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..families import Finite, Real, Setting, Variable
+from ..families import Finite, Real, Setting, Space, Variable
 from ..families.shapes import broadcast
 from ..families.variable import checked_shape
 from ..graph import GraphError
-from .denoising import Denoising, DenoisingConditional
+from .denoising import Denoising, DenoisingConditional, check_taken_in
+from .flow.links import Affine
 from .networks import Shared
 from .ports import Port
-from .samplers import Ancestral, Sampler
+from .samplers import Ancestral, Heun, Sampler
 from .schedules import Cosine, Schedule, Straight
 
 __all__ = ["Clean", "Diffused", "Diffusion", "DiffusionKind", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "Prediction", "SimpleWeighting", "Velocity", "Weighting"]
@@ -106,7 +107,7 @@ class MinSNR(Weighting):
 
 def Diffusion(
     *shape: int, net: Any, schedule: Schedule = Cosine(), prediction: Prediction = Velocity(), sampler: Sampler = Ancestral(250), levels: int | None = None,
-    drop: Mapping[str, float] | None = None,
+    drop: Mapping[str, float] | None = None, space: Space | None = None, preprocess: Affine | None = None, context: int = 64, flow: bool = False,
 ) -> Variable:
     """A node whose value is noise made clean step by step: z_1 ~ N(0, 1), ..., z_0, x, each step by one network.
 
@@ -126,6 +127,10 @@ def Diffusion(
         sampler: `Ancestral(250)`, `DDIM(50)`, `Heun(20)`, `DPMSolver(20)`; `model.sampling(x=dgm.DDIM(50))` changes it later.
         levels: for whole numbers 0 ... levels - 1 (pixels of 256 levels), so that the bound is one of their probability.
         drop: parents left out in training, with the share of worlds: needed for guidance by them.
+        space: where values live: positive numbers are diffused as their logarithm, numbers between bounds as their log-odds.
+        preprocess: `Affine(loc, scale)` after the space's own map.
+        context: how many numbers a network given with the parents, `.given(..., net=...)`, sums them up to.
+        flow: whether draws and the density are those of the probability flow, so that draws can be weighed exactly; guides ask for it.
 
     Raises:
         GraphError: a denoiser that cannot take the shape, a share outside (0, 1), an unknown parent.
@@ -147,8 +152,13 @@ def Diffusion(
         raise GraphError("Diffusion: the straight schedule has no noise at t = 0; use dgm.FlowMatching, which it belongs to")
     if levels is not None and (isinstance(levels, bool) or not isinstance(levels, int) or levels < 2):
         raise GraphError(f"Diffusion: expected levels to be a whole number from 2; got {levels!r}; try levels=256")
-    kind = DiffusionKind(net, sampler, tuple((drop or {}).items()), schedule, prediction, levels)
-    return Variable(kind, checked_shape(shape, "Diffusion"), size=levels)
+    check_taken_in("Diffusion", space, preprocess, context)
+    if levels is not None and (space is not None or preprocess is not None or flow):
+        raise GraphError("Diffusion: levels are scaled by themselves and have no probability flow; leave out space, preprocess and flow")
+    if flow and not sampler.deterministic:
+        raise GraphError(f"Diffusion: flow=True draws along the probability flow, which takes a sampler without fresh noise; got {sampler!r}; try sampler=dgm.Heun(20)")
+    kind = DiffusionKind(net, sampler, tuple((drop or {}).items()), preprocess, context, schedule, prediction, levels, flow)
+    return Variable(kind, checked_shape(shape, "Diffusion"), size=levels, declared_space=space)
 
 
 EXAMPLES = {"net": "dgm.MLP(256, 256)", "schedule": "dgm.Cosine()", "prediction": "dgm.Velocity()", "sampler": "dgm.DDIM(50)"}
@@ -161,10 +171,19 @@ class DiffusionKind(Denoising):
     schedule: Schedule = Cosine()
     prediction: Prediction = Velocity()
     levels: int | None = None
+    flow: bool = False
 
     @property
     def name(self) -> str:
         return "DiffusionKind"
+
+    def as_guide_of(self, variable: Variable, latent: Variable) -> Variable:
+        """Drawn along the probability flow, whose density weighs the draws."""
+        sampler = Heun(20) if self.sampler == Ancestral(250) else self.sampler
+        if self.levels is not None or not sampler.deterministic:
+            return variable
+        found = super().as_guide_of(variable, latent)
+        return replace(found, family=replace(found.family, sampler=sampler, flow=True))
 
     def space(self, variable: Variable) -> Any:
         return Real() if self.levels is None else Finite(self.levels)
@@ -172,14 +191,14 @@ class DiffusionKind(Denoising):
     def summary(self, variable: Variable) -> str:
         options = [f"net={self.net!r}", f"schedule={self.schedule!r}", f"prediction={self.prediction!r}", f"sampler={self.sampler!r}"]
         options += [] if self.levels is None else [f"levels={self.levels}"]
-        options += [f"drop={dict(self.drop)}"] if self.drop else []
+        options += [*self.options(variable), *(["flow=True"] if self.flow else [])]
         return f"Diffusion({', '.join([*map(str, variable.shape), *options])})"
 
     def caption(self, variable: Variable) -> str:
         return f"Diffusion({', '.join(map(str, variable.shape))})"
 
     def build(self, name: str, variable: Variable, ports: Sequence[Port], *, plates: Any, all_plates: int, shared: Shared) -> Diffused:
-        return Diffused(name, variable, ports, self.schedule, shared)
+        return (FlowDiffused if self.flow else Diffused)(name, variable, ports, self.schedule, shared, plates)
 
 
 class Diffused(DenoisingConditional):
@@ -196,19 +215,19 @@ class Diffused(DenoisingConditional):
     def levels(self) -> int | None:
         return self.variable.family.levels
 
-    def encode(self, value: Tensor) -> Tensor:
-        return value if self.levels is None else 2 * value.to(self.anchor.dtype) / (self.levels - 1) - 1
+    def linked(self, value: Tensor) -> tuple[Tensor, Tensor | float]:
+        return super().linked(value) if self.levels is None else (2 * value.to(self.anchor.dtype) / (self.levels - 1) - 1, 0.0)
 
     def decode(self, value: Tensor) -> Tensor:
         if self.levels is None:
-            return value
+            return super().decode(value)
         return ((value + 1) * (self.levels - 1) / 2).round().clamp(0, self.levels - 1).long()
 
     def surprisals(self, value: Tensor, prepared: Any) -> Tensor:
         """Minus the bound, with one random time and noise a world."""
-        clean = self.encode(value)
+        clean, ladj = self.linked(value)
         diffusion = self._errors(clean, prepared, LikelihoodWeighting())
-        return diffusion + self._last(clean) + self._first(value, clean)
+        return diffusion + self._last(clean) + self._first(value, clean) - ladj
 
     def matching_loss(self, value: Tensor, prepared: Any, weighting: Weighting) -> Tensor:
         return self._errors(self.encode(value), prepared, weighting)
@@ -244,3 +263,16 @@ class Diffused(DenoisingConditional):
         logits = -(seen.unsqueeze(-1) - grid).square() / (2 * size.square())
         each = -logits.log_softmax(-1).gather(-1, value.long().unsqueeze(-1)).squeeze(-1)
         return each.sum(self.events(each)) if self.variable.shape else each
+
+
+class FlowDiffused(Diffused):
+    """A diffusion that draws by its probability flow and has its density; the bound is what trains it."""
+
+    density = "exact"
+    regressed = True
+
+    def surprisals(self, value: Tensor, prepared: Any) -> Tensor:
+        return -self.flow_density(value, prepared, broadcast(prepared[1], value.shape[: value.ndim - len(self.variable.shape)]))
+
+    def training_losses(self, value: Tensor, prepared: Any) -> Tensor:
+        return super().surprisals(value, prepared)

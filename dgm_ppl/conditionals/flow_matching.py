@@ -11,14 +11,14 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from ..families import Setting, Variable
+from ..families import Setting, Space, Variable
 from ..families.shapes import broadcast
 from ..families.variable import checked_shape
 from ..graph import GraphError
-from .denoising import Denoising, DenoisingConditional
+from .denoising import Denoising, DenoisingConditional, check_taken_in
+from .flow.links import Affine
 from .networks import Shared
 from .ports import Port
-from .probability_flow import flow_log_density
 from .samplers import Heun, Sampler
 from .schedules import Straight
 
@@ -54,18 +54,24 @@ class OptimalTransport(Coupling):
         return noise[torch.as_tensor(columns, device=noise.device)]
 
 
-def FlowMatching(*shape: int, net: Any, coupling: Coupling = Independent(), sampler: Sampler = Heun(20), drop: Mapping[str, float] | None = None) -> Variable:
+def FlowMatching(
+    *shape: int, net: Any, coupling: Coupling = Independent(), sampler: Sampler = Heun(20), drop: Mapping[str, float] | None = None, space: Space | None = None,
+    preprocess: Affine | None = None, context: int = 64,
+) -> Variable:
     """A node that a velocity field carries from noise at t = 1 to data at t = 0: dx/dt = v(x, t, parents).
 
     The field is regressed on noise - x along straight lines x_t = (1 - t) x + t noise, by `dgm.Denoising(model)`. The flow's density is
-    exact, by an ordinary differential equation: log p(x) = log N(x_1) + int_0^1 div v dt.
+    exact, by an ordinary differential equation: log p(x) = log N(x_1) + int_0^1 div v dt. As the family of a guide it is trained by `dgm.ForwardKL`.
 
     Args:
-        shape: the event shape; data are scaled to about unit variance before.
-        net: the field's network: it reads the value, features of the time, and the encoded parents.
+        shape: the event shape; data are scaled to about unit variance before, or here by `preprocess`.
+        net: the field's network: it reads the value, features of the time, and the encoded parents, or what `.given(..., net=...)` sums them up to.
         coupling: `Independent()` or `OptimalTransport()`.
         sampler: `Heun(20)`, `DDIM(50)` (Euler's steps).
         drop: parents left out in training, with the share of worlds: needed for guidance by them.
+        space: where values live: positive numbers are carried by their logarithm, numbers between bounds by their log-odds.
+        preprocess: `Affine(loc, scale)` after the space's own map.
+        context: how many numbers a network given with the parents sums them up to.
 
     Raises:
         GraphError: a network that cannot take the shape, a sampler that needs a chain of noisy values, an unknown parent.
@@ -83,8 +89,9 @@ def FlowMatching(*shape: int, net: Any, coupling: Coupling = Independent(), samp
         raise GraphError(f"FlowMatching: expected a coupling such as dgm.Independent() or dgm.OptimalTransport(); got {coupling!r}")
     if not isinstance(sampler, Sampler):
         raise GraphError(f"FlowMatching: expected a sampler such as dgm.Heun(20) or dgm.DDIM(50); got {sampler!r}")
-    kind = FlowMatchingKind(net, sampler, tuple((drop or {}).items()), coupling)
-    return Variable(kind, checked_shape(shape, "FlowMatching"))
+    check_taken_in("FlowMatching", space, preprocess, context)
+    kind = FlowMatchingKind(net, sampler, tuple((drop or {}).items()), preprocess, context, coupling)
+    return Variable(kind, checked_shape(shape, "FlowMatching"), declared_space=space)
 
 
 @dataclass(frozen=True, repr=False)
@@ -94,18 +101,20 @@ class FlowMatchingKind(Denoising):
     coupling: Coupling = Independent()
 
     def summary(self, variable: Variable) -> str:
-        options = [f"net={self.net!r}", f"coupling={self.coupling!r}", f"sampler={self.sampler!r}", *([f"drop={dict(self.drop)}"] if self.drop else [])]
+        options = [f"net={self.net!r}", f"coupling={self.coupling!r}", f"sampler={self.sampler!r}", *self.options(variable)]
         return f"FlowMatching({', '.join([*map(str, variable.shape), *options])})"
 
     def caption(self, variable: Variable) -> str:
         return f"FlowMatching({', '.join(map(str, variable.shape))})"
 
     def build(self, name: str, variable: Variable, ports: Sequence[Port], *, plates: Any, all_plates: int, shared: Shared) -> FlowMatched:
-        return FlowMatched(name, variable, ports, Straight(), shared)
+        return FlowMatched(name, variable, ports, Straight(), shared, plates)
 
 
 class FlowMatched(DenoisingConditional):
     """The flow of a learned velocity."""
+
+    regressed = True
 
     def read(self, output: Tensor, noisy: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
         alpha, sigma = (self.spread(level) for level in self.schedule.levels(t))
@@ -115,7 +124,7 @@ class FlowMatched(DenoisingConditional):
         """|velocity - (noise - x)|^2 at a random time, summed over the event."""
         event = self.variable.shape
         batch = broadcast(prepared[1], value.shape[: value.ndim - len(event)])
-        clean = value.expand(*batch, *event)
+        clean = self.encode(value).expand(*batch, *event)
         t, noise = self.times(batch, clean), torch.randn_like(clean)
         noise = self.variable.family.coupling(clean.reshape(-1, self.variable.numel), noise.reshape(-1, self.variable.numel)).reshape(clean.shape)
         alpha, sigma = (self.spread(level) for level in self.schedule.levels(t))
@@ -125,4 +134,7 @@ class FlowMatched(DenoisingConditional):
 
     def surprisals(self, value: Tensor, prepared: Any) -> Tensor:
         batch = broadcast(prepared[1], value.shape[: value.ndim - len(self.variable.shape)])
-        return -flow_log_density(self.denoiser(prepared, batch), value.expand(*batch, *self.variable.shape))
+        return -self.flow_density(value, prepared, batch)
+
+    def training_losses(self, value: Tensor, prepared: Any) -> Tensor:
+        return self.matching_loss(value, prepared, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -13,7 +13,8 @@ import torch
 from pyro.distributions import constraints
 from torch import Tensor, nn
 
-from ..families import Noise, Parameter, Variable
+from ..families import Interval, Noise, Parameter, Variable
+from ..families.usual import usual
 from ..families.variable import whole
 from ..graph import GraphError
 from .derived import Derived, DerivedForms, derived
@@ -76,6 +77,14 @@ class FiniteMixture(Derived):
             return self.components, *self.base.parameter_shape(name)
         elements = self.base.shape[: len(self.base.shape) - self.family.event_dim] if self.elementwise else ()
         return *elements, self.components
+
+    def as_guide_of(self, variable: Variable, latent: Variable) -> Variable:
+        """Components of the base's family where that has the latent's values, else of the usual one for them."""
+        if latent.space.cardinality is not None or variable.shape not in ((), latent.shape):
+            return variable
+        if type(variable.space) is type(latent.space) and not isinstance(latent.space, Interval):
+            return replace(variable, shape=latent.shape, family=replace(self, base=replace(self.base, shape=latent.shape)))
+        return Mixture(usual(latent), components=self.components, elementwise=self.elementwise)
 
     def build(self, name: str, variable: Variable, ports: Any, *, plates: Any, all_plates: int, shared: Any) -> Parametric:
         ready = isinstance(variable.net, nn.Module) or id(variable.net) in shared          # a user's own module, or one at hand: its weights stay

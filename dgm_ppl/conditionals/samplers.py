@@ -45,6 +45,11 @@ class Sampler(Setting):
             object.__setattr__(self, name, value)
 
     @property
+    def deterministic(self) -> bool:
+        """Whether the value is a function of the noise that it starts from."""
+        return True
+
+    @property
     def weights(self) -> dict[str, float]:
         return dict(self.guidance)
 
@@ -89,6 +94,10 @@ class Ancestral(Sampler):
     Source: Ho et al. (2020), https://arxiv.org/abs/2006.11239.
     """
 
+    @property
+    def deterministic(self) -> bool:
+        return False
+
     def step(self, denoiser: Denoiser, value: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: object) -> tuple[Tensor, object]:
         _, found = self.denoised(denoiser, value, t)
         (alpha_t, sigma_t), (alpha_s, sigma_s) = denoiser.schedule.levels(t), denoiser.schedule.levels(s)
@@ -111,6 +120,10 @@ class DDIM(Sampler):
         if not 0 <= eta <= 1:
             raise GraphError(f"DDIM: expected eta between 0 and 1; got {eta!r}")
         object.__setattr__(self, "eta", float(eta))
+
+    @property
+    def deterministic(self) -> bool:
+        return not self.eta
 
     def step(self, denoiser: Denoiser, value: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: object) -> tuple[Tensor, object]:
         clean, found = self.denoised(denoiser, value, t)

@@ -15,6 +15,7 @@ from ..families import Architecture, Family, Variable
 from ..graph import Faithful, GraphError, Inversion, Order, Structure, did_you_mean
 from ..nets import MLP, RecurrentState, SetNet
 from ..network import AnySubset, BayesNet, Plate, RecognitionNet, SequenceGuide, SubsetRecognition, inverted
+from .block import BlockFlow, block_of
 from .coupling import Apart, Coupling, usual
 from .plates import reader, told_apart, wholes
 from .program_guide import ProgramGuide
@@ -40,7 +41,7 @@ def amortize(
     nets: Mapping[str, Any] = NOTHING,
     pool: SetNet | None = None,
     encoder: RecurrentState | None = None,
-    family: Recognition = Usual(),
+    family: Recognition | Variable = Usual(),
     families: Mapping[str, Any] = NOTHING,
     coupling: Coupling | Mapping[str, Coupling] | None = None,
     order: Any = "auto",
@@ -70,7 +71,8 @@ def amortize(
         pool: the builder for latents that read a plate whole, such as `DeepSet(64)` or `SetTransformer(64)`; by default a `DeepSet` of
             the widths of `net`.
         encoder: the builder of the states that read a chain's sequences, such as `RecurrentState(64)`; by default as wide as the first layer of `net`.
-        family: how families follow from supports: `Usual()`, `LowRank(rank)`, `PriorAnchored()`.
+        family: how families follow from supports: `Usual()`, `LowRank(rank)`, `PriorAnchored()`, one flow over all latents, `BlockFlow()`; or one declaration that every latent takes whose values it can have:
+            `Flow(NSF())`, `Mixture(Normal(), components=5)`, `FlowMatching(net=...)`, `Diffusion(net=...)`, the last two for `ForwardKL`.
         families: families, declarations such as `MultivariateNormal(20, rank=2)`, or the above, by latent.
         coupling: how copies that depend on each other are drawn: `Jointly(rank)`, `InTurn()`, or `Apart()`, which drops their dependence,
             warns, and is written into the certificate; for all latents or by latent.
@@ -118,6 +120,8 @@ def amortize(
                 raise GraphError(f"amortize: {option} is not for a net with a chain, which has no plates beside it; leave it out" if option != "collapse" else (
                     f"amortize: collapse: over the chain {model.chains[0]!r} nothing is eliminated beside a guide yet; leave it out, or, where hidden nodes are finite or "
                     f"linear-Gaussian, ask for exact answers: dgm.posterior(model, data)"))
+        if isinstance(family, BlockFlow):
+            raise GraphError(f"amortize: BlockFlow is for nets without plates and chains; over the chain {model.chains[0]!r} try family=dgm.Flow({family.kind!r})")
         return sequence_guide(model, names, _structure(structure, order), order, net=net, nets=nets, encoder=encoder, family=family, families=families)
     if encoder is not None:
         raise GraphError("amortize: encoder reads the sequences of a chain, and the net has none; leave it out; what reads a plate is pool=dgm.DeepSet(64)")
@@ -140,9 +144,16 @@ def amortize(
     if isinstance(net, nn.Module) and len([latent for latent in learned if latent not in nets]) > 1:
         raise GraphError(f"amortize: one module cannot serve the latents {learned}; give a builder such as net=dgm.MLP(128), or one module each: nets={{...}}")
     variables, apart = {name: _given(model[name]) for name in inversion.observed}, told_apart(model)
+    declared = {latent: recognition_variable(latent, model[latent], families.get(latent), family) for latent in learned}
+    block = block_of(model, inversion, [latent for latent in learned if latent not in families], declared, family) if isinstance(family, BlockFlow) else {}
+    for name in nets:
+        if name in block:
+            raise GraphError(f"amortize: nets names {name!r}, whose numbers are in the block of family={family!r} and are read by its networks; leave it out, or name its family: families={{...}}")
     for latent in learned:
-        factor = inversion.factors[latent]
-        variable = recognition_variable(latent, model[latent], families.get(latent), family)
+        if latent in block:
+            variables[latent] = block[latent]
+            continue
+        factor, variable = inversion.factors[latent], declared[latent]
         _check_anchor(model, inversion, latent, variable)
         if factor.coupled:
             chosen = by_latent.get(latent, usual(variable)) if coupling is by_latent or coupling is None else coupling

@@ -6,19 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..conditionals.anchored import Anchored, anchorable
-from ..families import (
-    Bernoulli, Binomial, Categorical, Circle, Counts, Dirichlet, Family, Finite, Interval, LogitNormal, LogNormal, LowRankMultivariateNormal, NegativeBinomial,
-    Normal, OneHot, OneHotCategorical, Positive, Real, Simplex, Variable, VonMises,
-)
+from ..families import Architecture, Family, Interval, LowRankMultivariateNormal, Real, Variable
+from ..families.usual import usual
 from ..graph import GraphError
 
-__all__ = ["LowRank", "PriorAnchored", "Recognition", "Usual", "recognition_variable"]
+__all__ = ["As", "LowRank", "PriorAnchored", "Recognition", "Usual", "recognition_of", "recognition_variable"]
 
 
 class Recognition:
     """How the declaration of a latent in a guide follows from the latent's own; `declare` returns one over the same support.
 
-    To add a kind (a flow, a mixture), write a frozen dataclass that derives from this class, and return any declaration.
+    To add a kind, write a frozen dataclass that derives from this class, and return any declaration.
     """
 
     def declare(self, latent: Variable) -> Variable:
@@ -34,7 +32,7 @@ class Usual(Recognition):
     """
 
     def declare(self, latent: Variable) -> Variable:
-        return _usual(latent)
+        return usual(latent)
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class LowRank(Recognition):
 
     def declare(self, latent: Variable) -> Variable:
         vector = isinstance(latent.space, Real) and len(latent.shape) == 1 and latent.numel > 1
-        return LowRankMultivariateNormal(*latent.shape, rank=self.rank) if vector else _usual(latent)
+        return LowRankMultivariateNormal(*latent.shape, rank=self.rank) if vector else usual(latent)
 
 
 @dataclass(frozen=True)
@@ -60,20 +58,48 @@ class PriorAnchored(Recognition):
     """
 
     def declare(self, latent: Variable) -> Variable:
-        return Variable(Anchored(latent), latent.shape, size=latent.size, labels=latent.labels) if anchorable(latent) else _usual(latent)
+        return Variable(Anchored(latent), latent.shape, size=latent.size, labels=latent.labels) if anchorable(latent) else usual(latent)
 
 
-def recognition_variable(name: str, latent: Variable, asked: Any = None, family: Recognition = Usual()) -> Variable:
+@dataclass(frozen=True)
+class As(Recognition):
+    """Every latent as one declaration without an event shape says; the usual family for those whose values it cannot have."""
+
+    declaration: Variable
+
+    def declare(self, latent: Variable) -> Variable:
+        found = self.declaration.family.as_guide_of(self.declaration, latent)
+        return found if found.shape == latent.shape and _fits(found, latent) else usual(latent)
+
+
+def recognition_of(family: Any) -> Recognition:
+    """How families are chosen, from what a user gives.
+
+    Raises:
+        GraphError: what is neither a Recognition nor a declaration for latents of any shape.
+    """
+    if isinstance(family, Recognition):
+        return family
+    if not isinstance(family, Variable) or not isinstance(family.family, Architecture):
+        raise GraphError(
+            f"amortize: family: expected dgm.LowRank(2), dgm.PriorAnchored() or another Recognition, or a declaration such as dgm.Flow(dgm.NSF()) or "
+            f"dgm.Mixture(dgm.Normal(), components=5); got {family!r}; families by node go in families={{...}}"
+        )
+    if family.shape or family.parents:
+        raise GraphError(f"amortize: family: a declaration for all latents takes the shape and the parents of each; got {family!r}; leave them out, or name the latent: families={{...}}")
+    return As(family)
+
+
+def recognition_variable(name: str, latent: Variable, asked: Any = None, family: Any = Usual()) -> Variable:
     """A declaration with open parameters over the latent's support: the one asked for, or the one that `family` chooses."""
-    if not isinstance(family, Recognition):
-        raise GraphError(f"amortize: family: expected dgm.LowRank(2), dgm.PriorAnchored() or another Recognition; got {family!r}; families by node go in families={{...}}")
-    variable = family.declare(latent) if asked is None else _asked(name, latent, asked)
+    chosen = recognition_of(family)
+    variable = chosen.declare(latent) if asked is None else _asked(name, latent, asked)
     if variable.shape != latent.shape:
         raise GraphError(f"amortize: the family for {name!r} has the event shape {variable.shape}; the latent has {latent.shape}")
     if variable.space.cardinality is not None and variable.space.cardinality == latent.space.cardinality and variable.space.integer != latent.space.integer:
-        raise GraphError(f"amortize: {variable.family_name} holds the states of {name!r} as {_held(variable)}, {latent.summary} as {_held(latent)}; try {_usual(latent).family_name}")
+        raise GraphError(f"amortize: {variable.family_name} holds the states of {name!r} as {_held(variable)}, {latent.summary} as {_held(latent)}; try {usual(latent).family_name}")
     if not _fits(variable, latent):
-        raise GraphError(f"amortize: {variable.family_name} has values in {variable.space}, but {name!r} ~ {latent.summary} lives in {latent.space}; try {_usual(latent).family_name}")
+        raise GraphError(f"amortize: {variable.family_name} has values in {variable.space}, but {name!r} ~ {latent.summary} lives in {latent.space}; try {usual(latent).family_name}")
     return variable
 
 
@@ -81,7 +107,7 @@ def _asked(name: str, latent: Variable, asked: Any) -> Variable:
     if isinstance(asked, Recognition):
         return asked.declare(latent)
     if isinstance(asked, Variable):
-        return asked
+        return asked.family.as_guide_of(asked, latent) if isinstance(asked.family, Architecture) else asked
     if not isinstance(asked, Family):
         raise GraphError(f"amortize: families[{name!r}]: expected a family such as dgm.LogNormal or a declaration; got {asked!r}")
     return asked(latent.labels or latent.space.cardinality, *latent.shape) if asked.sized else asked(*latent.shape)
@@ -98,15 +124,3 @@ def _fits(variable: Variable, latent: Variable) -> bool:
     if isinstance(a, Interval) or isinstance(b, Interval):
         return a == b
     return type(a) is type(b)
-
-
-def _usual(latent: Variable) -> Variable:
-    space, shape = latent.space, latent.shape
-    if isinstance(space, Finite):
-        return Bernoulli(*shape) if space.binary else Categorical(list(latent.labels) if latent.labels else space.size, *shape)
-    if isinstance(space, Counts):
-        return NegativeBinomial(*shape) if space.largest is None else Binomial(*shape, total_count=space.largest)
-    if isinstance(space, Interval):
-        return LogitNormal(*shape) if (space.low, space.high) == (0, 1) else LogitNormal(*shape, low=space.low, high=space.high)
-    families = {Real: Normal, Positive: LogNormal, Simplex: Dirichlet, Circle: VonMises, OneHot: OneHotCategorical}
-    return families[type(space)](*shape)

@@ -17,7 +17,7 @@ from ..families import Noise, ShardedNoise, noise
 from ..formats.declaration import describe
 from ..graph import GraphError
 from .base import Objective
-from .gradients import Drawn, Estimator, StickingTheLanding, check_reparameterized, log_mean, path_only
+from .gradients import Drawn, Estimator, StickingTheLanding, check_reparameterized, check_scored, log_mean, path_only
 
 __all__ = ["ELBO", "IWAE"]
 
@@ -44,6 +44,7 @@ class Bound(Objective):
         for node in self.model.schedule:
             if node.conditional.density is None:
                 raise node.conditional.without_density(f"the bound {type(self).__name__}")
+        check_scored(self.guide, type(self).__name__)
 
     def __getstate__(self) -> dict:
         return {**self.__dict__, "_pairings": {}}                           # pairings hold nodes of this copy

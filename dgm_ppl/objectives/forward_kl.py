@@ -97,7 +97,7 @@ class ForwardKL(Objective):
                 if node.name not in found:
                     found[node.name] = guide.compute(node, found, sizes)
             elif node.name in self.latents:
-                terms.append(reduce(node, node.conditional.surprisals(found[node.name], node.prepare(found)), found[node.name]))
+                terms.append(reduce(node, node.conditional.training_losses(found[node.name], node.prepare(found)), found[node.name]))
         return terms
 
     def declaration(self) -> dict:

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..compile import Model
 from ..compile.pairing import Pairing, own_latents
 from ..compile.reduction import PerWorld, added
 from ..families import Setting, noise
 from ..graph import GraphError
 
-__all__ = ["VIMCO", "DoublyReparameterized", "Drawn", "Estimator", "StickingTheLanding", "check_reparameterized", "log_mean"]
+__all__ = ["VIMCO", "DoublyReparameterized", "Drawn", "Estimator", "StickingTheLanding", "check_reparameterized", "check_scored", "log_mean"]
 
 
 class Drawn(NamedTuple):
@@ -68,6 +69,17 @@ def check_reparameterized(objective: nn.Module, asked: str, mend: str) -> None:
     for node in objective.guide.schedule:
         if not node.conditional.reparameterized and node.name not in own:
             raise GraphError(f"{asked}: node {node.name!r} ~ {node.conditional.variable.summary} is not reparameterized; use {mend}")
+
+
+def check_scored(guide: Model, asked: str) -> None:
+    """Raises where a latent of the guide has no density that a bound could be trained by: one that is regressed, or bounded itself."""
+    own = own_latents(guide)
+    for node in guide.schedule:
+        if not node.deterministic and node.name not in own and (node.conditional.regressed or node.conditional.density != "exact"):
+            raise GraphError(
+                f"{asked}: node {node.name!r} ~ {node.conditional.variable.summary} of the guide is learned by regression on simulations, not by a bound; train it by "
+                f"dgm.ForwardKL(model, guide) on dgm.simulate(model, 10_000), or choose a family with a density and draws that have gradients: families={{{node.name!r}: dgm.Flow(...)}}"
+            )
 
 
 @contextmanager

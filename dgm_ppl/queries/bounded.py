@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ..compile import Model
 from ..conditionals.denoising import DenoisingConditional
-from ..conditionals.probability_flow import flow_log_density
 from ..graph import GraphError
 from .methods import Bound, Method, ProbabilityFlow
 
@@ -78,5 +77,4 @@ def _density(model: Model, node: Any, found: Mapping[str, Tensor], batch: tuple[
         return conditional.log_density(value, prepared)
     if model.net[node.name].space.integer:
         raise GraphError(f"log_prob: node {node.name!r} has levels, of which the flow has no density; the bound is dgm.log_prob(model, data)")
-    value = value.expand(*batch, *conditional.variable.shape)
-    return flow_log_density(conditional.denoiser(prepared, batch), value, rtol=method.tolerance, atol=method.tolerance, probes=method.probes)
+    return conditional.flow_density(value, prepared, batch, rtol=method.tolerance, atol=method.tolerance, probes=method.probes)

@@ -65,6 +65,9 @@ def refined(model: Model, method: Refined, values: Mapping[str, Tensor]) -> Mode
     names = [name for name, parameter in method.guide.named_parameters() if id(parameter) not in own and parameter.requires_grad]
     if not names:
         raise GraphError("Refined: the guide has no parameters of its own, so there is nothing to refine; use dgm.Amortized(guide) or dgm.Importance(guide)")
+    regressed = next((node for node in method.guide.schedule if node.conditional.regressed), None)
+    if regressed is not None:
+        raise GraphError(f"Refined: node {regressed.name!r} ~ {regressed.conditional.variable.summary} of the guide is learned by regression and has no gradient for one world; use dgm.Importance(guide)")
     guide = copy.deepcopy(method.guide).eval()
     trained = [parameter for name, parameter in guide.named_parameters() if name in set(names)]
     pairing, sizes, aligned = Pairing(model, guide, frozenset(values)), model.layout.sizes(values), model.layout.align_all(values)

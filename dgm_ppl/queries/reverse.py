@@ -54,6 +54,8 @@ class ReverseProblem:
             )
         if model.net[hidden[0].name].space.integer:
             raise GraphError(f"posterior: {hidden[0].name!r} has levels, through which no gradient goes; declare it without levels=")
+        if not hidden[0].conditional.link.plain:
+            raise GraphError(f"posterior: {hidden[0].name!r} is diffused in other coordinates than its own; declare it without space= and preprocess=")
         return hidden[0]
 
     def denoiser(self, samples: int) -> Denoiser:

@@ -235,7 +235,7 @@ REFUSED = {
     ),
     "drop of no parent": (lambda: dgm.BayesNet(y=dgm.Given(2), x=dgm.Diffusion(2, net=dgm.MLP(4), drop={"w": 0.1}).given("y")), r"drop names 'w', which is no parent"),
     "a share": (lambda: dgm.BayesNet(y=dgm.Given(2), x=dgm.Diffusion(2, net=dgm.MLP(4), drop={"y": 1.5}).given("y")), r"expected drop of 'y' between 0 and 1"),
-    "a net given with the parents": (lambda: dgm.BayesNet(y=dgm.Given(2), x=dgm.Diffusion(2, net=dgm.MLP(4)).given("y", net=dgm.MLP(4))), r"the denoiser reads the parents itself"),
+    "a function given with the parents": (lambda: dgm.BayesNet(y=dgm.Given(2), x=dgm.Diffusion(2, net=dgm.MLP(4)).given("y", fn=torch.sin)), r"fn computes parameters, and a denoiser has none"),
     "another way for a node with one": (lambda: dgm.compile(dgm.BayesNet(x=dgm.Normal(2))).sampling(x=dgm.DDIM(5)), r"is drawn in one way alone"),
     "no denoiser": (lambda: dgm.Denoising(dgm.compile(dgm.BayesNet(x=dgm.Normal(2)))), r"no node is a Diffusion or FlowMatching.*dgm.MaximumLikelihood"),
     "a plan that must be exact": (

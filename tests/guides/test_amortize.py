@@ -251,3 +251,15 @@ def test_one_module_serves_one_latent():
     assert dgm.compile(dgm.amortize(single, "x", net=nn.Linear(5, 6))).sample(2, given={"x": torch.zeros(5)})["z"].shape == (2, 3)
     with pytest.raises(dgm.GraphError, match=r"node 'z': .*6 outputs.*got 4"):
         dgm.compile(dgm.amortize(single, "x", net=nn.Linear(5, 4)))
+
+
+def test_states_held_otherwise_than_in_the_model_are_named():
+    model = dgm.compile(dgm.BayesNet(z=dgm.Normal(), k=dgm.Bernoulli(), x=dgm.Bernoulli(2).given("z", "k", net=dgm.MLP(4))))
+    for guide, message in (
+        (dgm.BayesNet(x=dgm.Given(2, states=2), z=dgm.Normal().given("x", net=dgm.MLP(4))),
+         r"guide: node 'x' ~ Given\(2, states=2\) holds its states as codes \(whole numbers\), the model's Bernoulli\(2\) as floats; in the guide declare dgm.Given\(2, space=dgm.families.Finite\(size=2, binary=True\)\)"),
+        (dgm.BayesNet(x=dgm.Given(2, space=dgm.families.Finite(size=2, binary=True)), k=dgm.Categorical(2).given("x", net=dgm.MLP(4)), z=dgm.Normal()),
+         r"guide: node 'k' ~ Categorical\(2\) holds its states as codes \(whole numbers\), the model's Bernoulli\(\) as floats; in the guide declare a dgm.Bernoulli"),
+    ):
+        with pytest.raises(dgm.GraphError, match=message):
+            dgm.ELBO(model, dgm.compile(guide))

@@ -144,7 +144,7 @@ def test_refusals():
         "amortize: the guide of 'z' is anchored to the model's own conditional, whose parent 'a' the guide samples after 'z'; try structure=dgm.Forward(), or dgm.Faithful("
     )):
         dgm.amortize(chain, "x", net=dgm.MLP(4), family=dgm.PriorAnchored(), order=["z", "a"])
-    with pytest.raises(dgm.GraphError, match=r"amortize: family: expected dgm.LowRank\(2\), dgm.PriorAnchored\(\) or another Recognition; got Normal; families by node go in families="):
+    with pytest.raises(dgm.GraphError, match=r"amortize: family: expected dgm.LowRank\(2\), dgm.PriorAnchored\(\) or another Recognition, or a declaration .*; got Normal; families by node go in families="):
         dgm.amortize(chain, "x", family=dgm.Normal)
     with pytest.raises(dgm.GraphError, match=r"amortize: copies of 'v' are drawn together, for which Anchored\(.*\) has no form; leave it out of families, or try coupling=\{'v': dgm.Apart\(\)\}"):
         dgm.amortize(NETS["items"][0], "r", families={"v": dgm.guides.PriorAnchored()})

@@ -206,7 +206,7 @@ def test_a_guide_that_does_not_fit():
 @pytest.mark.parametrize(("latent", "factor", "message"), [
     (dgm.HalfNormal(), dgm.Normal(), r"node 't' ~ Normal\(\) has values in the real numbers; the model's HalfNormal\(\) has values in the "),
     (dgm.HalfNormal(), dgm.Poisson(), r"node 't' ~ Poisson\(\) has values in .*; the model's HalfNormal\(\)"),
-    (dgm.Bernoulli(), dgm.Categorical(2), r"node 't' ~ Categorical\(2\) has values in .*; the model's Bernoulli\(\)"),
+    (dgm.Bernoulli(), dgm.Categorical(2), r"node 't' ~ Categorical\(2\) holds its states as codes .*, the model's Bernoulli\(\) as floats; in the guide declare a dgm.Bernoulli"),
     (dgm.Categorical(2), dgm.Categorical(3), r"node 't' ~ Categorical\(3\) has values in \{0, ..., 2\}; the model's Categorical\(2\) has values in \{0, 1\}"),
     (dgm.Uniform(low=0.0, high=2.0), dgm.LogNormal(), r"node 't' ~ LogNormal\(\)"),
     (dgm.Dirichlet(3), dgm.Beta(3), r"node 't' ~ Beta\(3\)"),

@@ -17,21 +17,20 @@ from ..networks import Shared, network_of
 from ..ports import Port
 from ..predictors import Function, joined
 from .bijection import Bijection, Settled
-from .dequantization import Dequantization, Dequantizer
-from .kinds import FlowKind
+from .dequantization import Dequantizer
 from .links import Link
 
 __all__ = ["FlowConditional", "context_of"]
 
 
-def context_of(name: str, variable: Variable, ports: Sequence[Port], size: int, shared: Shared) -> tuple[nn.Module | None, int]:
+def context_of(name: str, variable: Variable, ports: Sequence[Port], size: int, shared: Shared, plates: Sequence[int] = ()) -> tuple[nn.Module | None, int]:
     """What turns the parents into a context, and the length of the context: a network, a function, or nothing for the encoded parents themselves."""
     if not ports:
         return None, 0
     if variable.fn is not None:
         return Function(name, variable.fn, ("context",), ((size,),)), size
     if variable.net is not None:
-        return network_of(name, variable.net, ports, ("context",), ((size,),), shared), size
+        return network_of(name, variable.net, ports, ("context",), ((size,),), shared, plates), size
     return None, sum(port.features for port in ports)
 
 
@@ -40,19 +39,14 @@ class FlowConditional(Conditional):
 
     functional = True
 
-    def __init__(
-        self, name: str, variable: Variable, ports: Sequence[Port], kind: FlowKind, link: Link, *,
-        dequantize: Dequantization | None, context: int, shared: Shared,
-    ):
+    def __init__(self, name: str, variable: Variable, ports: Sequence[Port], flow: Bijection | nn.Module, link: Link, *, encoder: nn.Module | None = None, length: int = 0, dequantizer: Dequantizer | None = None):
         super().__init__(name, variable, ports)
         self.register_buffer("anchor", torch.empty(0), persistent=False)
         self.event, self.link = variable.shape, link
-        self.encoder, self.length = context_of(name, variable, self.ports, context, shared)
+        self.encoder, self.length, self.flow, self.dequantizer = encoder, length, flow, dequantizer
         self.features = link.features(variable.shape)
-        self.flow = Bijection(kind, self.features if self.features != math.prod(self.event) else self.event, self.length)
-        self.dequantizer = None if dequantize is None else Dequantizer(dequantize, variable.space, self.features)
-        self.density = "exact" if dequantize is None else "bound"
-        self._bare = dequantize is None and link.plain and self.event == (self.features,)
+        self.density = "exact" if dequantizer is None else "bound"
+        self._bare = dequantizer is None and link.plain and self.event == (self.features,)
 
     @property
     def reparameterized(self) -> bool:
@@ -119,4 +113,5 @@ class FlowConditional(Conditional):
         return z.reshape(*z.shape[:-1], *self.event)
 
     def forward(self, *parents: Tensor, validate_args: bool | None = None) -> ConditionalDistribution:
-        return ConditionalDistribution(self, self.prepare(*parents), leading(self.ports, parents), validate_args)
+        settled = self.prepare(*parents)
+        return ConditionalDistribution(self, settled, settled.batch if self.encoder is not None else leading(self.ports, parents), validate_args)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...families import Architecture, Circle, Counts, Interval, Levels, Positive, Real, Simplex, Space, Variable
 from ...families.variable import checked_shape, whole
 from ...graph import GraphError
-from .conditional import FlowConditional
-from .dequantization import Dequantization, UniformDequantization
+from .bijection import Bijection
+from .conditional import FlowConditional, context_of
+from .dequantization import Dequantization, Dequantizer, UniformDequantization
 from .kinds import MAF, FlowKind
-from .links import Affine, Link, Logit
+from .links import Affine, Link, Logit, over, scaled_as
 
 __all__ = ["Flow", "NormalizingFlow"]
 
@@ -44,6 +46,12 @@ class NormalizingFlow(Architecture):
     def caption(self, variable: Variable) -> str:
         return self.kind.label + (f"({', '.join(map(str, variable.shape))})" if variable.shape else "")
 
+    def as_guide_of(self, variable: Variable, latent: Variable) -> Variable:
+        if self.kind.circular or self.dequantize is not None or not isinstance(latent.space, (Real, Positive, Interval, Simplex)):
+            return variable
+        preprocess = scaled_as(latent) if self.preprocess is None and not isinstance(latent.space, Simplex) else self.preprocess
+        return replace(variable, family=replace(self, preprocess=preprocess), shape=variable.shape or latent.shape, declared_space=variable.declared_space or over(latent))
+
     def check(self, name: str, variable: Variable, parents: Mapping[str, Variable]) -> None:
         space = variable.space
         discrete = isinstance(space, Counts) or space.cardinality is not None
@@ -73,7 +81,8 @@ class NormalizingFlow(Architecture):
             if isinstance(value, tuple) and (len(value),) != wanted:
                 raise GraphError(f"node {name!r}: dgm.Affine: expected a number for {part}, or one for each of {wanted} dimensions; got {len(value)}")
 
-    def build(self, name: str, variable: Variable, ports: Any, *, plates: Any, all_plates: int, shared: Any) -> FlowConditional:
+    def link(self, variable: Variable) -> Link:
+        """The map between the values and the vector that is transformed."""
         affine = self.preprocess if isinstance(self.preprocess, Affine) else None
         alpha = self.preprocess.alpha if isinstance(self.preprocess, Logit) else 0.0
         space = variable.space
@@ -81,8 +90,15 @@ class NormalizingFlow(Architecture):
             states = space.cardinality
             space = Real() if affine is not None else Positive() if states is None else Interval(0.0, float(states))
             alpha = alpha or (Logit().alpha if self.preprocess is None else 0.0)
-        link = Link(space, alpha=alpha if isinstance(space, Interval) else 0.0, affine=affine)
-        return FlowConditional(name, variable, ports, self.kind, link, dequantize=self.dequantize, context=self.context, shared=shared)
+        return Link(space, alpha=alpha if isinstance(space, Interval) else 0.0, affine=affine)
+
+    def build(self, name: str, variable: Variable, ports: Any, *, plates: Any, all_plates: int, shared: Any) -> FlowConditional:
+        link, event = self.link(variable), variable.shape
+        encoder, length = context_of(name, variable, ports, self.context, shared, plates)
+        features = link.features(event)
+        flow = Bijection(self.kind, event if features == math.prod(event) else features, length)
+        dequantizer = None if self.dequantize is None else Dequantizer(self.dequantize, variable.space, features)
+        return FlowConditional(name, variable, ports, flow, link, encoder=encoder, length=length, dequantizer=dequantizer)
 
 
 def Flow(

@@ -43,6 +43,10 @@ class FlowKind(Setting):
         """The module for an event whose shape matters; the numbers of the event in one vector otherwise."""
         return self.build(math.prod(shape), context)
 
+    def layer(self, features: int, context: int, adjacency: Any) -> nn.Module | None:
+        """One masked transformation, number i of which reads where row i of a boolean `(features, features + context)` is true; None where the kind has none."""
+        return None
+
     def check(self, shape: tuple[int, ...]) -> None:
         """Raises `ValueError` for an event shape that this architecture cannot take."""
 
@@ -89,6 +93,14 @@ class MAF(FlowKind):
     def build(self, features: int, context: int) -> nn.Module:
         return _dense(zuko().flows.MAF(features, context, **_masked(self, features)))
 
+    def layer(self, features: int, context: int, adjacency: Any) -> nn.Module | None:
+        return _single(zuko().flows.MAF(features, context, transforms=1, hidden_features=self.hidden, adjacency=adjacency))
+
+
+def _single(flow: nn.Module) -> nn.Module:
+    masked = zuko().flows.autoregressive.MaskedAutoregressiveTransform
+    return next(module for module in flow.modules() if isinstance(module, masked))
+
 
 def _masked(kind: Any, features: int) -> dict[str, Any]:
     """What zuko's autoregressive flows take; a single dimension has no masked network but one that reads the context."""
@@ -117,6 +129,9 @@ class NSF(FlowKind):
 
     def build(self, features: int, context: int) -> nn.Module:
         return _dense(zuko().flows.NSF(features, context, bins=self.bins, **_masked(self, features)))
+
+    def layer(self, features: int, context: int, adjacency: Any) -> nn.Module | None:
+        return None if self.circular else _single(zuko().flows.NSF(features, context, bins=self.bins, transforms=1, hidden_features=self.hidden, adjacency=adjacency))
 
 
 @dataclass(frozen=True, repr=False)

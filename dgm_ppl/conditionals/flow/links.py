@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.distributions import StickBreakingTransform
 
-from ...families import Circle, Interval, Positive, Real, Setting, Simplex, Space
+from ...families import Circle, Interval, Positive, Real, Setting, Simplex, Space, Variable
+from ...families.usual import place_and_size
 from ...graph import GraphError
 
-__all__ = ["Affine", "Link", "Logit"]
+__all__ = ["Affine", "Link", "Logit", "over", "scaled_as"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,6 +52,17 @@ class Affine(Setting):
             object.__setattr__(self, name, tuple(map(float, value)) if isinstance(value, tuple) else float(value))
         if any(cell <= 0 for cell in (self.scale if isinstance(self.scale, tuple) else (self.scale,))):
             raise GraphError(f"Affine: expected a positive scale; got {self.scale!r}; try x.std(0)")
+
+
+def over(latent: Variable) -> Space | None:
+    """The space to declare for what stands for a latent's posterior, whose values have densities inside it; None for the real line."""
+    return None if isinstance(latent.space, Real) else Positive() if isinstance(latent.space, Positive) else latent.space
+
+
+def scaled_as(latent: Variable) -> Affine | None:
+    """The scaling by a latent's fixed location and scale, so that what stands for its posterior starts near the prior."""
+    found = place_and_size(latent)
+    return None if found is None else Affine(*found)
 
 
 class Link(torch.nn.Module):
