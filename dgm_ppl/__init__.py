@@ -8,7 +8,7 @@ from .families import *  # noqa: F403
 from .graph import DAG, GraphError, Independence
 from .graph.lazy import later
 from .nets import MLP, ConvNet, ConvTransposeNet, DeepSet, Flat, ResNet, SetTransformer, Shaped
-from .network import BayesNet, Chain, Plate
+from .network import AnySubset, BayesNet, Chain, Plate
 
 if TYPE_CHECKING:
     from . import metrics
@@ -91,7 +91,7 @@ LATER = {                                                                   # wh
 
 __all__ = [
     *families.__all__, *(name for names in LATER.values() for name in names),
-    "DAG", "MLP", "BayesNet", "Chain", "ConvNet", "ConvTransposeNet", "DeepSet", "Flat", "GraphError", "Independence", "Model", "Plate", "ResNet",
+    "DAG", "MLP", "AnySubset", "BayesNet", "Chain", "ConvNet", "ConvTransposeNet", "DeepSet", "Flat", "GraphError", "Independence", "Model", "Plate", "ResNet",
     "SetTransformer", "Shaped", "compile",
 ]
 __getattr__ = later(__name__, LATER)

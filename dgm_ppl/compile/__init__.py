@@ -4,8 +4,9 @@ from ..graph.lazy import later
 from .compiling import compile
 from .guide import Guide
 from .model import Model
+from .subset_guide import Evidence, Patterned, SubsetGuide
 
 LATER = {"collapsing": ["CollapsedProgram", "collapse"]}
 
-__all__ = ["CollapsedProgram", "Guide", "Model", "collapse", "compile"]
+__all__ = ["CollapsedProgram", "Evidence", "Guide", "Model", "Patterned", "SubsetGuide", "collapse", "compile"]
 __getattr__ = later(__name__, LATER)

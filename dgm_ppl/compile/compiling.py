@@ -6,9 +6,10 @@ import torch
 
 from ..families.randomness import seeded
 from ..graph import GraphError
-from ..network import BayesNet, Layout, RecognitionNet, probe, unlike
+from ..network import BayesNet, Layout, RecognitionNet, SubsetRecognition, probe, unlike
 from .guide import Guide
 from .model import Model, assemble
+from .subset_guide import SubsetGuide
 
 __all__ = ["compile"]
 
@@ -31,6 +32,9 @@ def compile(net: BayesNet, *, share: Model | None = None, seed: int | None = Non
         >>> model.sample(5)["x"].shape
         torch.Size([5, 3])
     """
+    if isinstance(net, SubsetRecognition):
+        with seeded(seed, torch.device("cpu")):
+            return SubsetGuide(net)
     if not isinstance(net, BayesNet):
         raise GraphError(f"compile: expected a BayesNet; got {type(net).__name__}; try dgm.compile(dgm.BayesNet(z=dgm.Normal(2)))")
     with seeded(seed, torch.device("cpu")):

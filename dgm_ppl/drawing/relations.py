@@ -15,7 +15,7 @@ from ..families.lags import Lagged, node_of
 from ..graph import DAG, GraphError, MixedGraph, did_you_mean
 from ..graph.names import Names, chosen
 from ..nets import SetNet
-from ..network import BayesNet
+from ..network import BayesNet, SubsetRecognition
 from .tables import states_of, table_lines
 
 __all__ = ["Compiled", "Dependence", "Graph", "Node", "Plate", "Relations", "declared", "relate"]
@@ -123,6 +123,8 @@ def _read(graph: Graph) -> Relations:
         return _of_net(graph)
     if isinstance(graph, MixedGraph):
         return _of_mixed(graph)
+    if isinstance(graph, SubsetRecognition):
+        raise TypeError(f"draw: a guide for any subset has a graph for each pattern; try draw(net, guide=recognition.at({' '.join(graph.subset.nodes)!r}))")
     raise TypeError(f"draw: expected a DAG, a BayesNet, a compiled model or a MixedGraph; got {type(graph).__name__}; "
                     'try draw(DAG("a -> b"))')
 

@@ -14,7 +14,7 @@ from ..exact import plan_latents
 from ..families import Architecture, Family, Variable
 from ..graph import Faithful, GraphError, Inversion, Order, Structure, did_you_mean
 from ..nets import MLP, RecurrentState, SetNet
-from ..network import BayesNet, Plate, RecognitionNet, SequenceGuide, inverted
+from ..network import AnySubset, BayesNet, Plate, RecognitionNet, SequenceGuide, SubsetRecognition, inverted
 from .block import BlockFlow, block_of
 from .coupling import Apart, Coupling, usual
 from .plates import reader, told_apart, wholes
@@ -23,6 +23,7 @@ from .program_net import ProgramNet
 from .reading import read_program
 from .recognition import Recognition, Usual, recognition_variable
 from .sequences import sequence_guide
+from .subsets import subset_recognition
 
 __all__ = ["amortize"]
 
@@ -31,7 +32,7 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 def amortize(
     model: BayesNet | Callable,
-    observed: str | Iterable[str],
+    observed: str | Iterable[str] | AnySubset,
     *,
     args: tuple = (),
     kwargs: Mapping[str, Any] = NOTHING,
@@ -45,7 +46,7 @@ def amortize(
     coupling: Coupling | Mapping[str, Coupling] | None = None,
     order: Any = "auto",
     collapse: bool | Iterable[str] | None = None,
-) -> RecognitionNet | SequenceGuide | ProgramGuide:
+) -> RecognitionNet | SequenceGuide | SubsetRecognition | ProgramGuide:
     """The recognition net q(latents | observed): the model's graph turned round, faithfully and without needless arrows.
 
     Every independence that it asserts holds in the model's posterior, and dropping any arrow would assert one that does not
@@ -63,7 +64,7 @@ def amortize(
 
     Args:
         model: a net, or a Pyro program.
-        observed: the nodes that the guide is given; Given inputs always are.
+        observed: the nodes that the guide is given; Given inputs always are. `AnySubset("a b c")` makes one guide for every subset of them.
         structure: `Faithful()`, or a cheaper one: `MeanField()`, `Forward()`; or `Full()`, everything from everything.
         net: the builder for every latent's recognition network; each latent gets one of its own.
         nets: builders or modules by latent; the same object twice shares its weights.
@@ -109,6 +110,13 @@ def amortize(
         raise GraphError("amortize: args and kwargs are what a Pyro program is called with; a net has none: leave them out")
     if not isinstance(model, BayesNet):
         raise GraphError(f"amortize: expected a BayesNet; got {type(model).__name__}; pass the declaration, not the compiled model")
+    if isinstance(observed, AnySubset):
+        if isinstance(family, BlockFlow):
+            raise GraphError(f"amortize: BlockFlow has one mask, and with AnySubset every pattern of evidence has its own; try family=dgm.Flow({family.kind!r})")
+        for option, given in (("pool", pool), ("encoder", encoder), ("coupling", coupling), ("collapse", collapse or None)):
+            if given is not None:
+                raise GraphError(f"amortize: {option} does not go with AnySubset, for which every latent that is not observed is drawn from the guide; leave it out")
+        return subset_recognition(model, observed, structure, order, net=net, nets=nets, family=family, families=families, derive=amortize)
     names = _names(model, observed)
     if model.chains:
         for option, given in (("coupling", coupling), ("pool", pool), ("collapse", collapse or None)):

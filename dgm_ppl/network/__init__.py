@@ -7,5 +7,6 @@ from .layout import Layout
 from .plates import Chain, Plate
 from .recognition import RecognitionNet, inverted
 from .sequence_recognition import SequenceGuide, random_dag
+from .subsets import AnySubset, SubsetRecognition
 
-__all__ = ["BayesNet", "Chain", "Layout", "Plate", "RecognitionNet", "SequenceGuide", "build_conditionals", "inverted", "probe", "random_dag", "unlike"]
+__all__ = ["AnySubset", "BayesNet", "Chain", "Layout", "Plate", "RecognitionNet", "SequenceGuide", "SubsetRecognition", "build_conditionals", "inverted", "probe", "random_dag", "unlike"]

@@ -4,6 +4,7 @@ from ..graph.lazy import later
 from .base import Objective, Player
 from .bounds import ELBO, IWAE
 from .likelihood import MaximumLikelihood
+from .subsets import SubsetELBO, SubsetIWAE
 
 LATER = {                                                                   # what comparing samples needs
     "adversarial": ["Adversarial"],
@@ -26,5 +27,5 @@ LATER = {                                                                   # wh
     "wake_sleep": ["CUBO", "ReweightedWakeSleep"],
 }
 
-__all__ = ["ELBO", "IWAE", "MaximumLikelihood", "Objective", "Player", *(name for names in LATER.values() for name in names)]
+__all__ = ["ELBO", "IWAE", "MaximumLikelihood", "Objective", "Player", "SubsetELBO", "SubsetIWAE", *(name for names in LATER.values() for name in names)]
 __getattr__ = later(__name__, LATER)

@@ -8,7 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["Objective", "Player"]
+from ..graph import GraphError
+from ..network import SubsetRecognition
+
+__all__ = ["SERVING", "Objective", "Player"]
+
+SERVING: dict[type[Objective], type[Objective]] = {}          # by objective, the one that stands for it where the guide serves any subset of evidence
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,18 @@ class Objective(nn.Module):
     """
 
     has_score = True
+
+    def __new__(cls, *args: Any, **options: Any) -> Objective:
+        guide = options.get("guide", args[1] if len(args) > 1 else None)
+        if not isinstance(getattr(guide, "net", None), SubsetRecognition):
+            return super().__new__(cls)
+        found = cls if cls in SERVING.values() else SERVING.get(cls)
+        if found is None:
+            raise GraphError(
+                f"{cls.__name__}: a guide for any subset is trained by dgm.ForwardKL(model, guide) on draws of the model, or with the model by dgm.ELBO or dgm.IWAE; "
+                f"use one of these"
+            )
+        return super().__new__(found)
 
     @property
     def players(self) -> tuple[Player, ...]:

@@ -9,14 +9,15 @@ import numpy
 import torch
 from torch import Tensor
 
-from ..compile import Model
+from ..compile import Model, SubsetGuide
 from ..compile.pairing import own_latents
 from ..compile.reduction import PerWorld, Reduction, Total, added
 from ..formats.declaration import describe
 from ..graph import GraphError, did_you_mean
-from .base import Objective, Player
+from .base import SERVING, Objective, Player
 from .bounds import ELBO
 from .simulations import whole
+from .subsets import check_net, declared
 from .wake_sleep import dreamt, guides_own
 
 __all__ = ["ForwardKL", "SymmetricKL"]
@@ -103,6 +104,40 @@ class ForwardKL(Objective):
         return {"objective": "ForwardKL", "model": describe(self.model.net), "guide": describe(self.guide.net)}
 
 
+class SubsetForwardKL(ForwardKL):
+    """`ForwardKL` with a pattern drawn for each row: E log q(unobserved | observed) over joint draws and patterns."""
+
+    def __init__(self, model: Model, guide: SubsetGuide, *, exclude: bool = False):
+        Objective.__init__(self)
+        check_net(model, guide)
+        self.model, self.guide, self.exclude, self.excluded = model, guide, exclude, 0
+        self.latents = guide.learned
+
+    @property
+    def players(self) -> tuple[Player, ...]:
+        return (Player("guide", tuple(self.guide.parameters()), self._mean_loss),)
+
+    def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
+        for name in self.model.random:
+            if name not in data:
+                raise GraphError(f"ForwardKL: node {name!r} has no column; expected simulated worlds with all nodes: dgm.simulate(model, 10_000)")
+        kept = whole({name: torch.as_tensor(value) for name, value in data.items() if name in self.guide.slots}, self.exclude)
+        self.excluded += kept.excluded
+        return self.model.layout.rowed(self.model.encode(dict(kept)))
+
+    def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
+        rows = len(batch[self.guide.slots[0]])
+        drawn = self.guide.net.subset.draw(rows)
+        masks = self.guide.patterned({name: drawn[:, place] for place, name in enumerate(self.guide.net.subset.nodes)}, rows)
+        return self.guide.surprisals(batch, masks, self.guide.hidden(rows))
+
+    def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return self.world_losses(batch).mean()
+
+    def declaration(self) -> dict:
+        return {"objective": "ForwardKL", **declared(self)}
+
+
 class SymmetricKL(ELBO):
     """The ELBO's loss, and for the guide -log q(z | x) of worlds drawn from the model beside it: KL(q || p) + KL(p || q).
 
@@ -122,3 +157,6 @@ class SymmetricKL(ELBO):
 
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         return super()._mean_loss(batch) + dreamt(self, batch).mean()
+
+
+SERVING[ForwardKL] = SubsetForwardKL

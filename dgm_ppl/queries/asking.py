@@ -23,6 +23,7 @@ from .posterior import ChainPosterior, GuidePosterior, Posterior
 from .refining import RefinedPosterior
 from .reverse import ReversePosterior
 from .sequences import SequencePosterior
+from .subsets import SubsetPosterior, serves_subsets
 from .switching import SwitchingPosterior
 
 __all__ = ["posterior"]
@@ -45,6 +46,8 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
     """
     if method is None or isinstance(method, Exact):
         return _exact(model, evidence, method)
+    if serves_subsets(method):
+        return SubsetPosterior(model, evidence, method)
     refuse_soft(evidence, "posterior", method)
     values = model.encode(evidence if isinstance(evidence, Mapping) else columns(evidence))
     _check_open(model, values)

@@ -19,6 +19,7 @@ from .elimination import by_cliques, collapsed_log_prob, integrates
 from .exact import Exact, exact_log_prob, why_not
 from .methods import Bound, Importance, Method, ProbabilityFlow
 from .sequences import sequence_log_prob
+from .subsets import serves_subsets, subset_estimate
 from .weighting import WeightedDraws
 
 __all__ = ["Score", "log_prob"]
@@ -75,6 +76,9 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         >>> dgm.log_prob(rain, {"rain": [1.0, 0.0]})
         log p = -0.837 nats (exact, mean of 2 worlds)
     """
+    if serves_subsets(method):
+        value, stderr = subset_estimate(model, data, method)
+        return Score(value, "estimate", stderr, f"{method.samples} importance samples")
     exact = method is None or isinstance(method, Exact)
     if model.net.chains and exact:
         return Score(sequence_log_prob(model, watch(model, data), method or Exact()), "exact")

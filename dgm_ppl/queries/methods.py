@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from ..compile import Model
+from ..compile import Model, SubsetGuide
 from ..graph import GraphError
 
 __all__ = ["HMC", "NUTS", "Amortized", "Bound", "Guided", "Importance", "IndependenceMetropolis", "Langevin", "Method", "ProbabilityFlow", "Refined", "Twisted"]
@@ -217,7 +217,9 @@ class NUTS(Method):
 
 def _check(method: Amortized | Importance | Bound | Refined | IndependenceMetropolis) -> None:
     kind = type(method).__name__
-    if not isinstance(method.guide, Model):
+    if isinstance(method.guide, SubsetGuide) and not isinstance(method, (Amortized, Importance)):
+        raise GraphError(f"{kind}: a guide for any subset goes with dgm.Amortized(guide) or dgm.Importance(guide, samples)")
+    if not isinstance(method.guide, (Model, SubsetGuide)):
         raise GraphError(f"{kind}: expected a compiled guide; got {type(method.guide).__name__}; try {kind}(dgm.compile(dgm.amortize(net, observed=...)))")
     _whole(kind, "samples", method.samples)
 

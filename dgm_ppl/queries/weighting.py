@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import torch
 from torch import Tensor
 
-from ..compile import Model
+from ..compile import Model, SubsetGuide
 from ..compile.pairing import Pairing, check_guide
 from ..families import noise
 from ..graph import GraphError
@@ -22,6 +22,8 @@ class WeightedDraws:
     """z ~ q(z | x) and log p(x, z) - log q(z | x) for rows of evidence; draws are the first dimension."""
 
     def __init__(self, model: Model, guide: Model, values: Mapping[str, Tensor]):
+        if isinstance(guide, SubsetGuide):
+            raise GraphError("guide: one for any subset answers dgm.posterior and dgm.log_prob, by dgm.Amortized(guide) or dgm.Importance(guide); for this, derive one for these nodes: dgm.amortize(net, observed=[...])")
         check_guide(model, guide)
         if guide.device != model.device:
             raise GraphError(f"guide: expected it on the model's device, {model.device}; got {guide.device}; try guide.to(model.device)")

@@ -6,7 +6,7 @@ import json
 
 import torch
 from fakegpu import FakeGPU, register
-from steps import STEPS
+from objectives.steps import STEPS
 
 import dgm_ppl as dgm
 

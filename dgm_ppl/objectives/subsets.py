@@ -1,0 +1,94 @@
+"""Objectives of a guide for any subset: rows that differ in what is observed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from ..compile import Model, SubsetGuide
+from ..exact import cells, packed, unpacked
+from ..formats.declaration import describe
+from ..graph import GraphError
+from .base import SERVING, Objective
+from .bounds import ELBO, IWAE
+from .gradients import log_mean
+
+__all__ = ["SubsetELBO", "SubsetIWAE", "check_net", "declared"]
+
+
+class _SubsetBound:
+    """What the bounds share: data with missing cells and absent columns, whatever each row has."""
+
+    model: Model
+    guide: SubsetGuide
+
+    def __init__(self, model: Model, guide: SubsetGuide, *, particles: int = 1):
+        Objective.__init__(self)
+        check_net(model, guide)
+        if isinstance(particles, bool) or not isinstance(particles, int) or particles < 1:
+            raise GraphError(f"{self.name}: expected a positive whole number of particles; got {particles!r}")
+        self.model, self.guide, self.particles = model, guide, particles
+        self._share = None
+
+    name = "ELBO"
+
+    def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
+        found = cells(self.model, data)
+        batch = packed(found, self.model.layout.rowed(found))
+        masks = self.guide.rows(self.model, *unpacked(batch)).masks
+        for name in self.guide.learned:
+            if not self.guide.parts[name].reparameterized and bool(masks.drawn[name].any()):
+                raise GraphError(
+                    f"{self.name}: node {name!r} ~ {self.guide.net.variables[name].summary} is unobserved in some rows and not reparameterized; train the guide on draws of the "
+                    f"model: dgm.ForwardKL(model, guide)"
+                )
+        return batch
+
+    def log_weights(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return self.guide.weighed(self.model, self.guide.rows(self.model, *unpacked(batch)), self.particles)[1]
+
+    def score(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return -self.world_losses(batch)
+
+    def begin_step(self, step: int) -> None:
+        """Nothing here follows a schedule."""
+
+    def forward(self, batch: Mapping[str, Tensor], player: int = 0) -> Tensor:
+        return self._mean_loss(batch)
+
+    def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return self.world_losses(batch).mean()
+
+    def declaration(self) -> dict:
+        return {"objective": self.name, "particles": self.particles, **declared(self)}
+
+
+class SubsetELBO(_SubsetBound, ELBO):
+    """E_q[log p(observed, unobserved) - log q(unobserved | observed)] of rows that differ in what is observed."""
+
+    def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return -self.log_weights(batch).mean(0)
+
+
+class SubsetIWAE(_SubsetBound, IWAE):
+    """The importance-weighted bound of rows that differ in what is observed: of MIWAE, where cells are missing at random."""
+
+    name = "IWAE"
+
+    def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
+        return -log_mean(self.log_weights(batch))
+
+
+def check_net(model: Model, guide: SubsetGuide) -> None:
+    if guide.net.model != model.net:
+        raise GraphError("guide: it was derived from another net than the model's; derive it again: dgm.compile(dgm.amortize(net, observed=dgm.AnySubset(...)))")
+
+
+def declared(objective: Any) -> dict:
+    guide = objective.guide.net
+    return {"model": describe(objective.model.net), "guide": repr(guide), "families": {name: repr(variable) for name, variable in guide.variables.items()}}
+
+
+SERVING |= {ELBO: SubsetELBO, IWAE: SubsetIWAE}

@@ -1,0 +1,213 @@
+"""One guide for any subset of evidence: its structure by d-separation, its answers against exact ones, rows of different patterns."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import pickle
+
+import pytest
+import torch
+
+import dgm_ppl as dgm
+
+torch.set_num_threads(1)
+NAN = math.nan
+GAUSSIAN = dgm.BayesNet(a=dgm.Normal(loc=0.0, scale=1.0), b=dgm.Normal(loc="a", scale=0.5), c=dgm.Normal(loc="b", scale=0.5), d=dgm.Normal(loc="b", scale=1.0))
+MIXED = dgm.BayesNet(
+    k=dgm.Categorical(3, probs=[0.2, 0.3, 0.5]), h=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Normal(loc=dgm.Constant([-2.0, 0.0, 2.0])[dgm.Ref("k")] + dgm.Ref("h"), scale=0.7),
+    b=dgm.Bernoulli(probs=[0.1, 0.5, 0.9]).given("k"),
+)
+
+
+def trained(net, subset, steps=900, rows=4000):
+    model = dgm.compile(net, seed=0)
+    guide = dgm.compile(dgm.amortize(net, observed=subset, net=dgm.MLP(32)), seed=1)
+    torch.manual_seed(0)
+    dgm.fit(dgm.ForwardKL(model, guide), dgm.simulate(model, rows), steps=steps, batch_size=200, optimizer=dgm.Adam(5e-3), schedule=lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps), device="cpu", seed=0, progress=False)
+    return model, guide
+
+
+def patterns(nodes):
+    return [pattern for size in range(1, len(nodes)) for pattern in itertools.combinations(nodes, size)]
+
+
+def test_what_is_read_is_sound_and_minimal_in_every_pattern():
+    net = dgm.BayesNet(
+        a=dgm.Normal(), b=dgm.Normal(), c=dgm.Normal().given("a", "b"), d=dgm.Normal().given("c"), e=dgm.Normal().given("c", "b"), f=dgm.Normal().given("d"),
+    )
+    recognition, nodes = dgm.amortize(net, observed=dgm.AnySubset("a b c d e f")), "abcdef"
+    for pattern in patterns(nodes):
+        seen = [*pattern]
+        reads = recognition.reads(pattern)
+        for name, read in reads.items():
+            rest = set(seen) - set(read)
+            assert set(read) <= set(seen)
+            assert not rest or net.dag.independent(name, sorted(rest), given=read)
+            for parent in read:
+                assert not net.dag.independent(name, parent, given=[other for other in seen if other != parent])
+            seen.append(name)
+        above = set(net.dag.ancestors(*pattern))
+        assert set(reads) == above - set(pattern)                           # the others take the model's own conditional
+    certificate = recognition.certificate("d e")
+    assert certificate.sound and certificate.minimal and tuple(recognition.at("f")["d"].parents) == ("f",)
+
+
+@pytest.fixture(scope="module")
+def gaussian():
+    return trained(GAUSSIAN, dgm.AnySubset("a b c d"))
+
+
+@pytest.mark.parametrize("pattern", patterns("abcd"), ids="".join)
+def test_every_pattern_has_the_exact_posterior(gaussian, pattern):
+    model, guide = gaussian
+    evidence = {name: torch.tensor([0.7, -0.4]) for name in pattern}
+    exact = dgm.posterior(model, evidence)
+    found = dgm.posterior(model, evidence, method=dgm.Amortized(guide, samples=4000))
+    for name in exact.mean():
+        torch.testing.assert_close(found.mean()[name], exact.mean()[name], atol=0.12, rtol=0)
+        torch.testing.assert_close(found.std()[name], exact.std()[name], atol=0.1, rtol=0)
+    score = dgm.log_prob(model, evidence, method=dgm.Importance(guide, 4000))
+    torch.testing.assert_close(score.value, dgm.log_prob(model, evidence).value.to(score.value), atol=0.05, rtol=0)
+
+
+def test_rows_of_one_question_differ_in_what_is_there(gaussian):
+    model, guide = gaussian
+    rows = {"a": [NAN, 0.5, NAN], "c": [1.0, NAN, NAN], "d": [NAN, -1.0, 0.3]}
+    found = dgm.posterior(model, rows, method=dgm.Importance(guide, 6000))
+    exact = dgm.posterior(model, rows)
+    for name in "abcd":
+        torch.testing.assert_close(found.mean()[name], exact.mean()[name].to(found.mean()[name]), atol=0.1, rtol=0)
+    assert found.sample(5)["a"].shape == (5, 3) and (found.sample(5)["a"][:, 1] == 0.5).all()
+    one = dgm.posterior(model, {"a": [0.5], "d": [-1.0]}, method=dgm.Importance(guide, 6000))
+    torch.testing.assert_close(one.log_evidence, found.log_evidence[1:2], atol=0.03, rtol=0)
+
+
+def test_missing_values_have_no_influence(gaussian):
+    model, guide = gaussian
+    masks = guide.patterned({"a": torch.tensor([False, True]), "c": torch.tensor([True, True])}, 2)
+    values = {name: torch.tensor([0.3, 0.7]) for name in "abcd"}
+    torch.manual_seed(0)
+    first = guide.draw(values, masks, (2,))
+    torch.manual_seed(0)
+    second = guide.draw({**values, "b": torch.tensor([9e5, -9e5]), "d": torch.tensor([7e7, 1.0]), "a": torch.tensor([-4e4, 0.7])}, masks, (2,))
+    assert torch.equal(first[1], second[1]) and torch.equal(first[0]["b"], second[0]["b"])
+
+
+def test_finite_and_real_nodes_together():
+    model, guide = trained(MIXED, dgm.AnySubset("k h x b"))
+    for evidence in ({"x": [0.5, 2.0]}, {"b": [1.0, 0.0], "x": [0.1, -1.0]}, {"x": [0.5, 0.5], "h": [1.0, -1.0]}, {"b": [1.0, NAN], "k": [NAN, 2], "x": [1.0, 1.0]}):
+        exact = dgm.posterior(model, evidence)
+        found = dgm.posterior(model, evidence, method=dgm.Importance(guide, 8000))
+        for name in exact.mean():
+            torch.testing.assert_close(found.mean()[name], exact.mean()[name].to(found.mean()[name]), atol=0.08, rtol=0)
+        torch.testing.assert_close(found.log_evidence, exact.log_evidence.to(found.log_evidence), atol=0.05, rtol=0)
+
+
+def test_cells_within_a_value_may_be_missing():
+    """Of factor analysis, whose exact answer integrates them: evidence, posterior, and what is imputed."""
+    torch.manual_seed(0)
+    net = dgm.BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Normal(5, scale=0.5).given("z"))
+    model = dgm.compile(net, seed=3)
+    guide = dgm.compile(dgm.amortize(net, observed=dgm.AnySubset("x", prob=1.0, cells=0.6), net=dgm.MLP(32)), seed=1)
+    dgm.fit(dgm.ForwardKL(model, guide), dgm.simulate(model, 3000), steps=600, batch_size=200, optimizer=dgm.Adam(5e-3), device="cpu", seed=0, progress=False)
+    x = model.sample(4)["x"]
+    holed = x.clone()
+    holed[0, :3], holed[1, 4], holed[2, 0] = NAN, NAN, NAN
+    found = dgm.posterior(model, {"x": holed}, method=dgm.Importance(guide, 20_000))
+    exact = dgm.posterior(model, {"x": holed})
+    torch.testing.assert_close(found.log_evidence, exact.log_evidence.to(found.log_evidence), atol=0.1, rtol=0)
+    torch.testing.assert_close(found.mean()["z"], exact.mean()["z"].to(found.mean()["z"]), atol=0.1, rtol=0)
+    torch.testing.assert_close(found.mean()["x"][0], exact.mean()["x"][0].to(x), atol=0.1, rtol=0)
+    assert torch.equal(found.sample(3)["x"][:, 3], x[3].expand(3, 5))
+
+
+@pytest.mark.parametrize("objective", [dgm.ELBO, dgm.IWAE], ids=lambda each: each.__name__)
+def test_a_model_is_learned_from_rows_with_missing_cells(objective):
+    """The bound approaches the exact likelihood of what is there."""
+    torch.manual_seed(0)
+    truth = dgm.BayesNet(z=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Normal(loc="z", scale=0.5), y=dgm.Normal(loc=2.0 * dgm.Ref("z"), scale=0.5))
+    data = {name: value for name, value in dgm.compile(truth).sample(600).items() if name != "z"}
+    for name in data:
+        data[name] = torch.where(torch.rand(600) < 0.3, NAN, data[name])
+    kept = ~(data["x"].isnan() & data["y"].isnan())
+    data = {name: value[kept] for name, value in data.items()}
+    net = dgm.BayesNet(z=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Normal().given("z"), y=dgm.Normal().given("z"))
+    model, guide = dgm.compile(net, seed=0), dgm.compile(dgm.amortize(net, observed=dgm.AnySubset("x y"), net=dgm.MLP(16)), seed=1)
+    bound = objective(model, guide, particles=5)
+    dgm.fit(bound, data, steps=500, batch_size=100, optimizer=dgm.Adam(1e-2), device="cpu", seed=0, progress=False)
+    reached = bound.score(bound.prepare(data)).mean().item()
+    best = dgm.log_prob(dgm.compile(truth), data).value.mean().item()
+    assert best - 0.1 < reached < best + 0.05
+    assert dgm.log_prob(model, data).value.mean().item() > reached - 0.02
+
+
+def test_patterns_and_their_probabilities():
+    torch.manual_seed(0)
+    share = dgm.AnySubset("a b", prob={"a": 0.9}).draw(4000).float().mean(0)
+    torch.testing.assert_close(share, torch.tensor([0.9, 0.5]), atol=0.03, rtol=0)
+    drawn = dgm.AnySubset("a b c", patterns={"a": 3.0, "b c": 1.0}).draw(4000)
+    torch.testing.assert_close(drawn.float().mean(0), torch.tensor([0.75, 0.25, 0.25]), atol=0.03, rtol=0)
+    assert (drawn[:, 0] != drawn[:, 1]).all()
+
+
+def test_it_is_copied_pickled_and_restored(gaussian, tmp_path):
+    model, guide = gaussian
+    values = model.sample(3)
+    masks = guide.patterned({"c": torch.tensor([True, False, True])}, 3)
+    other = dgm.compile(dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a b c d"), net=dgm.MLP(32)), seed=9)
+    other.load_state_dict(guide.state_dict())
+    for same in (copy.deepcopy(guide), pickle.loads(pickle.dumps(guide)), other):
+        assert torch.equal(same.surprisals(values, masks), guide.surprisals(values, masks))
+
+
+def test_a_pattern_is_drawn(gaussian):
+    recognition = gaussian[1].net
+    assert "<svg" in dgm.draw(GAUSSIAN, guide=recognition.at("c d")).svg()
+    assert repr(recognition).startswith("observed: AnySubset('a b c d')")
+
+
+REFUSED = {
+    "an unknown node": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a q")), "no node 'q'"),
+    "no node": (lambda: dgm.AnySubset(""), "expected names of nodes"),
+    "a probability": (lambda: dgm.AnySubset("a", prob=1.5), "between 0 and 1"),
+    "a stray pattern": (lambda: dgm.AnySubset("a b", patterns=["a z"]), "a pattern names 'z'"),
+    "two ways": (lambda: dgm.AnySubset("a b", prob=0.2, patterns=["a"]), "give one of them"),
+    "cells that others read": (
+        lambda: dgm.amortize(dgm.BayesNet(x=dgm.Normal(2), y=dgm.Normal().given("x")), observed=dgm.AnySubset("x y", cells=0.5)), "hides cells of 'x', on which 'y' depends",
+    ),
+    "plates": (
+        lambda: dgm.amortize(dgm.BayesNet(m=dgm.Normal(), x=dgm.Normal(loc="m"), plates={"n": ["x"]}), observed=dgm.AnySubset("x")), "without plates and chains",
+    ),
+    "another structure": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), structure=dgm.MeanField()), "faithful structure for each pattern"),
+    "an option of others": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), collapse=True), "collapse does not go with AnySubset"),
+    "an order that lacks nodes": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), order=["a"]), "a list of all random nodes"),
+}
+
+
+@pytest.mark.parametrize("call, message", REFUSED.values(), ids=REFUSED)
+def test_refused(call, message):
+    with pytest.raises(dgm.GraphError, match=message):
+        call()
+
+
+def test_what_the_guide_was_not_trained_for_is_refused():
+    model = dgm.compile(GAUSSIAN)
+    guide = dgm.compile(dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("c d", patterns=["c", "c d"]), net=dgm.MLP(4)))
+    with pytest.raises(dgm.GraphError, match=r"not trained for the pattern 'd'.*patterns=\[\.\.\., 'd'\]"):
+        dgm.posterior(model, {"d": [0.1]}, method=dgm.Amortized(guide))
+    with pytest.raises(dgm.GraphError, match=r"'a' is not among the nodes that may be observed.*derive one for it: dgm.AnySubset\('c d a'\)"):
+        dgm.posterior(model, {"a": [0.1]}, method=dgm.Amortized(guide))
+    with pytest.raises(dgm.GraphError, match=r"dgm.Amortized\(guide\) or dgm.Importance"):
+        dgm.Refined(guide)
+    with pytest.raises(dgm.GraphError, match=r"ReweightedWakeSleep: a guide for any subset is trained by dgm.ForwardKL"):
+        dgm.ReweightedWakeSleep(model, guide)
+    with pytest.raises(dgm.GraphError, match=r"another net than the model's"):
+        dgm.ForwardKL(dgm.compile(MIXED), guide)
+    mixed = dgm.compile(MIXED)
+    finite = dgm.compile(dgm.amortize(MIXED, observed=dgm.AnySubset("x b"), net=dgm.MLP(4)))
+    with pytest.raises(dgm.GraphError, match=r"node 'k' ~ Categorical\(3\) is unobserved in some rows and not reparameterized; train the guide on draws.*ForwardKL"):
+        dgm.ELBO(mixed, finite).prepare({"x": [0.1, 0.2]})
+    with pytest.raises(dgm.GraphError, match=r"node 'k' has no column"):
+        dgm.ForwardKL(mixed, finite).prepare({"x": torch.zeros(2)})
