@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from .queries import (
         HMC, NUTS, Amortized, Beams, Bits, Bound, Classification, Contributions, Exact, Guided, Importance, IndependenceMetropolis, Langevin, Likelihood,
         LikelihoodRatio, LinearProbe, OutlierScore, Posterior, ProbabilityFlow, Refined, Score, Surprisal, TailShape, Twisted, Typicality, beam_search,
-        bits_per_dimension, classify, compare, contributions, interpolate, linear_probe, log_prob, outlier_scores, posterior, representations,
+        bits_per_dimension, classify, compare, contributions, interpolate, linear_probe, log_prob, outlier_scores, posterior, refine, representations,
     )
     from .saving import load, save
     from .structure import (
@@ -79,7 +79,7 @@ LATER = {                                                                   # wh
         "HMC", "NUTS", "Amortized", "Beams", "Bits", "Bound", "Classification", "Contributions", "Exact", "Guided", "Importance", "IndependenceMetropolis",
         "Langevin", "Likelihood", "LikelihoodRatio", "LinearProbe", "OutlierScore", "Posterior", "ProbabilityFlow", "Refined", "Score", "Surprisal",
         "TailShape", "Twisted", "Typicality", "beam_search", "bits_per_dimension", "classify", "compare", "contributions", "interpolate", "linear_probe",
-        "log_prob", "outlier_scores", "posterior", "representations",
+        "log_prob", "outlier_scores", "posterior", "refine", "representations",
     ],
     "saving": ["load", "save"],
     "structure": [
