@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         HMC, NUTS, Amortized, Beams, Bits, Bound, Classification, CodeUsage, Contributions, Exact, Guided, Importance, IndependenceMetropolis, Langevin, Likelihood,
         LikelihoodRatio, LinearProbe, OutlierScore, Posterior, ProbabilityFlow, Refined, Score, Surprisal, TailShape, Twisted, Typicality, beam_search,
         bits_per_dimension, classify, code_usage, codes_of, compare, contributions, interpolate, linear_probe, log_prob, outlier_scores, posterior,
-        representations, restart_codes,
+        refine, representations, restart_codes,
     )
     from .saving import load, save
     from .structure import (
@@ -80,7 +80,7 @@ LATER = {                                                                   # wh
         "HMC", "NUTS", "Amortized", "Beams", "Bits", "Bound", "Classification", "CodeUsage", "Contributions", "Exact", "Guided", "Importance", "IndependenceMetropolis",
         "Langevin", "Likelihood", "LikelihoodRatio", "LinearProbe", "OutlierScore", "Posterior", "ProbabilityFlow", "Refined", "Score", "Surprisal",
         "TailShape", "Twisted", "Typicality", "beam_search", "bits_per_dimension", "classify", "code_usage", "codes_of", "compare", "contributions", "interpolate", "linear_probe",
-        "log_prob", "outlier_scores", "posterior", "representations", "restart_codes",
+        "log_prob", "outlier_scores", "posterior", "refine", "representations", "restart_codes",
     ],
     "saving": ["load", "save"],
     "structure": [
