@@ -100,7 +100,7 @@ def _field(value: Any, nets: list[Any]) -> Any:
         return [_field(one, nets) for one in value]
     if isinstance(value, Variable):
         return {"variable": _variable(value, nets)}
-    if isinstance(value, (Net, nn.Module)):
+    if isinstance(value, (Net, Tied, nn.Module)):
         return {"net": _position(value, nets)}
     if isinstance(value, DAG):
         return {"dag": {node: list(value.parents(node)) for node in value}}
