@@ -58,7 +58,7 @@ def amortize(
     A net with plates is inverted plate by plate: a latent that needs all members of a plate reads them as a set, of any size,
     and copies of a latent that depend on each other given what is observed are drawn together.
 
-    Over a chain the latents of a step are drawn given those of the step before (or after, with `order=dgm_ppl.graph.Forward()`), and recurrent encoders
+    Over a chain the latents of a step are drawn given those of the step before (or after, with `order=dgm_ppl.graph.Topological()`), and recurrent encoders
     read the sequence from the other end; see `docs/guide.md`.
 
     The model may be a Pyro program with fixed structure, a function or a module that is called with `args` and `kwargs`: its graph is
