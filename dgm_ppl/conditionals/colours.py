@@ -115,6 +115,7 @@ class ColourForms(Forms):
         moved = _moved(loc, slopes, scaled[..., 0, :], scaled[..., 1, :])
         return -(weights.log_softmax(-1) + log_mass(value.unsqueeze(-1), moved, scale, self.levels).sum(-2)).logsumexp(-1)
 
+    @torch.no_grad()
     def sample(self, shape: Sequence[int], params: Any, like: Tensor, noise: Noise) -> Tensor:
         weights, loc, scale, slopes = params
         pixels = tuple(shape[:-1])
