@@ -131,7 +131,7 @@ class SubsetForwardKL(ForwardKL):
         rows = len(batch[self.guide.slots[0]])
         drawn = self.guide.net.subset.draw(rows)
         masks = self.guide.patterned({name: drawn[:, place] for place, name in enumerate(self.guide.net.subset.nodes)}, rows)
-        return self.guide.surprisals(batch, masks, self.guide.hidden(rows))
+        return self.guide.surprisals(batch, masks, self.guide.hidden(rows), learning=True)
 
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         return self.world_losses(batch).mean()
