@@ -99,6 +99,9 @@ class Copula(Architecture):
     def inner(self) -> tuple[Variable, ...]:
         return self.margins
 
+    def exact(self, variable: Variable) -> bool:
+        return not any(part.space.cardinality is not None or isinstance(part.space, Counts) for part in self.inner)
+
     def space(self, variable: Variable) -> Space:
         return Columns(tuple(margin.space for margin in self.margins))
 

@@ -177,6 +177,9 @@ class DiffusionKind(Denoising):
     def name(self) -> str:
         return "DiffusionKind"
 
+    def exact(self, variable: Variable) -> bool:
+        return self.flow
+
     def as_guide_of(self, variable: Variable, latent: Variable) -> Variable:
         """Drawn along the probability flow, whose density weighs the draws."""
         sampler = Heun(20) if self.sampler == Ancestral(250) else self.sampler

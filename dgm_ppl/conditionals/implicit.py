@@ -53,6 +53,9 @@ def Generator(*shape: int, space: Space | None = None) -> Variable:
 class Implicit(Architecture):
     """The kind of `Generator` nodes."""
 
+    def exact(self, variable: Variable) -> bool:
+        return False
+
     def space(self, variable: Variable) -> Space:
         return Real()
 

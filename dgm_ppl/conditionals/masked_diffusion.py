@@ -81,6 +81,9 @@ class MaskedDiffusionKind(Architecture):
     def net_label(self) -> str:
         return self.net.label() if isinstance(self.net, Net) else type(self.net).__name__
 
+    def exact(self, variable: Variable) -> bool:
+        return False
+
     def space(self, variable: Variable) -> Any:
         return Finite(variable.size)
 

@@ -143,7 +143,7 @@ def _jobs(
 
 
 def _guide(net: BayesNet, observed: Sequence[str], choice: GuideChoice, model: Model, seed: int) -> Model:
-    return compile(amortize(net, observed, structure=choice.structure, family=choice.family, net=choice.net), share=model, seed=seed)
+    return compile(amortize(net, observed, structure=choice.structure, family=choice.family, net=choice.net, collapse=False), share=model, seed=seed)
 
 
 def _split(model: Model, values: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ from .structure import MEMORY, Block, Obstacle, Structure, kind_of
 __all__ = ["LatentPlan", "Treatment", "plan_latents"]
 
 
+STATES, UNKNOWNS = 16, 64                            # up to which elimination costs a training step little
+
+
 @dataclass(frozen=True)
 class Treatment:
     """One latent: `how` is "enumerated", "integrated", "amortized" or "dropped", `reason` says why, and `cost` what it takes for a row."""
@@ -20,14 +24,16 @@ class Treatment:
     how: str
     reason: str
     cost: str
+    cheap: bool = True
+    """Whether eliminating it costs a training step little: up to 16 states, of all finite nodes that are summed out together, or 64 unknowns."""
 
 
 @dataclass(frozen=True, repr=False)
 class LatentPlan:
     """The treatment of every latent, given what is observed; printed as a table.
 
-    Latents that are enumerated or integrated need no guide: `dgm.amortize(net, observed, collapse=True)` leaves them out, and every bound
-    eliminates exactly what its guide leaves out.
+    Latents that are enumerated or integrated need no guide: `dgm.amortize(net, observed)` leaves those out that are cheap to eliminate, `collapse=True` all of
+    them, and every bound eliminates exactly what its guide leaves out.
     """
 
     observed: tuple[str, ...]
@@ -110,11 +116,12 @@ def _treatment(net: BayesNet, name: str, structure: Structure | None, reasons: M
         readers = [term for term in structure.terms if name in structure.scope[term] and term != name]
         states = net[name].space.cardinality
         reason = f"{states} states{_members(net, name)}, summed out of {', '.join(readers) or 'nothing else'}"
-        return Treatment(name, "enumerated", reason, f"{states} evaluations of {', '.join(readers)}" if readers else "nothing")
+        together = math.prod(net[term].space.cardinality for term in {other for reader in readers for other in structure.scope[reader]} | {name} if kind_of(net, term) == "finite")
+        return Treatment(name, "enumerated", reason, f"{states} evaluations of {', '.join(readers)}" if readers else "nothing", together <= STATES)
     block = next(block for block in structure.blocks if name in block.nodes)
     readers = [term for term in block.terms if name in structure.live[term] and term != name]
     reason = f"Gaussian{_members(net, name)}, and {_listed(readers)} linear in it"
-    return Treatment(name, "integrated", reason, _solved(structure, block))
+    return Treatment(name, "integrated", reason, _solved(structure, block), structure.unknowns(block) <= UNKNOWNS)
 
 
 def _members(net: BayesNet, name: str) -> str:

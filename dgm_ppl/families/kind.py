@@ -111,6 +111,10 @@ class Architecture(Setting, Kind):
     def build(self, name: str, variable: Variable, ports: Any, *, plates: Any, all_plates: int, shared: Any) -> Any:
         """The `Conditional` of a node, for what `Parametric` takes: `ports` are how it sees its parents, `shared` the networks built so far."""
 
+    def exact(self, variable: Variable) -> bool:
+        """Whether its conditional has an exact density: `Conditional.density` says so of the compiled one."""
+        return True
+
     def as_guide_of(self, variable: Variable, latent: Variable) -> Variable:
         """The declaration as the family of a guide for a latent: of its shape, over its values, scaled as it is; unchanged where it has no such form."""
         return variable

@@ -38,6 +38,8 @@ def describe(net: BayesNet) -> dict[str, Any]:
     if isinstance(net, RecognitionNet):
         written["guide_of"] = describe(net.model)
         written["observed"] = list(net.observed)
+        if net.collapsed:
+            written["collapsed"] = dict(net.collapsed)
     return written
 
 
@@ -163,7 +165,7 @@ def restore(
         if "guide_of" not in written:
             return BayesNet(variables, plates=plates)
         model = restore(written["guide_of"], nets=nets, functions=functions, families=families)
-        return RecognitionNet.between(variables, model, _strings(written["observed"]), plates)
+        return RecognitionNet.between(variables, model, _strings(written["observed"]), plates, collapsed=written.get("collapsed", {}))
 
 
 @contextmanager

@@ -90,6 +90,9 @@ class Certificate:
 
     lines: tuple[Line, ...]
 
+    eliminated: tuple[tuple[str, str], ...] = ()
+    """The latents that the guide leaves to exact elimination, with the reason."""
+
     @property
     def sound(self) -> bool:
         """Whether the guide can represent every posterior of the model: no dependence is lost."""
@@ -112,12 +115,12 @@ class Certificate:
     def __str__(self) -> str:
         verdict = "sound" if self.sound else "NOT sound"
         cost = "" if self.sound or self.nats is None else f", {self.nats:.3f} nats {_on(self.lines[0].own)}"
-        return "\n".join([f"{verdict}, {'minimal' if self.minimal else 'not minimal'}{cost}", *map(str, self.lines)])
+        return "\n".join([f"{verdict}, {'minimal' if self.minimal else 'not minimal'}{cost}", *map(str, self.lines), *(f"{name}: not in the guide, eliminated exactly: {reason}" for name, reason in self.eliminated)])
 
 
 def certify(dag: DAG | Templates, guide_dag: DAG | Templates, observed: Names, order: Iterable[str] | None = None,
             deterministic: Names = (), collapsed: Names = (), coupled: Mapping[str, Collection[str]] | None = None,
-            own: LinearGaussian | None = None) -> Certificate:
+            own: LinearGaussian | None = None, reasons: Mapping[str, str] | None = None) -> Certificate:
     """Check each factor of a guide against the model by d-separation; with plates, on all copies where each has two members.
 
     Arguments:
@@ -129,6 +132,7 @@ def certify(dag: DAG | Templates, guide_dag: DAG | Templates, observed: Names, o
         collapsed: latents that the guide leaves out because they are summed or integrated out exactly.
         coupled: latents whose copies the guide draws together, with the plates over which it does.
         own: weights and variances, deterministic nodes contracted, where the model is linear Gaussian itself.
+        reasons: why collapsed latents can be.
 
     >>> print(certify(DAG("a -> x <- b"), DAG("x -> a, x -> b"), "x"))
     NOT sound, minimal, 0.141 nats on a linear-Gaussian twin
@@ -143,7 +147,8 @@ def certify(dag: DAG | Templates, guide_dag: DAG | Templates, observed: Names, o
     _check_guide(model.dag, guide.dag, observed, collapsed)
     sampled = _sampled(guide.dag, observed, order)
     check = Check(model, guide, model.ground(), observed, {} if coupled is None else coupled, None if own is None else _grounded(model, own))
-    return Certificate(tuple(check.line(node, sampled[:index]) for index, node in enumerate(sampled)))
+    eliminated = tuple((name, reason) for name, reason in (reasons or {}).items() if name in collapsed)
+    return Certificate(tuple(check.line(node, sampled[:index]) for index, node in enumerate(sampled)), eliminated)
 
 
 def _braced(names: Collection[str]) -> str:

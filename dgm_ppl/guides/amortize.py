@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from copy import copy
 from types import MappingProxyType
 from typing import Any
@@ -45,7 +45,7 @@ def amortize(
     families: Mapping[str, Any] = NOTHING,
     coupling: Coupling | Mapping[str, Coupling] | None = None,
     order: Any = "auto",
-    collapse: bool | Iterable[str] = False,
+    collapse: bool | Iterable[str] | None = None,
 ) -> RecognitionNet | SequenceGuide | SubsetRecognition | ProgramGuide:
     """The recognition net q(latents | observed): the model's graph turned round, faithfully and without needless arrows.
 
@@ -78,7 +78,9 @@ def amortize(
             warns, and is written into the certificate; for all latents or by latent.
         order: short for `structure=Faithful(order=...)`.
         args, kwargs: what a Pyro program is called with, data among them; a call of the guide may have others, of other sizes.
-        collapse: latents to leave to exact elimination: True for all that the plan can eliminate (`model.plan(observed=...)`), or some of them by name.
+        collapse: latents to leave to exact elimination, by which every bound then eliminates them: by default those that are cheap to eliminate (up to 16 states, or 64
+            Gaussian unknowns), unless they are named in `families`, `nets` or `coupling`, or a structure, an order or, of Gaussian ones, a `family` was asked for; none where
+            all could be. True for all that the plan can eliminate (`model.plan(observed=...)`), False for none, which Pyro's own objectives ask for, or some by name.
             Of a Pyro program: finite sites to leave to `TraceEnum_ELBO`; those that the program marks for enumeration always are.
 
     Raises:
@@ -109,24 +111,33 @@ def amortize(
     if not isinstance(model, BayesNet):
         raise GraphError(f"amortize: expected a BayesNet; got {type(model).__name__}; pass the declaration, not the compiled model")
     if isinstance(observed, AnySubset):
+        if isinstance(family, BlockFlow):
+            raise GraphError(f"amortize: BlockFlow has one mask, and with AnySubset every pattern of evidence has its own; try family=dgm.Flow({family.kind!r})")
         for option, given in (("pool", pool), ("encoder", encoder), ("coupling", coupling), ("collapse", collapse or None)):
             if given is not None:
                 raise GraphError(f"amortize: {option} does not go with AnySubset, for which every latent that is not observed is drawn from the guide; leave it out")
         return subset_recognition(model, observed, structure, order, net=net, nets=nets, family=family, families=families, derive=amortize)
     names = _names(model, observed)
     if model.chains:
-        for option, given, usual_value in (("coupling", coupling, None), ("pool", pool, None), ("collapse", collapse, False)):
-            if given is not usual_value:
+        for option, given in (("coupling", coupling), ("pool", pool), ("collapse", collapse or None)):
+            if given is not None:
                 raise GraphError(f"amortize: {option} is not for a net with a chain, which has no plates beside it; leave it out" if option != "collapse" else (
                     f"amortize: collapse: over the chain {model.chains[0]!r} nothing is eliminated beside a guide yet; leave it out, or, where hidden nodes are finite or "
                     f"linear-Gaussian, ask for exact answers: dgm.posterior(model, data)"))
         if isinstance(family, BlockFlow):
             raise GraphError(f"amortize: BlockFlow is for nets without plates and chains; over the chain {model.chains[0]!r} try family=dgm.Flow({family.kind!r})")
         return sequence_guide(model, names, _structure(structure, order), order, net=net, nets=nets, encoder=encoder, family=family, families=families)
+    chosen, asked = _structure(structure, order), {*families, *nets, *(coupling if isinstance(coupling, Mapping) else ())}
+    everything = chosen != Faithful() or coupling is not None
+
+    def kept(name: str) -> bool:
+        """Whether a latent was asked a recognition conditional for."""
+        return everything or name in asked or family != Usual() and model[name].space.cardinality is None
+
     if encoder is not None:
         raise GraphError("amortize: encoder reads the sequences of a chain, and the net has none; leave it out; what reads a plate is pool=dgm.DeepSet(64)")
-    left_out = _left_out(model, names, collapse)
-    inversion = inverted(model, names, _structure(structure, order))
+    left_out = _left_out(model, names, collapse, kept=kept)
+    inversion = inverted(model, names, chosen)
     if isinstance(model, ProgramNet) and order == "auto" and structure == Faithful():
         inversion = model.in_own_order(inversion)
     if left_out:                                                            # sampled last, so that no other latent reads them
@@ -163,7 +174,7 @@ def amortize(
         network = reader(latent, factor, apart, model, network, None if latent in nets else pool)
         variables[latent] = variable.given(*parents, net=network, whole=wholes(factor)) if parents else variable
     variables |= _own(model, inversion, left_out, [parent for variable in variables.values() for parent in variable.expression_parents])
-    return RecognitionNet(variables, model=model, inversion=inversion, plates=_plates(model, variables))
+    return RecognitionNet(variables, model=model, inversion=inversion, plates=_plates(model, variables), collapsed=left_out)
 
 
 def _single(latent: str, own: Variable, variable: Variable, families: Mapping[str, Any]) -> Variable:
@@ -212,13 +223,17 @@ def _plates(model: BayesNet, variables: Mapping[str, Variable]) -> dict[str, Pla
     return {name: Plate(nodes, model.plates[name].size) for name, nodes in inside.items() if nodes}
 
 
-def _left_out(model: BayesNet, observed: Sequence[str], collapse: bool | Iterable[str]) -> tuple[str, ...]:
-    """The latents that exact elimination takes care of, or enumeration of a program."""
+def _left_out(model: BayesNet, observed: Sequence[str], collapse: bool | Iterable[str] | None, kept: Callable[[str], bool]) -> dict[str, str]:
+    """The latents that exact elimination takes care of, or enumeration of a program, and why; where nothing is said, those that are cheap to eliminate and not `kept`."""
     if isinstance(model, ProgramNet):
-        return model.left_out(collapse)
+        return dict.fromkeys(model.left_out(collapse or False), "its states are enumerated by TraceEnum_ELBO")
     if collapse is False:
-        return ()
-    plan = plan_latents(model, observed)
+        return {}
+    inexact = [name for name in model if isinstance(model[name].family, Architecture) and not model[name].family.exact(model[name])]
+    plan = plan_latents(model, observed, inexact=inexact)
+    if collapse is None:
+        found = {name: plan[name].reason for name in plan.collapsed if plan[name].cheap and not kept(name)}
+        return found if plan.amortized else {}                              # a guide was asked for where none is needed: it has all latents
     asked = plan.collapsed if collapse is True else (collapse,) if isinstance(collapse, str) else tuple(collapse)
     for name in asked:
         model[name]
@@ -230,7 +245,7 @@ def _left_out(model: BayesNet, observed: Sequence[str], collapse: bool | Iterabl
             f"amortize: every latent can be eliminated exactly ({', '.join(asked)}), so no guide is needed: dgm.fit(dgm.MaximumLikelihood(model), data); for a guide "
             f"all the same, leave collapse out"
         )
-    return asked
+    return {name: plan[name].reason for name in asked}
 
 
 def _names(model: BayesNet, observed: str | Iterable[str]) -> tuple[str, ...]:
@@ -247,7 +262,7 @@ def _given(variable: Variable) -> Variable:
     return Variable(None, variable.shape, size=variable.size, labels=variable.labels, declared_space=variable.space)
 
 
-def _own(model: BayesNet, inversion: Inversion, left_out: Sequence[str], read: Sequence[str]) -> dict[str, Variable]:
+def _own(model: BayesNet, inversion: Inversion, left_out: Collection[str], read: Sequence[str]) -> dict[str, Variable]:
     """The barren latents with the model's own declaration, and the deterministic nodes that they read; without those that hang on latents left out."""
     barren = [name for name in inversion.barren if not set(model.dag.ancestors(name)) & set(left_out)]
     above = {name for each in (*barren, *read) for name in (each, *model.dag.ancestors(each))}

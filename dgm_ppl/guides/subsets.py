@@ -49,7 +49,7 @@ def _at(
     model: BayesNet, order: tuple[str, ...], nets: Mapping[str, Any], families: Mapping[str, Any], family: Recognition, derive: Callable[..., RecognitionNet], present: tuple[str, ...],
 ) -> RecognitionNet:
     rest = [name for name in order if name not in present]
-    bare = derive(model, present, structure=Faithful(rest), family=family, families={name: each for name, each in families.items() if name in rest and _learned(model, present, name)})
+    bare = derive(model, present, structure=Faithful(rest), collapse=False, family=family, families={name: each for name, each in families.items() if name in rest and _learned(model, present, name)})
     return bare.replace(**{name: bare[name].given(*bare[name].parents, net=nets[name]) for name in rest if name in bare and name not in bare.own and bare[name].parents})
 
 

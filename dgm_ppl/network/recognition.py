@@ -24,19 +24,23 @@ def inverted(model: BayesNet, observed: Iterable[str], structure: Structure = Fa
 class RecognitionNet(BayesNet):
     """A guide: a Bayesian network of recognition conditionals for the latents of `model`, its observed nodes Given.
 
-    `own` are the latents that take the model's own conditional, because nothing observed depends on them.
+    `own` are the latents that take the model's own conditional, because nothing observed depends on them; `collapsed` those that are left to exact
+    elimination, with the reason.
     """
 
-    def __init__(self, variables: Mapping[str, Variable], *, model: BayesNet, inversion: Inversion, plates: Mapping[str, Any] | None = None):
+    def __init__(
+        self, variables: Mapping[str, Variable], *, model: BayesNet, inversion: Inversion, plates: Mapping[str, Any] | None = None, collapsed: Mapping[str, str] = {},
+    ):
         super().__init__(variables, plates=plates)
-        vars(self).update(model=model, inversion=inversion)
+        vars(self).update(model=model, inversion=inversion, collapsed=dict(collapsed))
 
     @classmethod
     def between(
         cls, variables: Mapping[str, Variable], model: BayesNet, observed: Iterable[str], plates: Mapping[str, Any], order: Any = "auto",
+        collapsed: Mapping[str, str] = {},
     ) -> RecognitionNet:
         """The guide of a model from its declarations, as a file holds them."""
-        return cls(variables, model=model, inversion=inverted(model, observed, Faithful(order)), plates=plates)
+        return cls(variables, model=model, inversion=inverted(model, observed, Faithful(order)), plates=plates, collapsed=collapsed)
 
     @property
     def observed(self) -> tuple[str, ...]:
@@ -61,8 +65,12 @@ class RecognitionNet(BayesNet):
         coupled = {name: self[name].family.coupled for name in sampled if isinstance(self[name].family, Architecture)}
         return certify(
             self.model.templates, self.templates, self.observed, order=sampled, deterministic=self.model.deterministic, collapsed=self.left_out, coupled=coupled,
-            own=linear_gaussian(self.model),
+            own=linear_gaussian(self.model), reasons=self.collapsed,
         )
+
+    def check(self, data: Any = None) -> str:
+        """The table of `BayesNet.check`, and the latents that are left to exact elimination."""
+        return "\n".join([super().check(data), *(f"{name}: not in the guide, eliminated exactly: {reason}" for name, reason in self.collapsed.items() if name not in self)])
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -70,8 +78,8 @@ class RecognitionNet(BayesNet):
         return tuple(name for name in self.inversion.order if name not in self)
 
     def _with(self, variables: Mapping[str, Variable], plates: Mapping[str, Plate] | None = None) -> RecognitionNet:
-        return RecognitionNet(variables, model=self.model, inversion=self.inversion, plates=self.plates if plates is None else plates)
+        return RecognitionNet(variables, model=self.model, inversion=self.inversion, plates=self.plates if plates is None else plates, collapsed=self.collapsed)
 
     def __reduce__(self):
         inversion = self.inversion
-        return RecognitionNet.between, (dict(self.variables), self.model, inversion.observed, dict(self.plates), inversion.order)
+        return RecognitionNet.between, (dict(self.variables), self.model, inversion.observed, dict(self.plates), inversion.order, self.collapsed)

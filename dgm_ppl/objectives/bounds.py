@@ -149,7 +149,7 @@ class ELBO(Bound):
             hidden = pairing.collapse.structure.hidden
             raise GraphError(
                 f"ELBO: kl_weight has no meaning here: {', '.join(map(repr, hidden))} {'is' if len(hidden) == 1 else 'are'} eliminated together with the observed "
-                f"{touched[0]!r}; leave kl_weight out, or give {hidden[0]!r} a distribution in the guide"
+                f"{touched[0]!r}; leave kl_weight out, or give {hidden[0]!r} a distribution in the guide: dgm.amortize(..., collapse=False)"
             )
 
     def begin_step(self, step: int) -> None:

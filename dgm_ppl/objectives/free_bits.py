@@ -55,7 +55,7 @@ class FreeBits(ELBO):
                 hidden = pairing.collapse.structure.hidden[0]
                 raise GraphError(
                     f"FreeBits: the divergence of {name!r} cannot be told apart: {hidden!r}, which reads it or which it reads, is eliminated; "
-                    f"give {hidden!r} a distribution in the guide"
+                    f"give {hidden!r} a distribution in the guide: dgm.amortize(..., collapse=False)"
                 )
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:

@@ -85,7 +85,7 @@ class MIWAE(IWAE):
     def _check_pairing(self, pairing: Pairing) -> None:
         if pairing.collapse is not None:
             hidden = pairing.collapse.structure.hidden[0]
-            raise GraphError(f"MIWAE: the latent {hidden!r} has no distribution in the guide; derive one: dgm.amortize(net, observed={list(pairing.observed)})")
+            raise GraphError(f"MIWAE: the latent {hidden!r} has no distribution in the guide; derive one: dgm.amortize(net, observed={list(pairing.observed)}, collapse=False)")
 
     def log_weights(self, batch: Mapping[str, Tensor]) -> Tensor:
         drawn = self._drawn(batch)

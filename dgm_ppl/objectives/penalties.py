@@ -153,7 +153,7 @@ class MutualInformation(ModelTerm):
     def __post_init__(self) -> None:
         _positive("MutualInformation", "weight", self.weight)
         if not isinstance(self.guide, Model) or self.latent not in self.guide.random:
-            raise GraphError(f"MutualInformation: expected a compiled guide with the latent {self.latent!r}; try dgm.compile(dgm.amortize(net, observed='x'))")
+            raise GraphError(f"MutualInformation: expected a compiled guide with the latent {self.latent!r}; try dgm.compile(dgm.amortize(net, observed='x', collapse=False))")
 
     def check(self, model: Model) -> None:
         if self.latent not in model.random:

@@ -71,7 +71,7 @@ class BetaTCVAE(Bound):
     def _check_pairing(self, pairing: Pairing) -> None:
         if pairing.collapse is not None:
             raise GraphError(
-                "BetaTCVAE: expected every latent to have a distribution in the guide and no cell to be missing; derive the guide with dgm.amortize(net, observed=...)"
+                "BetaTCVAE: expected every latent to have a distribution in the guide and no cell to be missing; derive the guide with dgm.amortize(net, observed=..., collapse=False)"
             )
         for latent in pairing.latents:
             if isinstance(latent.q.conditional, CopiesConditional):

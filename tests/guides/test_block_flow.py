@@ -30,7 +30,7 @@ def block_in(guide):
 
 @pytest.mark.parametrize("kind", KINDS, ids=repr)
 def test_the_networks_have_the_arrows_of_the_inverse_graph_and_no_others(kind):
-    recognition = dgm.amortize(MIXED, ["x", "y"], net=dgm.MLP(8), family=dgm.BlockFlow(kind))
+    recognition = dgm.amortize(MIXED, ["x", "y"], net=dgm.MLP(8), family=dgm.BlockFlow(kind), collapse=False)
     guide = dgm.compile(recognition, seed=0)
     block = block_in(guide)
     assert set(block.names) == {"s", "w", "z", "u"} and recognition["k"].summary == "Categorical(3)"
@@ -52,7 +52,7 @@ def test_the_networks_have_the_arrows_of_the_inverse_graph_and_no_others(kind):
 
 @pytest.mark.parametrize("kind", KINDS, ids=repr)
 def test_noise_and_values_map_to_each_other(kind):
-    guide = dgm.compile(dgm.amortize(MIXED, ["x", "y"], net=dgm.MLP(8), family=dgm.BlockFlow(kind)), seed=0)
+    guide = dgm.compile(dgm.amortize(MIXED, ["x", "y"], net=dgm.MLP(8), family=dgm.BlockFlow(kind), collapse=False), seed=0)
     torch.manual_seed(0)
     values = guide.sample(6, given={"x": torch.randn(2), "y": 0.3})
     for name in block_in(guide).names:
@@ -108,6 +108,7 @@ def test_what_is_refused():
     plated = dgm.BayesNet(mu=dgm.Normal(), z=dgm.Normal(loc="mu"), x=dgm.Normal(loc="z"), plates={"n": ["z", "x"]})
     for call, message in (
         (lambda: dgm.BlockFlow(dgm.RealNVP()), r"BlockFlow: expected a masked kind: dgm.NSF(...), dgm.MAF(...) or dgm.IAF(...); got RealNVP()"),
+        (lambda: dgm.amortize(LINEAR, dgm.AnySubset(["x", "y"]), family=dgm.BlockFlow()), r"amortize: BlockFlow has one mask"),
         (lambda: dgm.amortize(plated, "x", family=dgm.BlockFlow()), r"amortize: BlockFlow joins the numbers of all latents into one vector, and latents in plates ['n'] have copies"),
         (lambda: dgm.amortize(LINEAR, ["x", "y"], family=dgm.BlockFlow(), nets={"a": dgm.MLP(4)}), r"amortize: nets names 'a', whose numbers are in the block"),
         (lambda: dgm.amortize(LINEAR, ["x", "y"], family=dgm.BlockFlow()).replace(b=dgm.amortize(LINEAR, ["x", "y"], family=dgm.BlockFlow())["b"].given("x")), r"node 'b': its block was made for the parents"),

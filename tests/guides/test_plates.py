@@ -28,7 +28,7 @@ POOLS = {"deep set": dgm.DeepSet(6, features=4), "attention": dgm.SetTransformer
 
 def pair(name, observed=None, seed=0, **options):
     net, seen = NETS[name]
-    recognition = dgm.amortize(net, observed or seen, net=dgm.MLP(6), **options)
+    recognition = dgm.amortize(net, observed or seen, net=dgm.MLP(6), collapse=False, **options)
     model = dgm.compile(net, seed=seed)
     return model, dgm.compile(recognition, seed=seed + 1)
 
@@ -63,7 +63,7 @@ READS = {
 @pytest.mark.parametrize("name", NETS)
 def test_the_guide_is_sound_and_minimal(name):
     net, observed = NETS[name]
-    recognition = dgm.amortize(net, observed, net=dgm.MLP(6))
+    recognition = dgm.amortize(net, observed, net=dgm.MLP(6), collapse=False)
     certificate = recognition.certificate()
     assert certificate.sound and certificate.minimal, str(certificate)
     assert tuple(recognition.plates) == tuple(net.plates)
@@ -428,4 +428,4 @@ def test_networks_over_sets_are_chosen_by_latent_then_by_pool_then_by_net():
     recognition = dgm.amortize(net, "y", net=dgm.DeepSet(5), pool=dgm.SetTransformer(7), nets={"s": dgm.DeepSet(9)})
     assert [recognition[name].net.label() for name in "gst"] == ["SetTransformer(7)", "DeepSet(9)", "SetTransformer(7)"]
     assert dgm.amortize(net, "y", net=dgm.DeepSet(5))["t"].net == dgm.DeepSet(5)
-    assert dgm.amortize(NETS["schools"][0], "y", net=dgm.DeepSet(5), pool=dgm.SetTransformer(7))["theta"].net == dgm.DeepSet(5)
+    assert dgm.amortize(NETS["schools"][0], "y", net=dgm.DeepSet(5), pool=dgm.SetTransformer(7), collapse=False)["theta"].net == dgm.DeepSet(5)

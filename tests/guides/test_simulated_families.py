@@ -96,7 +96,7 @@ def test_a_declaration_for_all_latents_takes_their_shapes_and_leaves_states_alon
         k=dgm.Categorical(3), z=dgm.Normal(2, 2, loc=0.0, scale=1.0), s=dgm.HalfNormal(4, scale=1.0), w=dgm.Dirichlet(3), x=dgm.Normal(2).given("k", "z", "s", "w", net=dgm.MLP(4)),
     )
     summaries = {
-        name: {latent: dgm.amortize(net, "x", net=dgm.MLP(4), family=family)[latent].summary for latent in ("k", "z", "s", "w")}
+        name: {latent: dgm.amortize(net, "x", net=dgm.MLP(4), family=family, collapse=False)[latent].summary for latent in ("k", "z", "s", "w")}
         for name, family in (("mixture", dgm.Mixture(dgm.Normal(), components=2)), ("flow", dgm.Flow(dgm.MAF(1))), ("matching", dgm.FlowMatching(net=dgm.MLP(4))))
     }
     assert {name: found["k"] for name, found in summaries.items()} == dict.fromkeys(summaries, "Categorical(3)")

@@ -226,7 +226,7 @@ def test_what_cannot_be_says_why(name):
 
 def test_guides_given_for_finite_latents_work_as_before():
     net = mixture_prior()
-    model, guide = dgm.compile(net, seed=0).double(), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(8)), seed=1).double()
+    model, guide = dgm.compile(net, seed=0).double(), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(8), collapse=False), seed=1).double()
     x = model.sample(3)["x"]
     objective = dgm.ELBO(model, guide)
     pairing = objective.pairing(objective.prepare({"x": x}))

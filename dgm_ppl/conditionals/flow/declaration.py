@@ -46,6 +46,9 @@ class NormalizingFlow(Architecture):
     def caption(self, variable: Variable) -> str:
         return self.kind.label + (f"({', '.join(map(str, variable.shape))})" if variable.shape else "")
 
+    def exact(self, variable: Variable) -> bool:
+        return self.dequantize is None
+
     def as_guide_of(self, variable: Variable, latent: Variable) -> Variable:
         if self.kind.circular or self.dequantize is not None or not isinstance(latent.space, (Real, Positive, Interval, Simplex)):
             return variable
