@@ -97,7 +97,7 @@ def hierarchy_by_hand(x: Tensor) -> Step:
 
 def derived(net: dgm.BayesNet, builder: object, x: Tensor) -> Step:
     """What one turn of `fit` does."""
-    objective = dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=builder))).to(x.device)
+    objective = dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=builder, collapse=False))).to(x.device)
     (player,) = objective.players
     optimizer, batch = dgm.Adam(lr=1e-3)(player.parameters), objective.prepare({"x": x})
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from . import metrics
     from .compile import collapse
     from .conditionals import (
-        BPF, CNF, DDIM, GF, IAF, MAF, NAF, NCSF, NICE, NSF, SOSPF, UNAF, Affine, Ancestral, Autoregressive, Blur, Clean, Clip, Coarsen, Cosine, Diffusion,
+        BPF, CNF, DDIM, GF, IAF, MAF, NAF, NCSF, NICE, NSF, SOSPF, UNAF, Affine, Ancestral, Autoregressive, Blur, Clean, Clip, Coarsen, Codes, Cosine, Diffusion,
         DPMSolver, Flow, FlowKind, FlowMatching, GaussianCopula, GaussianMRF, Generator, Glow, Grey, Heun, Hurdle, Independent, Inverse, Learned,
         LikelihoodWeighting, Logit, LogLinear, Mask, MaskedDiffusion, MinSNR, Mixture, MultiscaleRealNVP, NoisePrediction, OptimalTransport, Partial, Prefix,
         RealNVP, SimpleWeighting, Temperature, TopK, TopP, Transform, UniformDequantization, Unmasking, VarianceExploding, VariancePreserving,
@@ -36,9 +36,10 @@ if TYPE_CHECKING:
         WassersteinAutoencoder, simulate,
     )
     from .queries import (
-        HMC, NUTS, Amortized, Beams, Bits, Bound, Classification, Contributions, Exact, Guided, Importance, IndependenceMetropolis, Langevin, Likelihood,
+        HMC, NUTS, Amortized, Beams, Bits, Bound, Classification, CodeUsage, Contributions, Exact, Guided, Importance, IndependenceMetropolis, Langevin, Likelihood,
         LikelihoodRatio, LinearProbe, OutlierScore, Posterior, ProbabilityFlow, Refined, Score, Surprisal, TailShape, Twisted, Typicality, beam_search,
-        bits_per_dimension, classify, compare, contributions, interpolate, linear_probe, log_prob, outlier_scores, posterior, representations,
+        bits_per_dimension, classify, code_usage, codes_of, compare, contributions, interpolate, linear_probe, log_prob, outlier_scores, posterior,
+        refine, representations, restart_codes,
     )
     from .saving import load, save
     from .structure import (
@@ -51,7 +52,7 @@ LATER = {                                                                   # wh
     "compile": ["collapse"],
     "conditionals": [
         "BPF", "CNF", "DDIM", "GF", "IAF", "MAF", "NAF", "NCSF", "NICE", "NSF", "SOSPF", "UNAF", "Affine", "Ancestral", "Autoregressive", "Blur", "Clean",
-        "Clip", "Coarsen", "Cosine", "Diffusion", "DPMSolver", "Flow", "FlowKind", "FlowMatching", "GaussianCopula", "GaussianMRF", "Generator", "Glow", "Grey",
+        "Clip", "Coarsen", "Codes", "Cosine", "Diffusion", "DPMSolver", "Flow", "FlowKind", "FlowMatching", "GaussianCopula", "GaussianMRF", "Generator", "Glow", "Grey",
         "Heun", "Hurdle", "Independent", "Inverse", "Learned", "LikelihoodWeighting", "Logit", "LogLinear", "Mask", "MaskedDiffusion", "MinSNR", "Mixture",
         "MultiscaleRealNVP", "NoisePrediction", "OptimalTransport", "Partial", "Prefix", "RealNVP", "SimpleWeighting", "Temperature", "TopK", "TopP",
         "Transform", "UniformDequantization", "Unmasking", "VarianceExploding", "VariancePreserving", "VariationalDequantization", "Velocity", "ZeroInflated",
@@ -76,10 +77,10 @@ LATER = {                                                                   # wh
         "StickingTheLanding", "SymmetricKL", "TotalVariation", "Wasserstein", "WassersteinAutoencoder", "simulate",
     ],
     "queries": [
-        "HMC", "NUTS", "Amortized", "Beams", "Bits", "Bound", "Classification", "Contributions", "Exact", "Guided", "Importance", "IndependenceMetropolis",
+        "HMC", "NUTS", "Amortized", "Beams", "Bits", "Bound", "Classification", "CodeUsage", "Contributions", "Exact", "Guided", "Importance", "IndependenceMetropolis",
         "Langevin", "Likelihood", "LikelihoodRatio", "LinearProbe", "OutlierScore", "Posterior", "ProbabilityFlow", "Refined", "Score", "Surprisal",
-        "TailShape", "Twisted", "Typicality", "beam_search", "bits_per_dimension", "classify", "compare", "contributions", "interpolate", "linear_probe",
-        "log_prob", "outlier_scores", "posterior", "representations",
+        "TailShape", "Twisted", "Typicality", "beam_search", "bits_per_dimension", "classify", "code_usage", "codes_of", "compare", "contributions", "interpolate", "linear_probe",
+        "log_prob", "outlier_scores", "posterior", "refine", "representations", "restart_codes",
     ],
     "saving": ["load", "save"],
     "structure": [

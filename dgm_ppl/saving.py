@@ -13,26 +13,29 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from .compile import Guide, Model
+from .compile import Guide, Model, SubsetGuide
 from .compile.model import assemble
+from .conditionals.masked import Masked
 from .families import Family
 from .formats import describe, restore
 from .graph import GraphError
-from .network import RecognitionNet, build_conditionals
+from .network import RecognitionNet, SubsetRecognition, build_conditionals
 
 __all__ = ["load", "save"]
 
 KEY = "dgm_ppl"
 
 
-def save(model: Model, path: str | os.PathLike[str]) -> None:
+def save(model: Model | SubsetGuide, path: str | os.PathLike[str]) -> None:
     """Writes a compiled model or guide: declaration and weights, written beside and moved into place.
 
     A node with `fn` or with a module as net is saved by name: `load` asks for the code.
     """
-    if not isinstance(model, Model):
+    if not isinstance(model, (Model, SubsetGuide)):
         raise GraphError(f"save: expected a compiled model; got {type(model).__name__}; try dgm.save(dgm.compile(net), path)")
-    described = {"net": describe(model.net), "nodes": list(model.conditionals), "dtype": str(model.anchor.dtype).removeprefix("torch.")}
+    if any(isinstance(part, Masked) for part in model.modules()):
+        raise GraphError("save: this is one pattern's view of a guide for any subset; save that guide, and take the pattern once it is loaded: dgm.load(path).at(...)")
+    described = {"net": describe(model.net), "nodes": list(model.parts if isinstance(model, SubsetGuide) else model.conditionals), "dtype": str(model.anchor.dtype).removeprefix("torch.")}
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise GraphError(f"save: the folder {folder} does not exist; make it first")
@@ -46,7 +49,7 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
         raise
 
 
-def _tensors(model: Model) -> dict[str, torch.Tensor]:
+def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     """The state, each shared tensor once."""
     first: dict[int, str] = {}
     state = model.state_dict(keep_vars=True)
@@ -57,7 +60,7 @@ def _tensors(model: Model) -> dict[str, torch.Tensor]:
 def load(
     path: str | os.PathLike[str], *, nets: Mapping[str, nn.Module] | None = None, functions: Mapping[str, Any] | None = None,
     families: Mapping[str, Family] | None = None, device: str | torch.device = "cpu",
-) -> Model:
+) -> Model | SubsetGuide:
     """Reads what `save` wrote.
 
     Args:
@@ -97,14 +100,16 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict, dict[str, torch.Tensor]]:
     return described, tensors
 
 
-def _assembled(net: Any, nodes: list[str]) -> Model:
+def _assembled(net: Any, nodes: list[str]) -> Model | SubsetGuide:
+    if isinstance(net, SubsetRecognition):
+        return SubsetGuide(net)
     if not isinstance(net, RecognitionNet):
         return assemble(net, {}, {})
     built = build_conditionals(net, shared := {})
     return Guide(net, {name: conditional for name, conditional in built.items() if name in nodes}, shared)
 
 
-def _fill(model: Model, tensors: Mapping[str, torch.Tensor], path: Any) -> None:
+def _fill(model: nn.Module, tensors: Mapping[str, torch.Tensor], path: Any) -> None:
     state, first = model.state_dict(keep_vars=True), {}
     wanted = {name for name, tensor in state.items() if first.setdefault(id(tensor), name) == name}
     if wanted != set(tensors):

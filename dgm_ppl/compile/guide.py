@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..conditionals import Conditional
 from ..network import RecognitionNet, build_conditionals
 from .model import Model
 
@@ -23,10 +24,11 @@ class Guide(Model):
     is_guide = True
 
     @classmethod
-    def of(cls, net: RecognitionNet, share: Model | None) -> Guide:
+    def of(cls, net: RecognitionNet, share: Model | None, made: Mapping[str, Conditional] = {}) -> Guide:
+        """A net compiled; `share` is a model whose own conditionals it takes, `made` are conditionals that are there already."""
         shared = {} if share is None else dict(share.shared)
         own = [name for name in net.order if name in net.own or net[name].is_deterministic]
-        kept = {name: share.conditionals[name] for name in own if share is not None and name in share.conditionals}
+        kept = {**made, **{name: share.conditionals[name] for name in own if share is not None and name in share.conditionals}}
         built = {**build_conditionals(net, shared, skip=kept), **kept}
         for name, conditional in built.items():
             if name not in kept:

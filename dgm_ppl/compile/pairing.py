@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..conditionals import Conditional
 from ..exact import Collapse, Given, Obstacle, hinges
-from ..families import Counts, Noise, Simplex, Space
+from ..families import Codewords, Counts, Noise, Simplex, Space
 from ..graph import GraphError, did_you_mean
 from ..network import RecognitionNet
 from .model import Model
@@ -65,6 +65,8 @@ def _held(space: Space) -> str:
 def _within(space: Space, other: Space) -> bool:
     """Whether the values of one space are values of another, and densities over them can be compared."""
     discrete = [isinstance(each, Counts) or each.cardinality is not None for each in (space, other)]
+    if isinstance(space, Codewords) or isinstance(other, Codewords):
+        return space == other
     if space.integer != other.integer or discrete[0] != discrete[1] or isinstance(space, Simplex) != isinstance(other, Simplex):
         return False
     (low, high), (least, largest) = space.bounds, other.bounds

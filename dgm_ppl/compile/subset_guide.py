@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from copy import copy
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from ..conditionals.masked import Masked
 from ..conditionals.ports import Port
-from ..families import Given, Noise, noise
+from ..families import Noise, noise
 from ..graph import GraphError
-from ..network import BayesNet, SubsetRecognition, build_conditionals
+from ..network import SubsetRecognition, build_conditionals
+from .guide import Guide
 from .model import Model
 from .schedule import Conditionals
 
@@ -57,7 +58,7 @@ class SubsetGuide(nn.Module):
         super().__init__()
         model = net.model
         self.net = net
-        self.slots = tuple(name for name in model.order if not model[name].is_deterministic)
+        self.slots = net.slots
         self.ports = {name: Port(name, model[name].space, model[name].shape) for name in self.slots}
         widths = [self.ports[name].features for name in self.slots]
         self.register_buffer("owner", torch.arange(len(self.slots)).repeat_interleave(torch.tensor(widths)), persistent=False)
@@ -66,12 +67,8 @@ class SubsetGuide(nn.Module):
         for name in net.subset.nodes:
             learned |= set(net.reads(every - {name}))
         self.learned = tuple(name for name in net.order if name in learned)
-        self.parts = Conditionals({name: self._built(name, 2 * sum(widths)) for name in self.learned})
-        self._known: dict[frozenset[str], dict[str, tuple[str, ...]]] = {}
-
-    def _built(self, name: str, width: int) -> nn.Module:
-        declared = BayesNet({"known": Given(width), "latent": self.net.variables[name].given("known", net=copy(self.net.nets[name]))})
-        return build_conditionals(declared, {})["latent"]
+        built = build_conditionals(net.networks, {}, skip=set(net.order) - learned)
+        self.parts = Conditionals({name: built[name] for name in self.learned})
 
     @property
     def device(self) -> torch.device:
@@ -79,21 +76,32 @@ class SubsetGuide(nn.Module):
 
     # ---- patterns
 
+    def at(self, observed: str | Iterable[str], *, share: Model | None = None) -> Guide:
+        """The guide of one pattern, parameters shared: for Pyro, diagnostics, and whatever else takes a guide.
+
+        Raises:
+            GraphError: a pattern that the guide is not trained for, one that leaves nothing to infer.
+        """
+        net = self.net.at(observed)
+        made = {
+            name: Masked(name, net[name], [self.ports[parent] for parent in net[name].parents], self.parts[name], self.owner, self.slots)
+            for name in net.order if name in self.learned and name not in net.own and name not in net.inputs
+        }
+        return Guide.of(net, share, made).to(self.device)
+
     def patterned(self, present: Mapping[str, Tensor], rows: int) -> Patterned:
         """What is read where, for rows that have some of the nodes of the subset; `present` are masks `(rows,)`, by node."""
         names = self.net.subset.nodes
         table = torch.stack([present[name].reshape(-1).expand(rows) if name in present else torch.zeros(rows, dtype=torch.bool) for name in names], 1).cpu()
         kinds, which = table.unique(dim=0, return_inverse=True)
-        patterns = [frozenset(name for name, there in zip(names, kind) if there) for kind in kinds.tolist()]
-        for pattern in patterns:
-            if pattern not in self._known:
-                self.net.check(pattern)
-                self._known[pattern] = self.net.reads(pattern)
-        which, reads, drawn = which.to(self.device), {}, {}
-        for name in self.learned:
-            read = torch.tensor([[slot in self._known[pattern].get(name, ()) for slot in self.slots] for pattern in patterns], device=self.device)
-            reads[name] = read[:, self.owner][which]
-            drawn[name] = torch.tensor([name in self._known[pattern] for pattern in patterns], device=self.device)[which]
+        for kind in kinds[~self.net.subset.occurring(kinds)].tolist():
+            self.net.check([name for name, there in zip(names, kind) if there])
+        known = torch.zeros(len(kinds), len(self.slots), dtype=torch.bool, device="cpu")
+        known[:, [self.slots.index(name) for name in names]] = kinds
+        known[:, [self.slots.index(name) for name in self.net.model.inputs]] = True
+        found, taken = (part.to(self.device)[which.to(self.device)] for part in self.net.boundaries(known))
+        at = {name: self.slots.index(name) for name in self.learned}
+        reads, drawn = {name: found[:, at[name], self.owner] for name in at}, {name: taken[:, at[name]] for name in at}
         there = {name: table[:, place].to(self.device) for place, name in enumerate(names)}
         return Patterned({**there, **{name: torch.ones(rows, dtype=torch.bool, device=self.device) for name in self.net.model.inputs}}, reads, drawn)
 
@@ -149,12 +157,13 @@ class SubsetGuide(nn.Module):
             there[:, self.owner == self.slots.index(name)] = self._there(name, torch.rand((rows, *self.net.model[name].shape), device=self.device) >= share)
         return there
 
-    def surprisals(self, values: Mapping[str, Tensor], masks: Patterned, there: Tensor | None = None) -> Tensor:
-        """-log q of what each row leaves unobserved, at its value, `(rows,)`; `there` as for `draw`."""
+    def surprisals(self, values: Mapping[str, Tensor], masks: Patterned, there: Tensor | None = None, *, learning: bool = False) -> Tensor:
+        """-log q of what each row leaves unobserved, at its value, `(rows,)`, or what is minimised in its place; `there` as for `draw`."""
         parts, rows = self.encoded(values), len(next(iter(masks.present.values())))
         total = self.anchor.new_zeros(rows)
         for name in self.learned:
-            term = _summed(self.parts[name].surprisals(values[name], self.prepare(name, parts, masks, there)), 1)
+            score = self.parts[name].training_losses if learning else self.parts[name].surprisals
+            term = _summed(score(values[name], self.prepare(name, parts, masks, there)), 1)
             there = self._also(there, name, masks)
             total = total + torch.where(masks.drawn[name], term, 0.0)
         return total

@@ -9,6 +9,7 @@ from .ports import Port
 LATER = {                                                                   # the kinds that most nets do without are loaded when first asked for
     "anchored": ["Anchored"],
     "autoregressive": ["Autoregression", "Autoregressive"],
+    "codes": ["Codebook", "Codes", "Quantized"],
     "copies": ["JointCopies", "OneByOne"],
     "copula": ["Columns", "Copula", "GaussianCopula"],
     "diffusion": ["Clean", "Diffusion", "DiffusionKind", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity"],

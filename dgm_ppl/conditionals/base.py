@@ -31,6 +31,7 @@ class Conditional(nn.Module):
 
     density: str | None = "exact"                   # "exact", "bound", or None for one that only samples
     regressed: bool = False                         # whether it is learned by regression on simulated values: its density can be asked for, but not trained by
+    has_auxiliary: bool = False                     # whether it is trained by a loss beside a bound, `auxiliary`
     stepwise: bool = False                          # whether its elements are drawn one after another, so that `draw_as` and `in_order` work
     elements: int = 0                               # trailing event dimensions whose elements are independent given the parents
 
@@ -108,6 +109,10 @@ class Conditional(nn.Module):
     def divergences(self, prepared: Any, other: Conditional, other_prepared: Any) -> Tensor | None:
         """KL(self || other) of each independent element, in closed form; it broadcasts to `(*batch, *elements)`. None where there is none."""
         return None
+
+    def auxiliary(self, prepared: Any) -> Tensor:
+        """What is minimised beside a bound where `has_auxiliary`, in a guide, `(*batch, *elements)`: it trains what no gradient of the bound reaches."""
+        raise NotImplementedError
 
     def of_model(self, theirs: Conditional | None) -> None:
         """Takes what a guide's conditional shares with the model's of the same node; None where no model was handed over."""

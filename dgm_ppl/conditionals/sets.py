@@ -33,7 +33,7 @@ class SetNetwork(nn.Module):
         anchor, rank = self._buffers["anchor"], self.rank
         encoded = [port.encode_flat(value, anchor) for port, value in zip(self.ports, parents)]
         missing = max(0, rank + 1 - max(value.ndim for value in encoded))   # a program leaves singletons on the left away
-        encoded = [value.reshape(*(1,) * (rank + 1 - value.ndim), *value.shape) for value in encoded]
+        encoded = [value if value.ndim > rank else value.reshape(*(1,) * (rank + 1 - value.ndim), *value.shape) for value in encoded]
         encoded += [_places(place, size, rank, anchor) for place, size in self.own]
         output = self.network(*encoded)
         while missing and output.shape[0] == 1:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..compile import Model
+from ..compile import Model, SubsetGuide
 from ..families.randomness import seeded
 from ..graph import GraphError
 from .quantities import Densities, marginals_of
@@ -25,7 +25,7 @@ TARP = "distance to a reference"
 
 def calibrate(
     model: Model,
-    guide: Model,
+    guide: Model | SubsetGuide,
     *,
     observed: str | Iterable[str] | None = None,
     worlds: int = 500,
@@ -46,7 +46,7 @@ def calibrate(
 
     Args:
         model, guide: compiled nets.
-        observed: the nodes taken as data; by default those that the guide is given.
+        observed: the nodes taken as data; by default those that the guide is given; the pattern of a guide for any subset.
         worlds, draws: how many worlds, and draws of the guide in each.
         quantities: functions by name of what else to rank by: from a dict of all nodes' values, `(..., *plates, *event)` each, to `(...)`.
         given: values of Given inputs; where they have rows, a row is drawn at random for each world.
@@ -71,6 +71,10 @@ def calibrate(
         >>> dgm.calibrate(model, prior).calibrated
         False
     """
+    if isinstance(guide, SubsetGuide):
+        if observed is None:
+            raise GraphError(f"calibrate: a guide for any subset is tested one pattern at a time; say which: observed={' '.join(guide.net.subset.nodes[:2])!r}")
+        guide, observed = guide.at(observed, share=model), None
     names = observed_by(model, guide, observed)
     _check(worlds, draws, level)
     with seeded(seed, model.device), torch.no_grad():

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..compile import Model
+from ..compile import Model, SubsetGuide
 from ..data import columns
 from ..families.randomness import seeded
 from ..graph import Displayed
 from ..queries import Diagnosis
+from ..queries.methods import Importance
 from ..queries.psis import diagnose_weights
+from ..queries.subsets import SubsetDraws
 from ..queries.weighting import WeightedDraws
 from .plots import weights_figure
 
@@ -48,11 +50,11 @@ class Weights(Displayed, Diagnosis):
     __repr__ = Diagnosis.__repr__
 
 
-def judge_weights(model: Model, guide: Model, data: Any, *, samples: int = 1000, seed: int | None = 0) -> Weights:
+def judge_weights(model: Model, guide: Model | SubsetGuide, data: Any, *, samples: int = 1000, seed: int | None = 0) -> Weights:
     """k-hat and effective sample size of p(x, z) / q(z | x) for every row of data.
 
     k-hat is the shape of the weights' tail: below 0.5 good, up to min(1 - 1 / log10 samples, 0.7) usable; above it the guide misses part of that row's
-    posterior, or is too narrow, and what is averaged over its draws cannot be trusted, weighted or not.
+    posterior, or is too narrow, and what is averaged over its draws cannot be trusted, weighted or not. With a guide for any subset, rows may differ in what is missing.
 
     Raises:
         GraphError: as `posterior` with `Importance(guide)`.
@@ -66,8 +68,11 @@ def judge_weights(model: Model, guide: Model, data: Any, *, samples: int = 1000,
         >>> dgm.judge_weights(model, guide, {"x": torch.tensor([0.0, 1.0])}).verdict
         'good'
     """
-    values = model.encode(data if isinstance(data, Mapping) else columns(data))
     with seeded(seed, model.device), torch.no_grad():
-        parts = [torch.cat(list(piece.weights(samples))) for piece in WeightedDraws(model, guide, values).pieces()]
+        if isinstance(guide, SubsetGuide):
+            parts = [torch.cat(list(SubsetDraws(model, guide, data, "judge_weights", Importance(guide, samples)).weights(samples)))]
+        else:
+            values = model.encode(data if isinstance(data, Mapping) else columns(data))
+            parts = [torch.cat(list(piece.weights(samples))) for piece in WeightedDraws(model, guide, values).pieces()]
     found = diagnose_weights(torch.cat(parts, -1) if len(parts) > 1 else parts[0])
     return Weights(found.khat, found.effective, samples)

@@ -45,6 +45,9 @@ class Kind(ABC):
     def caption(self, variable: Variable) -> str:
         """The distribution in a picture, where parameters are left to the arrows: `Normal(20)`."""
 
+    def recognition(self, variable: Variable) -> Variable | None:
+        """The declaration that a guide takes for a latent of this kind, where its values need one of their own."""
+        return None
 
     def start(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """Where a learned parameter starts, before its constraint."""

@@ -11,7 +11,7 @@ from torch.distributions import constraints
 
 from ..graph import GraphError
 
-__all__ = ["Circle", "Counts", "Finite", "Interval", "Levels", "OneHot", "Positive", "Real", "Simplex", "Space", "space_of"]
+__all__ = ["Circle", "Codewords", "Counts", "Finite", "Interval", "Levels", "OneHot", "Positive", "Real", "Simplex", "Space", "space_of"]
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,16 @@ class OneHot(Simplex):
 
     def __str__(self) -> str:
         return "states as a one among zeros along the last dimension"
+
+
+@dataclass(frozen=True)
+class Codewords(Space):
+    """Vectors of a learned codebook of `size` codes; a network reads the vectors."""
+
+    size: int = 2
+
+    def __str__(self) -> str:
+        return f"the vectors of a codebook of {self.size}"
 
 
 @dataclass(frozen=True)

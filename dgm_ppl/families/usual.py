@@ -20,6 +20,9 @@ def usual(latent: Variable) -> Variable:
     >>> usual(Gamma(3)), usual(Beta())
     (LogNormal(3), LogitNormal())
     """
+    own = None if latent.family is None else latent.family.recognition(latent)
+    if own is not None:
+        return own
     space, shape = latent.space, latent.shape
     if isinstance(space, Finite):
         return Bernoulli(*shape) if space.binary else Categorical(list(latent.labels) if latent.labels else space.size, *shape)

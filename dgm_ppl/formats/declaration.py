@@ -17,18 +17,20 @@ from ..families.lags import Lag, Lagged, lag, lead
 from ..families.variable import checked_shape, states_of
 from ..graph import DAG, GraphError, did_you_mean
 from ..nets import Net
-from ..network import BayesNet, Chain, Plate, RecognitionNet
+from ..network import AnySubset, BayesNet, Chain, Plate, RecognitionNet, SubsetRecognition
 
 __all__ = ["describe", "restore"]
 
 FORMAT, VERSION = "dgm_ppl net", 1
 
 
-def describe(net: BayesNet) -> dict[str, Any]:
+def describe(net: BayesNet | SubsetRecognition) -> dict[str, Any]:
     """The declaration as JSON data. Code (a module, a function) is named, not stored.
 
     Nets that nodes share are listed once, so that reading them back shares them again.
     """
+    if isinstance(net, SubsetRecognition):
+        return {**describe(net.networks), "guide_of": describe(net.model), "any_subset": net.subset.to_dict(), "order": list(net.order)}
     nets: list[Any] = []
     nodes = {name: _variable(variable, nets) for name, variable in net.variables.items()}
     written = {
@@ -98,7 +100,7 @@ def _field(value: Any, nets: list[Any]) -> Any:
         return [_field(one, nets) for one in value]
     if isinstance(value, Variable):
         return {"variable": _variable(value, nets)}
-    if isinstance(value, (Net, nn.Module)):
+    if isinstance(value, (Net, Tied, nn.Module)):
         return {"net": _position(value, nets)}
     if isinstance(value, DAG):
         return {"dag": {node: list(value.parents(node)) for node in value}}
@@ -150,7 +152,7 @@ SPACES = {kind.__name__: kind for kind in (spaces.Real, spaces.Positive, spaces.
 def restore(
     written: Mapping[str, Any], *, nets: Mapping[str, nn.Module] | None = None, functions: Mapping[str, Any] | None = None,
     families: Mapping[str, Family] | None = None,
-) -> BayesNet:
+) -> BayesNet | SubsetRecognition:
     """The net that `describe` wrote; `nets`, `functions` and `families` supply by node (family) name what is code.
 
     Raises:
@@ -165,6 +167,8 @@ def restore(
         if "guide_of" not in written:
             return BayesNet(variables, plates=plates)
         model = restore(written["guide_of"], nets=nets, functions=functions, families=families)
+        if "any_subset" in written:
+            return SubsetRecognition.of(BayesNet(variables), model, AnySubset.of(written["any_subset"]), _strings(written["order"]))
         return RecognitionNet.between(variables, model, _strings(written["observed"]), plates, collapsed=written.get("collapsed", {}))
 
 

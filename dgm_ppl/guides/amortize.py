@@ -14,7 +14,7 @@ from ..exact import plan_latents
 from ..families import Architecture, Family, Variable
 from ..graph import Faithful, GraphError, Inversion, Order, Structure, did_you_mean
 from ..nets import MLP, RecurrentState, SetNet
-from ..network import AnySubset, BayesNet, Plate, RecognitionNet, SequenceGuide, SubsetRecognition, inverted
+from ..network import AnySubset, BayesNet, Plate, RecognitionNet, SequenceGuide, SubsetRecognition, given_as, inverted
 from .block import BlockFlow, block_of
 from .coupling import Apart, Coupling, usual
 from .plates import reader, told_apart, wholes
@@ -116,7 +116,7 @@ def amortize(
         for option, given in (("pool", pool), ("encoder", encoder), ("coupling", coupling), ("collapse", collapse or None)):
             if given is not None:
                 raise GraphError(f"amortize: {option} does not go with AnySubset, for which every latent that is not observed is drawn from the guide; leave it out")
-        return subset_recognition(model, observed, structure, order, net=net, nets=nets, family=family, families=families, derive=amortize)
+        return subset_recognition(model, observed, structure, order, net=net, nets=nets, family=family, families=families)
     names = _names(model, observed)
     if model.chains:
         for option, given in (("coupling", coupling), ("pool", pool), ("collapse", collapse or None)):
@@ -154,7 +154,7 @@ def amortize(
                 raise GraphError(f"amortize: {option} names {name!r}, which is no latent that needs a recognition network{why}")
     if isinstance(net, nn.Module) and len([latent for latent in learned if latent not in nets]) > 1:
         raise GraphError(f"amortize: one module cannot serve the latents {learned}; give a builder such as net=dgm.MLP(128), or one module each: nets={{...}}")
-    variables, apart = {name: _given(model[name]) for name in inversion.observed}, told_apart(model)
+    variables, apart = {name: given_as(model[name]) for name in inversion.observed}, told_apart(model)
     declared = {latent: recognition_variable(latent, model[latent], families.get(latent), family) for latent in learned}
     block = block_of(model, inversion, [latent for latent in learned if latent not in families], declared, family) if isinstance(family, BlockFlow) else {}
     for name in nets:
@@ -256,10 +256,6 @@ def _names(model: BayesNet, observed: str | Iterable[str]) -> tuple[str, ...]:
     if not [name for name in asked if not model[name].is_given]:
         raise GraphError(f"amortize: nothing is observed; name the nodes that data will have: observed={model.dag.leaves[0]!r}")
     return tuple(dict.fromkeys((*model.inputs, *asked)))
-
-
-def _given(variable: Variable) -> Variable:
-    return Variable(None, variable.shape, size=variable.size, labels=variable.labels, declared_space=variable.space)
 
 
 def _own(model: BayesNet, inversion: Inversion, left_out: Collection[str], read: Sequence[str]) -> dict[str, Variable]:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import copy
-from functools import partial
 from typing import Any
 
 from ..graph import Faithful, GraphError, Structure, did_you_mean
-from ..network import AnySubset, BayesNet, RecognitionNet, SubsetRecognition
+from ..network import AnySubset, BayesNet, SubsetRecognition
 from .recognition import Recognition, recognition_variable
 
 __all__ = ["subset_recognition"]
 
 
 def subset_recognition(
-    model: BayesNet, subset: AnySubset, structure: Structure, order: Any, *, net: Any, nets: Mapping[str, Any], family: Recognition, families: Mapping[str, Any], derive: Callable[..., RecognitionNet],
+    model: BayesNet, subset: AnySubset, structure: Structure, order: Any, *, net: Any, nets: Mapping[str, Any], family: Recognition, families: Mapping[str, Any],
 ) -> SubsetRecognition:
     """The declaration of the guide; latents and unobserved nodes are drawn in one order for all patterns, children first.
 
@@ -41,17 +40,10 @@ def subset_recognition(
             if name not in random:
                 raise GraphError(f"amortize: {option} names {name!r}, which is no random node{did_you_mean(name, random)}")
     variables = {name: recognition_variable(name, model[name], families.get(name), family) for name in random}
+    for name, variable in variables.items():
+        if variable.expression_parents:
+            raise GraphError(
+                f"amortize: the guide of {name!r} is anchored to the model's own conditional, whose parents are drawn after it in some patterns; leave the family out, or name one with parameters of its own: families={{{name!r}: dgm.Flow()}}"
+            )
     networks = {name: nets.get(name, copy(net)) for name in random}
-    return SubsetRecognition(model, subset, variables, networks, asked, partial(_at, model, asked, networks, dict(families), family, derive))
-
-
-def _at(
-    model: BayesNet, order: tuple[str, ...], nets: Mapping[str, Any], families: Mapping[str, Any], family: Recognition, derive: Callable[..., RecognitionNet], present: tuple[str, ...],
-) -> RecognitionNet:
-    rest = [name for name in order if name not in present]
-    bare = derive(model, present, structure=Faithful(rest), collapse=False, family=family, families={name: each for name, each in families.items() if name in rest and _learned(model, present, name)})
-    return bare.replace(**{name: bare[name].given(*bare[name].parents, net=nets[name]) for name in rest if name in bare and name not in bare.own and bare[name].parents})
-
-
-def _learned(model: BayesNet, present: tuple[str, ...], name: str) -> bool:
-    return bool(set(present) & set(model.dag.descendants(name)))
+    return SubsetRecognition(model, subset, variables, networks, asked)

@@ -11,7 +11,7 @@ from .bayes_net import BayesNet
 from .linear import linear_gaussian
 from .plates import Plate
 
-__all__ = ["RecognitionNet", "inverted"]
+__all__ = ["RecognitionNet", "given_as", "inverted"]
 
 
 def inverted(model: BayesNet, observed: Iterable[str], structure: Structure = Faithful()) -> Inversion:
@@ -19,6 +19,11 @@ def inverted(model: BayesNet, observed: Iterable[str], structure: Structure = Fa
     own = model.templates
     sets = {edge: [tuple(set(own.plates[edge[0]]) & set(own.plates[edge[1]]) - agree) for agree in own.aligned[edge]] for edge in model.dag.edges}
     return structure.of(model.dag, tuple(observed), model.deterministic, {name: plate.nodes for name, plate in model.plates.items()}, sets)
+
+
+def given_as(variable: Variable) -> Variable:
+    """A node as a guide is given it."""
+    return Variable(None, variable.shape, size=variable.size, labels=variable.labels, declared_space=variable.space)
 
 
 class RecognitionNet(BayesNet):

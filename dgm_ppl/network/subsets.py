@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..families import Variable
-from ..graph import Certificate, Faithful, GraphError, Inversion, did_you_mean
+from ..families import Given, Variable
+from ..graph import Certificate, Faithful, GraphError, did_you_mean
 from .bayes_net import BayesNet
-from .recognition import RecognitionNet, inverted
+from .boundaries import Boundaries
+from .recognition import RecognitionNet, given_as, inverted
 
 __all__ = ["AnySubset", "SubsetRecognition"]
+
+READ = "what is known, and where"                                           # what every network reads: numbers, and a mask of them
 
 
 class AnySubset:
@@ -53,6 +58,17 @@ class AnySubset:
                 if name not in self.nodes:
                     raise GraphError(f"AnySubset: a pattern names {name!r}, which is not among the nodes{did_you_mean(name, self.nodes)}")
 
+    def to_dict(self) -> dict[str, Any]:
+        """What was declared, as JSON data; `of` reads it."""
+        patterns = None if self.patterns is None else [[[name for name in self.nodes if name in pattern], weight] for pattern, weight in self.patterns.items()]
+        prob, cells = (dict(value) if isinstance(value, Mapping) else value for value in (self.prob, self.cells))
+        return {"nodes": list(self.nodes), "prob": prob, "cells": cells, "patterns": patterns}
+
+    @classmethod
+    def of(cls, written: Mapping[str, Any]) -> AnySubset:
+        patterns = None if written["patterns"] is None else {tuple(pattern): weight for pattern, weight in written["patterns"]}
+        return cls(written["nodes"], prob=written["prob"], cells=written["cells"], patterns=patterns)
+
     def _by_node(self, option: str, given: float | Mapping[str, float], usual: float) -> tuple[float, ...]:
         for name in given if isinstance(given, Mapping) else ():
             if name not in self.nodes:
@@ -65,16 +81,24 @@ class AnySubset:
 
     def allows(self, present: Collection[str]) -> bool:
         """Whether a pattern occurs in training."""
-        if self.patterns is not None:
-            return self.patterns.get(frozenset(present), 0.0) > 0
-        return all(chance > 0 if name in present else chance < 1 for name, chance in zip(self.nodes, self.chances))
+        return bool(self.occurring(torch.tensor([[name in present for name in self.nodes]], device="cpu")))
+
+    def occurring(self, table: Tensor) -> Tensor:
+        """Which of some patterns `(patterns, nodes)` occur in training."""
+        if self.patterns is None:
+            chances = torch.tensor(self.chances, device="cpu")
+            return torch.where(table, chances > 0, chances < 1).all(1)
+        weighted = [pattern for pattern, weight in self.patterns.items() if weight > 0]
+        return (table.unsqueeze(1) == self._table(weighted)).all(2).any(1)
+
+    def _table(self, patterns: Iterable[Collection[str]]) -> Tensor:
+        return torch.tensor([[name in pattern for name in self.nodes] for pattern in patterns], device="cpu")
 
     def draw(self, rows: int) -> Tensor:
         """Patterns at random, `(rows, nodes)`: True where a node is observed."""
         if self.patterns is None:
             return torch.rand(rows, len(self.nodes), device="cpu") < torch.tensor(self.chances, device="cpu")
-        table = torch.tensor([[name in pattern for name in self.nodes] for pattern in self.patterns], device="cpu")
-        return table[torch.multinomial(torch.tensor(list(self.patterns.values()), device="cpu"), rows, replacement=True)]
+        return self._table(self.patterns)[torch.multinomial(torch.tensor(list(self.patterns.values()), device="cpu"), rows, replacement=True)]
 
     def __repr__(self) -> str:
         told = f", prob={self.prob!r}" if self.patterns is None and self.prob != 0.5 else ""
@@ -90,39 +114,57 @@ class SubsetRecognition:
     is given the values that the latent reads, zero in place of the others, and which they are. `compile` makes the guide.
     """
 
-    def __init__(
-        self, model: BayesNet, subset: AnySubset, variables: Mapping[str, Variable], nets: Mapping[str, Any], order: Sequence[str],
-        derive: Callable[[tuple[str, ...]], RecognitionNet],
-    ):
-        self.model, self.subset, self.variables, self.nets, self.order, self._derive = model, subset, dict(variables), dict(nets), tuple(order), derive
-        self._inversions: dict[frozenset[str], Inversion | None] = {}
+    def __init__(self, model: BayesNet, subset: AnySubset, variables: Mapping[str, Variable], nets: Mapping[str, Any], order: Sequence[str]):
+        self.model, self.subset, self.variables, self.nets, self.order = model, subset, dict(variables), dict(nets), tuple(order)
+
+    @classmethod
+    def of(cls, networks: BayesNet, model: BayesNet, subset: AnySubset, order: Sequence[str]) -> SubsetRecognition:
+        """The declaration from its networks, as a file holds them."""
+        return cls(model, subset, {name: networks[name].given() for name in order}, {name: networks[name].net for name in order}, order)
+
+    @property
+    def networks(self) -> BayesNet:
+        """Each latent with its recognition network, given all that may be known and a mask of it."""
+        width = sum(math.prod(self.model[name].space.encoded_shape(self.model[name].shape)) for name in self.slots)
+        return BayesNet({READ: Given(2 * width), **{name: self.variables[name].given(READ, net=self.nets[name]) for name in self.order}})
+
+    @cached_property
+    def slots(self) -> tuple[str, ...]:
+        """What can be read: the model's random nodes and inputs."""
+        return tuple(name for name in self.model.order if not self.model[name].is_deterministic)
+
+    @cached_property
+    def boundaries(self) -> Boundaries:
+        """What each latent reads, by pattern, on tables over `slots`."""
+        return Boundaries(self.model.dag, self.slots, self.order)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_inversions": {}}
-
-    def inversion(self, present: Collection[str]) -> Inversion | None:
-        """The graph turned round for a pattern, in the one order of all; None where nothing at all is observed."""
-        key = frozenset(present)
-        if key not in self._inversions:
-            known = (*self.model.inputs, *(name for name in self.order if name in key))
-            rest = [name for name in self.order if name not in key]
-            self._inversions[key] = inverted(self.model, known, Faithful(rest)) if key and rest else None
-        return self._inversions[key]
+        return {name: value for name, value in vars(self).items() if name not in ("slots", "boundaries")}
 
     def reads(self, present: Collection[str]) -> dict[str, tuple[str, ...]]:
         """What each latent that needs the guide reads, in the order in which they are drawn; the others take the model's own conditional."""
-        inversion = self.inversion(present)
-        return {} if inversion is None else {name: tuple(inversion.parents[name]) for name in inversion.order if name not in inversion.barren}
+        found, drawn = self.boundaries(torch.tensor([[name in present or name in self.model.inputs for name in self.slots]], device="cpu"))
+        rows = {name: [slot for slot, read in zip(self.slots, row) if read] for name, row, there in zip(self.slots, found[0].tolist(), drawn[0].tolist()) if there}
+        return {name: tuple(rows[name]) for name in self.order if name in rows}
 
     def at(self, observed: str | Iterable[str]) -> RecognitionNet:
         """The recognition net of one pattern.
 
         Raises:
-            GraphError: a pattern that the guide is not trained for.
+            GraphError: a pattern that the guide is not trained for, one that leaves nothing to infer.
         """
         names = _names(observed)
         self.check(names)
-        return self._derive(names)
+        reads = self.reads(names)
+        if not reads:
+            raise GraphError(f"guide: with {' and '.join(map(repr, names)) or 'nothing'} observed no latent needs a guide; ask the model: model.sample(given={{...}})")
+        known = (*self.model.inputs, *(name for name in self.order if name in names))
+        inversion = inverted(self.model, known, Faithful([name for name in self.order if name not in names]))
+        variables = {name: given_as(self.model[name]) for name in inversion.observed}
+        variables |= {name: self.variables[name].given(*inversion.parents[name], net=self.nets[name]) for name in inversion.order if name in reads}
+        above = {each for name in inversion.barren for each in (name, *self.model.dag.ancestors(name))}
+        variables |= {name: self.model[name] for name in self.model.order if name in inversion.barren or name in above and self.model[name].is_deterministic}
+        return RecognitionNet(variables, model=self.model, inversion=inversion)
 
     def check(self, present: Collection[str]) -> None:
         """Raises for a pattern that does not occur in training."""

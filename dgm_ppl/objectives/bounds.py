@@ -17,7 +17,7 @@ from ..families import Noise, ShardedNoise, noise
 from ..formats.declaration import describe
 from ..graph import GraphError
 from .base import Objective
-from .gradients import Drawn, Estimator, StickingTheLanding, check_reparameterized, check_scored, log_mean, path_only
+from .gradients import Drawn, Estimator, StickingTheLanding, check_auxiliary, check_reparameterized, check_scored, log_mean, path_only
 
 __all__ = ["ELBO", "IWAE"]
 
@@ -29,6 +29,8 @@ class Bound(Objective):
     which are eliminated where they are missing.
     """
 
+    adds_auxiliary = False                                                  # whether the losses that conditionals of a guide have beside a bound are added
+
     def __init__(self, model: Model, guide: Model, *, particles: int = 1):
         super().__init__()
         if isinstance(particles, bool) or not isinstance(particles, int) or particles < 1:
@@ -38,6 +40,7 @@ class Bound(Objective):
         self._share: tuple[int, int] | None = None
         self._pairings: dict[frozenset[str], Pairing] = {}
         self._met: set[str] = set()                                         # columns that have had values
+        check_auxiliary(guide, type(self).__name__, self.adds_auxiliary)
         self._check_capabilities()
 
     def _check_capabilities(self) -> None:
@@ -110,6 +113,7 @@ class Bound(Objective):
 class ELBO(Bound):
     """E_q[log p(x, z) - log q(z | x)], per world, to be maximised.
 
+    What the guide's conditionals are trained by beside a bound, such as the distance to their codes, is added to the loss and not to `score`.
     Gradients flow through reparameterized draws; KL(q || p) is in closed form wherever both families have one and p's parents are
     drawn before; other latents take the score function, with only the terms that a draw influences and a baseline (the running
     mean, or with several particles the mean of the others).
@@ -124,6 +128,8 @@ class ELBO(Bound):
 
     Source: Kingma and Welling (2014), Ranganath et al. (2014), https://arxiv.org/abs/1312.6114, https://arxiv.org/abs/1401.0118.
     """
+
+    adds_auxiliary = True
 
     def __init__(
         self, model: Model, guide: Model, *, particles: int = 1, kl_weight: float | Callable[[int], float] = 1.0, closed_form: bool = True,
@@ -157,8 +163,9 @@ class ELBO(Bound):
             self.weight.fill_(self.kl_weight(step))
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
-        drawn = self._estimated(batch)
-        return self._over_particles(self._scored(drawn) if self._takes_scores(drawn) else added(self._terms(drawn, PerWorld(), self._weight)), drawn.rows)
+        drawn, per_world = self._estimated(batch), PerWorld()
+        terms = [self._scored(drawn)] if self._takes_scores(drawn) else self._terms(drawn, per_world, self._weight)
+        return self._over_particles(added([*terms, *drawn.auxiliary(per_world)]), drawn.rows)
 
     def score(self, batch: Mapping[str, Tensor]) -> Tensor:
         with torch.no_grad():
@@ -168,9 +175,9 @@ class ELBO(Bound):
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         drawn = self._estimated(batch)
         if self._takes_scores(drawn):
-            return self._scored(drawn).expand(drawn.rows).mean()
+            return added([self._scored(drawn), *drawn.auxiliary(PerWorld())]).expand(drawn.rows).mean()
         total = Total(drawn.rows)
-        return total.mean(self._terms(drawn, total, self._weight))
+        return total.mean([*self._terms(drawn, total, self._weight), *drawn.auxiliary(total)])
 
     def _estimated(self, batch: Mapping[str, Tensor]) -> Drawn:
         drawn = self._drawn(batch)

@@ -16,6 +16,7 @@ from ..formats.declaration import describe
 from ..graph import GraphError, did_you_mean
 from .base import SERVING, Objective, Player
 from .bounds import ELBO
+from .gradients import check_auxiliary
 from .simulations import whole
 from .subsets import check_net, declared
 from .wake_sleep import dreamt, guides_own
@@ -50,6 +51,7 @@ class ForwardKL(Objective):
     def __init__(self, model: Model, guide: Model, *, exclude: bool = False):
         super().__init__()
         self.model, self.guide, self.exclude, self.excluded = model, guide, exclude, 0
+        check_auxiliary(guide, "ForwardKL")
         own = own_latents(guide)
         self.latents = tuple(node.name for node in guide.schedule if not node.deterministic and node.name not in own)
         for name in self.latents:
@@ -129,7 +131,7 @@ class SubsetForwardKL(ForwardKL):
         rows = len(batch[self.guide.slots[0]])
         drawn = self.guide.net.subset.draw(rows)
         masks = self.guide.patterned({name: drawn[:, place] for place, name in enumerate(self.guide.net.subset.nodes)}, rows)
-        return self.guide.surprisals(batch, masks, self.guide.hidden(rows))
+        return self.guide.surprisals(batch, masks, self.guide.hidden(rows), learning=True)
 
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         return self.world_losses(batch).mean()
@@ -151,6 +153,8 @@ class SymmetricKL(ELBO):
         >>> guide = dgm.compile(dgm.amortize(net, observed="x", net=dgm.MLP(8)))
         >>> run = dgm.fit(dgm.SymmetricKL(dgm.compile(net), guide), {"x": torch.randn(64, 4)}, steps=3, seed=0)
     """
+
+    adds_auxiliary = False
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         return super().world_losses(batch) + dreamt(self, batch)

@@ -39,6 +39,8 @@ class FreeBits(ELBO):
         >>> run = dgm.fit(dgm.FreeBits(dgm.compile(net), guide, {"z": 0.5}), {"x": torch.randn(64, 4)}, steps=3, seed=0)
     """
 
+    adds_auxiliary = False
+
     def __init__(self, model: Model, guide: Model, floor: float | Mapping[str, float], *, particles: int = 1, closed_form: bool = True):
         super().__init__(model, guide, particles=particles, closed_form=closed_form)
         self.floors = {name: floor for name in guide.random} if not isinstance(floor, Mapping) else dict(floor)

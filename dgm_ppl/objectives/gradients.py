@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from ..compile import Model
 from ..compile.pairing import Pairing, own_latents
-from ..compile.reduction import PerWorld, added
+from ..compile.reduction import PerWorld, Reduction, added
+from ..conditionals import Conditional
 from ..families import Setting, noise
 from ..graph import GraphError
 
-__all__ = ["VIMCO", "DoublyReparameterized", "Drawn", "Estimator", "StickingTheLanding", "check_reparameterized", "check_scored", "log_mean"]
+__all__ = ["VIMCO", "DoublyReparameterized", "Drawn", "Estimator", "StickingTheLanding", "check_auxiliary", "check_reparameterized", "check_scored", "log_mean"]
 
 
 class Drawn(NamedTuple):
@@ -38,6 +39,11 @@ class Drawn(NamedTuple):
     def log_weights(self) -> Tensor:
         """log p(x, z) - log q(z | x), `(*rows)`."""
         return self.pairing.log_weights(self.found, self.prepared, self.rows, self.sizes, self.holes)
+
+    def auxiliary(self, reduce: Reduction) -> list[Tensor]:
+        """What the guide's conditionals are trained by beside a bound."""
+        guided = [latent.q for latent in self.pairing.latents if latent.q.conditional.has_auxiliary]
+        return [reduce(q, q.conditional.auxiliary(self.prepared[q.name]), self.found[q.name]) for q in guided]
 
     def detached(self) -> Drawn:
         """The same draw as numbers: the guide's density of it depends on the guide's parameters, its values do not."""
@@ -80,6 +86,14 @@ def check_scored(guide: Model, asked: str) -> None:
                 f"{asked}: node {node.name!r} ~ {node.conditional.variable.summary} of the guide is learned by regression on simulations, not by a bound; train it by "
                 f"dgm.ForwardKL(model, guide) on dgm.simulate(model, 10_000), or choose a family with a density and draws that have gradients: families={{{node.name!r}: dgm.Flow(...)}}"
             )
+
+
+def check_auxiliary(guide: Model, asked: str, adds: bool = False) -> None:
+    """Raises where a latent of the guide is trained by a loss of its own, which an objective does not add or cannot see inside copies or steps."""
+    for node in guide.schedule:
+        if (not adds or not node.conditional.has_auxiliary) and any(isinstance(part, Conditional) and part.has_auxiliary for part in node.conditional.modules()):
+            mend = "dgm.ELBO(model, guide)" if node.conditional.has_auxiliary else "a latent whose copies are not drawn together, outside chains"
+            raise GraphError(f"{asked}: node {node.name!r} ~ {node.conditional.variable.summary} of the guide is trained by a loss beside the bound, which {asked} does not add; use {mend}")
 
 
 @contextmanager
@@ -129,6 +143,7 @@ class StickingTheLanding(Estimator):
     """
 
     def check(self, objective: nn.Module) -> None:
+        check_auxiliary(objective.guide, "StickingTheLanding")
         check_reparameterized(objective, "StickingTheLanding", "dgm.ELBO(model, guide) without it, which takes the score function of this node")
 
     def losses(self, drawn: Drawn) -> Tensor:

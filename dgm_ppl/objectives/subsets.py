@@ -87,8 +87,7 @@ def check_net(model: Model, guide: SubsetGuide) -> None:
 
 
 def declared(objective: Any) -> dict:
-    guide = objective.guide.net
-    return {"model": describe(objective.model.net), "guide": repr(guide), "families": {name: repr(variable) for name, variable in guide.variables.items()}}
+    return {"model": describe(objective.model.net), "guide": describe(objective.guide.net)}
 
 
 SERVING |= {ELBO: SubsetELBO, IWAE: SubsetIWAE}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from ..exact import cells, packed, refuse_soft, unpacked
 from ..graph import GraphError
 from .methods import Amortized, Importance, Method
 from .posterior import GuidePosterior
+from .weighting import CELLS
 
 __all__ = ["SubsetPosterior", "serves_subsets", "subset_estimate"]
 
@@ -50,6 +51,14 @@ class SubsetDraws:
         }
         return drawn, lambda: weights.reshape(shape)
 
+    def weights(self, samples: int) -> Iterator[Tensor]:
+        """The log-weights of `samples` draws, `(some, *worlds)` at a time."""
+        piece = max(1, CELLS // (self.rows.rows * 2 * len(self.guide.owner)))
+        for start in range(0, samples, piece):
+            now = min(piece, samples - start)
+            with torch.no_grad():
+                yield self.guide.weighed(self.model, self.rows, now)[1].reshape(now, *self.worlds)
+
 
 class SubsetPosterior(GuidePosterior):
     """The answer of a guide for any subset; a node with missing cells is among the unobserved, its known cells as they are."""
@@ -63,6 +72,6 @@ class SubsetPosterior(GuidePosterior):
 def subset_estimate(model: Model, data: Any, method: Importance) -> tuple[Tensor, Tensor]:
     """The estimate log mean_s w_s of log p(data) of each world, and its standard error by the delta method."""
     source = SubsetDraws(model, method.guide, data, "log_prob", method)
-    weights = source.unweighted(method.samples)[1]()
+    weights = torch.cat(list(source.weights(method.samples)))
     value = weights.logsumexp(0) - torch.tensor(float(len(weights))).log().item()
     return value, ((weights - value).exp().std(0) / len(weights) ** 0.5)

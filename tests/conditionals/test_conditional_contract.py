@@ -145,7 +145,7 @@ def test_gradients_reach_every_parameter(random):
         pytest.skip("nothing is learned")
     setting.log_density(*setting.parents).sum().backward()
     unreached = [name for name, parameter in setting.conditional.named_parameters() if parameter.grad is None or not parameter.grad.any()]
-    assert not unreached
+    assert not [name for name in unreached if name != "book.weight"]         # a code's vector moves by the guide's loss, no density depends on it
 
 
 def test_draws_carry_gradients_where_they_say_so(random):

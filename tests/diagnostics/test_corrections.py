@@ -126,3 +126,36 @@ def test_agreement_with_the_exact_posterior_with_draws_and_with_nuts(model):
         dgm.agreement(model, fixed(1.0), DATA, draws)
     with pytest.raises(dgm.GraphError, match=r"the reference has none of the latents \['z'\]; got \['w'\]"):
         dgm.agreement(model, fixed(1.0), DATA, {"w": draws["z"]})
+
+
+# ---- refine
+
+
+def test_a_refined_guide_is_a_guide(model, untrained, tmp_path):
+    before = {name: value.clone() for name, value in untrained.state_dict().items()}
+    one = {"x": 3.0}
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    own = dgm.refine(model, untrained, one, steps=300, lr=0.05)
+    assert torch.equal(torch.get_rng_state(), state) and all(torch.equal(value, before[name]) for name, value in untrained.state_dict().items())
+    post = dgm.posterior(model, one, method=dgm.Amortized(own, samples=4000))
+    assert float(post.mean()["z"]) == pytest.approx(1.5, abs=0.1) and float(post.std()["z"]) == pytest.approx(0.5**0.5, abs=0.08)
+    objective = dgm.ELBO(model, own)
+    with torch.no_grad():
+        bound = -objective.world_losses(objective.prepare({"x": torch.full((5000,), 3.0)})).mean()
+    assert float(bound) == pytest.approx(float(dgm.log_prob(model, one).value), abs=0.05)
+    assert not dgm.calibrate(model, own, worlds=200).calibrated             # of other data it knows nothing
+    assert dgm.calibrate(model, fixed(0.5**0.5), worlds=200).calibrated
+    dgm.save(own, tmp_path / "own.safetensors")
+    torch.testing.assert_close(dgm.load(tmp_path / "own.safetensors").state_dict(), own.state_dict())
+
+
+def test_rows_share_a_refined_guide(model):
+    """A guide of one location and scale for all rows ends at the mean of the rows' posteriors."""
+    shared = dgm.compile(dgm.BayesNet(x=dgm.Given(), z=dgm.Normal()))
+    own = dgm.refine(model, shared, DATA, steps=300, lr=0.05)
+    assert float(dgm.posterior(model, {"x": 0.0}, method=dgm.Amortized(own, samples=4000)).mean()["z"]) == pytest.approx(1 / 3, abs=0.1)
+    with pytest.raises(dgm.GraphError, match="the guide has no parameters of its own"):
+        dgm.refine(model, fixed(1.0), DATA)
+    with pytest.raises(dgm.GraphError, match="expected lr to be a positive number; got 0"):
+        dgm.refine(model, shared, DATA, lr=0)

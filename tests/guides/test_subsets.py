@@ -6,7 +6,9 @@ import copy
 import itertools
 import math
 import pickle
+import random
 
+import pyro
 import pytest
 import torch
 
@@ -52,6 +54,29 @@ def test_what_is_read_is_sound_and_minimal_in_every_pattern():
         assert set(reads) == above - set(pattern)                           # the others take the model's own conditional
     certificate = recognition.certificate("d e")
     assert certificate.sound and certificate.minimal and tuple(recognition.at("f")["d"].parents) == ("f",)
+
+
+def random_net(seed):
+    chance = random.Random(seed)
+    nodes, names = {}, [f"x{at}" for at in range(chance.randint(3, 8))]
+    for at, name in enumerate(names):
+        parents, kind = chance.sample(names[:at], min(at, chance.randint(0, 3))), chance.random()
+        plain = dgm.Given() if not parents and kind < 0.2 else dgm.Delta() if parents and kind < 0.2 else dgm.Normal()
+        nodes[name] = plain.given(*parents, net=dgm.MLP(2)) if parents else plain
+    return dgm.BayesNet({**nodes, "end": dgm.Normal().given(*names[-2:])}), chance
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_many_patterns_at_once_read_what_the_inversion_of_each_says(seed):
+    net, chance = random_net(seed)
+    nodes = [name for name in net.order if not net[name].is_deterministic and not net[name].is_given]
+    recognition = dgm.amortize(net, observed=dgm.AnySubset(nodes))
+    for _ in range(5):
+        present = [name for name in nodes if chance.random() < 0.5]
+        if reads := recognition.reads(present):
+            single = recognition.at(present)
+            assert {name: set(read) for name, read in reads.items()} == {name: set(single[name].parents) for name in single.order if name not in (*single.own, *single.inputs) and not single[name].is_deterministic}
+            assert single.certificate().sound and single.certificate().minimal
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +187,56 @@ def test_it_is_copied_pickled_and_restored(gaussian, tmp_path):
         assert torch.equal(same.surprisals(values, masks), guide.surprisals(values, masks))
 
 
+def test_it_is_saved_and_loaded(tmp_path):
+    net = dgm.BayesNet(k=dgm.Categorical(["low", "high"]), x=dgm.Normal(2).given("k"), y=dgm.Normal().given("x"))
+    subset = dgm.AnySubset("k x y", patterns={"y": 1.0, "k y": 2.0})
+    guide = dgm.compile(dgm.amortize(net, observed=subset, net=dgm.MLP(8), families={"x": dgm.Flow(2)}), seed=1)
+    dgm.save(guide, tmp_path / "guide.safetensors")
+    same, values = dgm.load(tmp_path / "guide.safetensors"), dgm.compile(net, seed=0).sample(3)
+    masks = guide.patterned({"y": torch.tensor([True]), "k": torch.tensor([True, False, True])}, 3)
+    assert torch.equal(same.surprisals(values, masks), guide.surprisals(values, masks)) and repr(same) == repr(guide)
+    with pytest.raises(dgm.GraphError, match=r"not trained for the pattern 'x'"):
+        same.at("x")
+    with pytest.raises(dgm.GraphError, match=r"save that guide, and take the pattern once it is loaded"):
+        dgm.save(guide.at("y"), tmp_path / "view.safetensors")
+
+
+def test_the_guide_of_one_pattern_is_an_ordinary_guide(gaussian):
+    model, guide = gaussian
+    view, data = guide.at("c d"), {"c": torch.tensor([0.7, -0.2]), "d": torch.tensor([1.0, 0.5])}
+    values = {**data, "a": torch.tensor([0.1, 0.3]), "b": torch.tensor([0.2, -0.4])}
+    present = {"c": torch.tensor([True]), "d": torch.tensor([True])}
+    torch.testing.assert_close(-sum(view.log_densities(values).values()), guide.surprisals(values, guide.patterned(present, 2)))
+    assert not {id(parameter) for parameter in view.parameters()} - {id(parameter) for parameter in guide.parameters()}
+    refined = dgm.posterior(model, data, method=dgm.Refined(view, samples=4000, seed=0))
+    assert (dgm.log_prob(model, data).value - refined.bound < 0.03).all()
+    loss = pyro.infer.Trace_ELBO(num_particles=200, vectorize_particles=True).loss(model, view, data)
+    assert -dgm.log_prob(model, data).value.sum() - 0.1 < loss < -dgm.log_prob(model, data).value.sum() + 0.3
+
+
+def test_it_is_judged_row_by_row_and_calibrated_by_pattern(gaussian):
+    model, guide = gaussian
+    rows = {"a": [NAN, 0.5, NAN], "c": [1.0, NAN, NAN], "d": [NAN, -1.0, 0.3]}
+    judged = dgm.judge_weights(model, guide, rows, samples=2000)
+    assert judged.khat.shape == (3,) and (judged.effective > 1500).all()
+    single = dgm.judge_weights(model, guide.at("a d"), {"a": torch.tensor([0.5]), "d": torch.tensor([-1.0])}, samples=2000)
+    torch.testing.assert_close(judged.effective[1:2], single.effective, rtol=0.05, atol=0)
+    assert dgm.calibrate(model, guide, observed="c d", worlds=100).calibrated
+    crude = dgm.compile(dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a b c d"), net=dgm.MLP(4)), seed=0)
+    assert not dgm.calibrate(model, crude, observed="c d", worlds=100).calibrated
+    with pytest.raises(dgm.GraphError, match=r"one pattern at a time; say which: observed='a b'"):
+        dgm.calibrate(model, guide)
+
+
+def test_what_is_learned_by_regression_is_trained_so():
+    model, guide = dgm.compile(GAUSSIAN), dgm.compile(dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("c d"), net=dgm.MLP(8), families={"a": dgm.FlowMatching(net=dgm.MLP(8))}))
+    objective = dgm.ForwardKL(model, guide)
+    losses = objective.world_losses(objective.prepare(dgm.simulate(model, 50)))
+    assert losses.shape == (50,) and losses.isfinite().all() and guide.parts["a"].regressed
+    with pytest.raises(dgm.GraphError, match="train the guide on draws of the model"):
+        dgm.ELBO(model, guide).prepare({"c": torch.zeros(2)})
+
+
 def test_a_pattern_is_drawn(gaussian):
     recognition = gaussian[1].net
     assert "<svg" in dgm.draw(GAUSSIAN, guide=recognition.at("c d")).svg()
@@ -182,6 +257,8 @@ REFUSED = {
     ),
     "another structure": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), structure=dgm.MeanField()), "faithful structure for each pattern"),
     "an option of others": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), collapse=True), "collapse does not go with AnySubset"),
+    "an anchored family": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), family=dgm.PriorAnchored()), "anchored to the model's own conditional"),
+    "nothing to infer": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a b c d")).at("a b c d"), "no latent needs a guide"),
     "an order that lacks nodes": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), order=["a"]), "a list of all random nodes"),
 }
 
@@ -199,7 +276,7 @@ def test_what_the_guide_was_not_trained_for_is_refused():
         dgm.posterior(model, {"d": [0.1]}, method=dgm.Amortized(guide))
     with pytest.raises(dgm.GraphError, match=r"'a' is not among the nodes that may be observed.*derive one for it: dgm.AnySubset\('c d a'\)"):
         dgm.posterior(model, {"a": [0.1]}, method=dgm.Amortized(guide))
-    with pytest.raises(dgm.GraphError, match=r"dgm.Amortized\(guide\) or dgm.Importance"):
+    with pytest.raises(dgm.GraphError, match=r"dgm.Amortized\(guide\) or dgm.Importance.*Refined\(guide.at\('a b'\)\)"):
         dgm.Refined(guide)
     with pytest.raises(dgm.GraphError, match=r"ReweightedWakeSleep: a guide for any subset is trained by dgm.ForwardKL"):
         dgm.ReweightedWakeSleep(model, guide)

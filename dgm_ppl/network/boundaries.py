@@ -1,0 +1,63 @@
+"""What each latent reads, for many patterns of evidence at once: the elimination of `graph.invert` on tables of booleans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..graph import DAG
+
+__all__ = ["Boundaries"]
+
+
+class Boundaries:
+    """The Markov boundary of each latent among what is known and drawn before it, for a batch of patterns.
+
+    Latents on which nothing known depends are left out; the others are eliminated, the last drawn first, from the moral graph of what is known
+    and its ancestors. The neighbours of a node that is eliminated are what it reads, and become neighbours of each other.
+
+    Args:
+        dag: the arrows; deterministic nodes are read through, their children taking their parents.
+        nodes: the random nodes and inputs, which number rows and columns of the tables.
+        order: the random nodes, first drawn first.
+
+    Example:
+        >>> found, drawn = Boundaries(DAG("z -> x, z -> y"), ["z", "x", "y"], ["y", "x", "z"])(torch.tensor([[False, True, True], [False, False, True]]))
+        >>> found[:, 0].tolist(), drawn.tolist()
+        ([[False, True, True], [False, False, True]], [[True, False, False], [True, False, False]])
+    """
+
+    def __init__(self, dag: DAG, nodes: Sequence[str], order: Sequence[str]):
+        place = {name: at for at, name in enumerate(nodes)}
+        self.order = [place[name] for name in order]
+        self.arrows = torch.zeros(len(nodes), len(nodes), dtype=torch.bool, device="cpu")          # [child, parent]
+        for name in nodes:
+            through = [*dag.parents(name)]
+            for parent in through:                                          # grows where a parent is deterministic
+                if parent in place:
+                    self.arrows[place[name], place[parent]] = True
+                else:
+                    through.extend(dag.parents(parent))
+        above = self.arrows | torch.eye(len(nodes), dtype=torch.bool, device="cpu")
+        while not torch.equal(more := (above.float() @ above.float()) > 0, above):
+            above = more
+        self.above = above
+
+    def __call__(self, known: Tensor) -> tuple[Tensor, Tensor]:
+        """For patterns `(patterns, nodes)`: what each node reads, `(patterns, nodes, nodes)`, and which nodes are drawn, `(patterns, nodes)`."""
+        arrows = self.arrows.float()
+        kept = (known.float() @ self.above.float()) > 0
+        married = torch.einsum("rc,cu,cw->ruw", kept.float(), arrows, arrows) > 0
+        joined = married | ((self.arrows | self.arrows.T) & kept.unsqueeze(2) & kept.unsqueeze(1))
+        drawn, reads = kept & ~known, torch.zeros_like(joined)
+        for node in reversed(self.order):
+            here = drawn[:, node]
+            neighbours = joined[:, node] & here.unsqueeze(1)
+            neighbours[:, node] = False
+            reads[:, node] = neighbours
+            joined |= neighbours.unsqueeze(2) & neighbours.unsqueeze(1)
+            joined[:, node] &= ~here.unsqueeze(1)
+            joined[:, :, node] &= ~here.unsqueeze(1)
+        return reads, drawn
