@@ -27,7 +27,7 @@ class Guide(Model):
     def of(cls, net: RecognitionNet, share: Model | None, made: Mapping[str, Conditional] = {}) -> Guide:
         """A net compiled; `share` is a model whose own conditionals it takes, `made` are conditionals that are there already."""
         shared = {} if share is None else dict(share.shared)
-        own = [name for name in net.order if name in net.own or net[name].is_deterministic]
+        own = [name for name in net.order if name in net.own or net[name].is_deterministic and name in net.model]
         kept = {**made, **{name: share.conditionals[name] for name in own if share is not None and name in share.conditionals}}
         built = {**build_conditionals(net, shared, skip=kept), **kept}
         for name, conditional in built.items():

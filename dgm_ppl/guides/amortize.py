@@ -17,6 +17,7 @@ from ..nets import MLP, RecurrentState, SetNet
 from ..network import AnySubset, BayesNet, Plate, RecognitionNet, SequenceGuide, SubsetRecognition, given_as, inverted
 from .block import BlockFlow, block_of
 from .coupling import Apart, Coupling, usual
+from .encoders import encoders_of
 from .plates import reader, told_apart, wholes
 from .program_guide import ProgramGuide
 from .program_net import ProgramNet
@@ -37,10 +38,11 @@ def amortize(
     args: tuple = (),
     kwargs: Mapping[str, Any] = NOTHING,
     structure: Structure = Faithful(),
-    net: Any = MLP(128),
+    net: Any = None,
     nets: Mapping[str, Any] = NOTHING,
     pool: SetNet | None = None,
     encoder: RecurrentState | None = None,
+    encoders: Mapping[str, Any] = NOTHING,
     family: Recognition | Variable = Usual(),
     families: Mapping[str, Any] = NOTHING,
     coupling: Coupling | Mapping[str, Coupling] | None = None,
@@ -66,11 +68,13 @@ def amortize(
         model: a net, or a Pyro program.
         observed: the nodes that the guide is given; Given inputs always are. `AnySubset("a b c")` makes one guide for every subset of them.
         structure: `Faithful()`, or a cheaper one: `MeanField()`, `Forward()`; or `Full()`, everything from everything.
-        net: the builder for every latent's recognition network; each latent gets one of its own.
+        net: the builder for every latent's recognition network; each latent gets one of its own. By default `MLP(128)`.
         nets: builders or modules by latent; the same object twice shares its weights.
         pool: the builder for latents that read a plate whole, such as `DeepSet(64)` or `SetTransformer(64)`; by default a `DeepSet` of
             the widths of `net`.
         encoder: the builder of the states that read a chain's sequences, such as `RecurrentState(64)`; by default as wide as the first layer of `net`.
+        encoders: networks by observed node, each of which sums it up to 128 numbers for all latents that read it, in plates each member by itself:
+            `encoders={"x": ConvNet(32, 64)}`. Where `net` is left out, images above 32 x 32 have `ConvNet(32, 64, 64)`; `encoders={"x": None}` leaves it out.
         family: how families follow from supports: `Usual()`, `LowRank(rank)`, `PriorAnchored()`, one flow over all latents, `BlockFlow()`; or one declaration that every latent takes whose values it can have:
             `Flow(NSF())`, `Mixture(Normal(), components=5)`, `FlowMatching(net=...)`, `Diffusion(net=...)`, the last two for `ForwardKL`.
         families: families, declarations such as `MultivariateNormal(20, rank=2)`, or the above, by latent.
@@ -103,13 +107,16 @@ def amortize(
     if not isinstance(model, BayesNet) and callable(model) and not isinstance(model, (Model, type)):
         program = read_program(model, observed, args, kwargs)
         recognition = amortize(
-            program.net, program.observed, structure=structure, net=net, nets=nets, pool=pool, encoder=encoder, family=family, families=families, coupling=coupling, order=order, collapse=collapse,
+            program.net, program.observed, structure=structure, net=net, nets=nets, pool=pool, encoder=encoder, encoders=encoders, family=family, families=families, coupling=coupling, order=order, collapse=collapse,
         )
         return ProgramGuide.of(program, recognition, args, kwargs)
     if args or kwargs:
         raise GraphError("amortize: args and kwargs are what a Pyro program is called with; a net has none: leave them out")
     if not isinstance(model, BayesNet):
         raise GraphError(f"amortize: expected a BayesNet; got {type(model).__name__}; pass the declaration, not the compiled model")
+    automatic, net = net is None, MLP(128) if net is None else net
+    if encoders and (model.chains or isinstance(observed, AnySubset) or isinstance(model, ProgramNet)):
+        raise GraphError("amortize: encoders go with a net without chains and one pattern of evidence; leave them out, or give the latents networks that read it: net=..., nets={...}")
     if isinstance(observed, AnySubset):
         if isinstance(family, BlockFlow):
             raise GraphError(f"amortize: BlockFlow has one mask, and with AnySubset every pattern of evidence has its own; try family=dgm.Flow({family.kind!r})")
@@ -156,7 +163,8 @@ def amortize(
         raise GraphError(f"amortize: one module cannot serve the latents {learned}; give a builder such as net=dgm.MLP(128), or one module each: nets={{...}}")
     variables, apart = {name: given_as(model[name]) for name in inversion.observed}, told_apart(model)
     declared = {latent: recognition_variable(latent, model[latent], families.get(latent), family) for latent in learned}
-    block = block_of(model, inversion, [latent for latent in learned if latent not in families], declared, family) if isinstance(family, BlockFlow) else {}
+    encoded = encoders_of(model, inversion.observed, encoders, automatic and not isinstance(model, ProgramNet))
+    block = block_of(model, inversion, [latent for latent in learned if latent not in families], declared, family, encoded) if isinstance(family, BlockFlow) else {}
     for name in nets:
         if name in block:
             raise GraphError(f"amortize: nets names {name!r}, whose numbers are in the block of family={family!r} and are read by its networks; leave it out, or name its family: families={{...}}")
@@ -172,7 +180,12 @@ def amortize(
         parents = inversion.parents[latent]
         network = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
         network = reader(latent, factor, apart, model, network, None if latent in nets else pool)
-        variables[latent] = variable.given(*parents, net=network, whole=wholes(factor)) if parents else variable
+        named = {parent: encoded.names[parent] for parent in parents if parent in encoded.names and (latent not in nets or parent in encoders)}
+        whole = {named.get(parent, parent): plates for parent, plates in wholes(factor).items()}
+        variables[latent] = variable.given(*(named.get(parent, parent) for parent in parents), net=network, whole=whole) if parents else variable
+    read = {parent for variable in variables.values() for parent in variable.parents}
+    given = {name: variables.pop(name) for name in inversion.observed}
+    variables = given | {name: variable for name, variable in encoded.variables.items() if name in read} | variables
     variables |= _own(model, inversion, left_out, [parent for variable in variables.values() for parent in variable.expression_parents])
     return RecognitionNet(variables, model=model, inversion=inversion, plates=_plates(model, variables), collapsed=left_out)
 
@@ -218,8 +231,9 @@ def _structure(structure: Structure, order: Any) -> Structure:
 
 
 def _plates(model: BayesNet, variables: Mapping[str, Variable]) -> dict[str, Plate]:
-    """The model's plates, in their order, over what the guide has."""
-    inside = {name: [node for node in variables if node in plate.nodes] for name, plate in model.plates.items()}
+    """The model's plates, in their order, over what the guide has; what an observed node is encoded to is in its plates."""
+    stands_for = {name: name if name in model else variable.parents[0] for name, variable in variables.items()}
+    inside = {name: [node for node in variables if stands_for[node] in plate.nodes] for name, plate in model.plates.items()}
     return {name: Plate(nodes, model.plates[name].size) for name, nodes in inside.items() if nodes}
 
 

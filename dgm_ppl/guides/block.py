@@ -10,6 +10,7 @@ from ..conditionals import MAF, NSF, Flow, FlowBlock, FlowKind, NormalizingFlow
 from ..families import Tied, Variable
 from ..graph import GraphError, Inversion
 from ..network import BayesNet
+from .encoders import Encoded
 from .recognition import As, Recognition
 
 __all__ = ["BlockFlow", "block_of"]
@@ -44,7 +45,7 @@ class BlockFlow(Recognition):
         return As(Flow(self.kind)).declare(latent)
 
 
-def block_of(model: BayesNet, inversion: Inversion, latents: Collection[str], declared: Mapping[str, Variable], family: BlockFlow) -> dict[str, Variable]:
+def block_of(model: BayesNet, inversion: Inversion, latents: Collection[str], declared: Mapping[str, Variable], family: BlockFlow, encoded: Encoded) -> dict[str, Variable]:
     """The declarations of the latents in the block; none where there are fewer than two numbers to order."""
     if model.plates:
         raise GraphError(
@@ -53,10 +54,11 @@ def block_of(model: BayesNet, inversion: Inversion, latents: Collection[str], de
     names = tuple(name for name in latents if isinstance(declared[name].family, NormalizingFlow))
     if sum(declared[name].family.link(declared[name]).features(declared[name].shape) for name in names) < 2:
         return {}
-    reads = tuple(tuple(inversion.parents[name]) for name in names)
+    reads = tuple(encoded(inversion.parents[name]) for name in names)
     inputs = tuple(dict.fromkeys(parent for parents in reads for parent in parents if parent not in names))
-    features = tuple(math.prod(model[name].space.encoded_shape(model[name].shape)) for name in inputs)
+    sources = [encoded.variables.get(name) or model[name] for name in inputs]
+    features = tuple(math.prod(source.space.encoded_shape(source.shape)) for source in sources)
     kind, tied = FlowBlock(family.kind, names, tuple(declared[name] for name in names), reads, inputs, features), Tied()
     return {
-        name: Variable(kind, declared[name].shape, declared_space=declared[name].space).given(*inversion.parents[name], net=tied) for name in names
+        name: Variable(kind, declared[name].shape, declared_space=declared[name].space).given(*own, net=tied) for name, own in zip(names, reads)
     }

@@ -68,8 +68,9 @@ class RecognitionNet(BayesNet):
         """
         sampled = [name for name in self.order if name not in self.inputs and not self[name].is_deterministic]
         coupled = {name: self[name].family.coupled for name in sampled if isinstance(self[name].family, Architecture)}
+        encoders = [name for name in self if name not in self.model]       # what the guide computes of observed nodes on the way
         return certify(
-            self.model.templates, self.templates, self.observed, order=sampled, deterministic=self.model.deterministic, collapsed=self.left_out, coupled=coupled,
+            self.model.templates, self.templates.contracted(encoders) if encoders else self.templates, self.observed, order=sampled, deterministic=self.model.deterministic, collapsed=self.left_out, coupled=coupled,
             own=linear_gaussian(self.model), reasons=self.collapsed,
         )
 
