@@ -51,9 +51,22 @@ def declared(name: str) -> tuple[dgm.BayesNet, dict[str, dgm.MLP]]:
     return dgm.BayesNet(**nodes, x=dgm.Bernoulli(784).given("z1", net=layers(200, 200))), {latent: layers(200) if latent != "z1" else layers(200, 200) for latent in nodes}
 
 
+@torch.no_grad()
+def start_quietly(model: dgm.Model, guide: dgm.Model, pixels: torch.Tensor) -> None:
+    """Small scales at first, and each pixel's mean as its probability: where noise drowns what a latent says, it is left unused for long."""
+    for each in (guide, model):
+        for name in each.random:
+            last = [part for part in each.conditional(name).modules() if isinstance(part, nn.Linear)][-1:]
+            if name == "x":
+                last[0].bias.copy_(pixels.clamp(1e-3, 1 - 1e-3).logit())
+            elif last:
+                last[0].bias[len(last[0].bias) // 2:] -= 2.0
+
+
 def train(name: str, structure: str, digits: Digits, options: argparse.Namespace) -> dict[str, object]:
     net, nets = declared(name)
     model, guide = dgm.compile(net, seed=options.seed), dgm.compile(dgm.amortize(net, "x", structure=STRUCTURES[structure], nets=nets), seed=options.seed + 1)
+    start_quietly(model, guide, digits.mean)
     steps, start, curve = math.ceil(len(digits.train) / options.batch_size), time.perf_counter(), []
     last = max(1, steps * options.anneal)
     objective = dgm.ELBO(model, guide, kl_weight=lambda step: min(1.0, step / last)) if options.particles == 1 else dgm.IWAE(model, guide, particles=options.particles)

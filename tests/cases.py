@@ -214,6 +214,8 @@ CONDITIONALS = {
     "flow of image levels": conditioned("x", a=STATES["a"], x=dgm.Flow(3, 4, 4, dgm.MultiscaleRealNVP(scales=1, steps=2, hidden=4), levels=8).given("a")),
     "levels": conditioned("x", z=STANDARD, x=dgm.DiscretizedLogisticMixture(1, 2, 2, components=2, levels=4).given("z", net=dgm.MLP(4))),
     "one-hot, straight through": conditioned("x", z=STANDARD, x=dgm.StraightThroughCategorical(3, temperature=0.5).given("z")),
+    "colours": conditioned("x", z=STANDARD, x=dgm.ColourMixture(3, 2, 2, components=2, levels=4).given("z", net=dgm.MLP(4))),
+    "autoregressive colours": conditioned("x", z=STANDARD, x=dgm.Autoregressive(dgm.ColourMixture(3, 2, 3, components=2, levels=4), net=dgm.PixelCNN(4, layers=2, first=3)).given("z")),
     "codes": conditioned("x", x=dgm.Codes(2, size=5, dim=3, prior=dgm.Categorical(5, 1, 2))),
     "codes, given states": conditioned("x", a=STATES["a"], x=dgm.Codes(2, 2, size=4, dim=3, prior=dgm.Autoregressive(dgm.Categorical(4, 2, 2), net=dgm.MADE(8))).given("a")),
     "codes in a plate": conditioned("x", t=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Codes(size=4, dim=3, prior=dgm.Categorical(4)).given("t"), plates={"p": dgm.Plate(["t", "x"], size=4)}),

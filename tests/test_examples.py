@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 TINY = {
+    "latent_diffusion": (["--steps", "20"], {"graph.svg", "samples.png", "model.safetensors"}),
     "vae": (["--epochs", "2", "--samples", "5"], {"graph.svg", "graph.png", "curves.png", "samples.png", "reconstructions.png", "model.safetensors", "guide.safetensors"}),
     "sprinkler": (["--rows", "100", "--steps", "3"], {"graph.svg"}),
     "children": (["--rows", "100"], {"graph.svg", "wrong.png"}),

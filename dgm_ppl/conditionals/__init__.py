@@ -10,6 +10,7 @@ LATER = {                                                                   # th
     "anchored": ["Anchored"],
     "autoregressive": ["Autoregression", "Autoregressive"],
     "codes": ["Codebook", "Codes", "Quantized"],
+    "colours": ["ColourMixture", "ColourPixels", "Coloured"],
     "copies": ["JointCopies", "OneByOne"],
     "copula": ["Columns", "Copula", "GaussianCopula"],
     "diffusion": ["Clean", "Diffusion", "DiffusionKind", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity"],

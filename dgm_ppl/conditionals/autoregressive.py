@@ -14,6 +14,7 @@ from ..graph import DAG, GraphError, did_you_mean
 from ..nets import CausalNet
 from ..nets.causal import Event
 from .chain import AutoregressiveConditional
+from .colours import Coloured
 from .networks import Shared, network_of, shared_module
 from .ordering import graph_over, orders_over, parents_in
 from .parametric import Parametric
@@ -47,6 +48,12 @@ def Autoregressive(base: Variable, *, net: CausalNet, order: Any = None, adjacen
         >>> dgm.compile(net).sample(2)["x"].shape
         torch.Size([2, 784])
     """
+    if not isinstance(net, CausalNet):
+        raise GraphError(f"Autoregressive: expected net= to be a network over the event; got {net!r}; try net=dgm.MADE(500), or Transformer, PixelCNN, WaveNet, Recurrent")
+    if isinstance(base, Variable) and isinstance(base.family, Coloured):
+        if order is not None or adjacency is not None or end is not None or length is not None:
+            raise GraphError(f"Autoregressive: the pixels of {base!r} come in raster order, all colours at once; got order=, adjacency=, end= or length=; leave it out")
+        return base.family.of(lambda pixels: Variable(Autoregression(pixels, net), pixels.shape))
     if not isinstance(base, Variable) or base.family is None:
         raise GraphError(f"Autoregressive: expected the distribution of an element with the event's shape; got {base!r}; try dgm.Autoregressive(dgm.Bernoulli(784), net=...)")
     if not base.shape:
@@ -57,8 +64,6 @@ def Autoregressive(base: Variable, *, net: CausalNet, order: Any = None, adjacen
         raise GraphError(f"Autoregressive: {base.family_name} is a distribution of whole vectors; got {base!r}; its elements have one of their own: try dgm.Normal(...)")
     if base.parents:
         raise GraphError(f"Autoregressive: parents are given to the node, not to its elements' distribution; try Autoregressive({base.summary}, net=...).given({', '.join(map(repr, base.parents))})")
-    if not isinstance(net, CausalNet):
-        raise GraphError(f"Autoregressive: expected net= to be a network over the event; got {net!r}; try net=dgm.MADE(500), or Transformer, PixelCNN, WaveNet, Recurrent")
     if not base.open_parameters:
         raise GraphError(f"Autoregressive: every parameter of {base!r} is given, so nothing is left for the net to compute; leave one out")
     graph = graph_over(base.numel, adjacency)
@@ -117,10 +122,11 @@ class Autoregression(Architecture):
     def event(self) -> Event:
         """What the network is built for."""
         space, shape = self.base.space, self.base.shape
-        outputs = [math.prod(self.base.parameter_shape(name)[len(shape):]) for name in self.base.open_parameters]
-        width = math.prod(space.encoded_shape(shape)[len(shape):])
+        line = shape[: len(shape) - self.base.family.event_dim]
+        outputs = [math.prod(self.base.parameter_shape(name)[len(line):]) for name in self.base.open_parameters]
+        width = math.prod(space.encoded_shape(shape)[len(line):])
         states = space.cardinality if space.integer else None
-        return Event(shape, 1 if states else width, sum(outputs), states, self.orders, parents_in(self.graph))
+        return Event(line, 1 if states else width, sum(outputs), states, self.orders, parents_in(self.graph))
 
     def check(self, name: str, variable: Variable, parents: Mapping[str, Variable]) -> None:
         largest = parents[self.length.name].space.cardinality if isinstance(self.length, Ref) else None

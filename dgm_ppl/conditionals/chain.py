@@ -47,9 +47,10 @@ class AutoregressiveConditional(Conditional):
         self.transforms: tuple[Transform, ...] = ()
         self.register_buffer("anchor", torch.empty(0), persistent=False)
         self._read = [i for i, port in enumerate(self.ports) if port.name in variable.parents]
-        self._shapes = [base.variable.parameter_shape(parameter)[len(variable.shape):] for parameter in base.computed]
+        self.line = variable.shape[: base.elements]                             # the elements; what is left of the event's shape is one element's
+        self._shapes = [base.variable.parameter_shape(parameter)[base.elements:] for parameter in base.computed]
         self._sizes = [math.prod(shape) for shape in self._shapes]
-        self._axes = tuple(range(-len(variable.shape), 0))
+        self._axes = tuple(range(-len(self.line), 0))
 
     @property
     def finite(self) -> bool:
@@ -125,7 +126,7 @@ class AutoregressiveConditional(Conditional):
         batch = broadcast(lead, value.shape[: value.ndim - len(event)])
         rows = self.encoded(value)
         found = self.network(rows_of(rows, batch, rows.ndim - value.ndim + len(event)), [rows_of(part, batch, part.ndim - len(lead)) for part in context], order)
-        terms = self.base.surprisals(value, self.base.complete(self.cut(found.reshape(*batch, *event, -1)), parents))
+        terms = self.base.surprisals(value, self.base.complete(self.cut(found.reshape(*batch, *self.line, -1)), parents))
         counted = self.counted(value, prepared)
         return terms if counted is None else torch.where(counted, terms, 0.0)
 
@@ -135,7 +136,7 @@ class AutoregressiveConditional(Conditional):
         if space.integer:
             return value
         encoded = space.encode(value)
-        return encoded if encoded.ndim > value.ndim else encoded.unsqueeze(-1)
+        return encoded if encoded.ndim > value.ndim or len(self.line) < len(self.variable.shape) else encoded.unsqueeze(-1)
 
     def cut(self, found: Tensor) -> list[Tensor]:
         """The parameters `(..., *own shape)` from the outputs `(..., numbers)` of elements."""
@@ -154,7 +155,7 @@ class AutoregressiveConditional(Conditional):
             return None
         lengths = self._lengths(prepared)
         step = torch.arange(self.variable.shape[0], device=lengths.device)
-        return (step < lengths.unsqueeze(-1)).reshape(*lengths.shape, -1, *(1,) * (len(self.variable.shape) - 1))
+        return (step < lengths.unsqueeze(-1)).reshape(*lengths.shape, -1, *(1,) * (len(self.line) - 1))
 
     def endings(self, batch: Sequence[int], prepared: Prepared) -> Endings:
         """Where the sequences of a batch end, as they are drawn."""

@@ -72,12 +72,12 @@ def draw_elements(conditional: AutoregressiveConditional, batch: Sequence[int], 
         if ends.all_ended(cells):
             break
         walk.go_on(value)
-    return _arranged(torch.cat(drawn, -1), [cell for group in walk.schedule for cell in group], conditional, ends)
+    return _arranged(torch.cat(drawn, len(batch)), [cell for group in walk.schedule for cell in group], conditional, ends)
 
 
 def _picked(walk: Walk, turn: int, noise: Noise, drawing: Drawing) -> Tensor:
     base, params = walk.conditional.base, walk.params(turn)
-    shape = (*walk.batch, len(walk.schedule[turn]))
+    shape = (*walk.batch, len(walk.schedule[turn]), *base.event[base.elements:])
     if not drawing.transforms:
         return base.forms.sample(shape, params, walk.conditional.anchor, noise)
     log_probs = state_log_probs(walk.conditional, params, shape)
@@ -109,12 +109,13 @@ def state_log_probs(conditional: AutoregressiveConditional, params: tuple, shape
 
 def _arranged(drawn: Tensor, order: Sequence[int], conditional: AutoregressiveConditional, ends: Endings) -> Tensor:
     """Elements in the order in which they were drawn, as an event; those that were not are filled in."""
-    missing = len(order) - drawn.shape[-1]
+    axis = drawn.ndim - 1 - conditional.base.forms.event_dim
+    missing = len(order) - drawn.shape[axis]
     if missing:
-        drawn = torch.cat([drawn, ends.fill(drawn).expand(*drawn.shape[:-1], missing)], -1)
+        drawn = torch.cat([drawn, ends.fill(drawn).expand(*drawn.shape[:axis], missing, *drawn.shape[axis + 1:])], axis)
     places = sorted(range(len(order)), key=order.__getitem__)
-    found = drawn if places == list(range(len(order))) else drawn[..., places]
-    return found.reshape(*drawn.shape[:-1], *conditional.variable.shape)
+    found = drawn if places == list(range(len(order))) else drawn[(slice(None),) * axis + (places,)]
+    return found.reshape(*drawn.shape[:axis], *conditional.variable.shape)
 
 
 class Endings:

@@ -289,7 +289,7 @@ class Parametric(Conditional):
         shape = self.variable.parameter_shape(parameter)
         whole = value.expand((*value.shape[: max(value.ndim - len(shape), 0)], *shape))
         start = whole.ndim - len(shape)
-        return whole.flatten(start, start + len(self.event) - 1)[(slice(None),) * start + (list(cells),)] if self.event else whole
+        return whole.flatten(start, start + self.elements - 1)[(slice(None),) * start + (list(cells),)] if self.event else whole
 
     def parameters_of(self, *parents: Tensor) -> Mapping[str, Tensor]:
         """The distribution's parameters as tensors, by name."""

@@ -168,7 +168,7 @@ def restore(
             return BayesNet(variables, plates=plates)
         model = restore(written["guide_of"], nets=nets, functions=functions, families=families)
         if "any_subset" in written:
-            return SubsetRecognition.of(BayesNet(variables), model, AnySubset.of(written["any_subset"]), _strings(written["order"]))
+            return SubsetRecognition.of(BayesNet(variables, plates=plates), model, AnySubset.of(written["any_subset"]), _strings(written["order"]))
         return RecognitionNet.between(variables, model, _strings(written["observed"]), plates, collapsed=written.get("collapsed", {}))
 
 
