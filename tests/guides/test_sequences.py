@@ -160,6 +160,11 @@ def test_a_guide_is_a_net_like_any_other(tmp_path):
     assert loaded.net == guide and str(loaded.net.certificate(3)) == str(guide.certificate(3)) and loaded.net.model == guide.model
 
 
+def test_what_is_fed_back_is_bounded_by_default():
+    net = dgm.amortize(NETS["deep Markov"], observed="x")["z"].net
+    assert net == dgm.MLP(128, activation=torch.nn.Tanh)
+
+
 def test_a_module_for_all_steps_is_told_where_the_sequence_begins():
     guide = dgm.amortize(NETS["deep Markov"], observed="x", net=torch.nn.Linear(2 + 1 + 5, 4), encoder=dgm.RecurrentState(5))
     assert guide["z"].all_parents == ("z[-1]", "beyond[-1]", "after") and guide.certificate().sound
