@@ -9,13 +9,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ..conditionals.masked import Masked
-from ..conditionals.ports import Port
+from ..conditionals.masked import Group, Masked
+from ..conditionals.ports import Port, broadcast_batch
 from ..families import Noise, noise
 from ..graph import GraphError
 from ..network import SubsetRecognition, build_conditionals
 from .guide import Guide
 from .model import Model
+from .reduction import PerWorld
 from .schedule import Conditionals
 
 __all__ = ["Evidence", "Patterned", "SubsetGuide"]
@@ -23,7 +24,7 @@ __all__ = ["Evidence", "Patterned", "SubsetGuide"]
 
 @dataclass(frozen=True)
 class Patterned:
-    """Rows with a pattern each: `present` by node whether it is observed, `reads` by latent the encoded numbers that it reads, `drawn` by latent where it is the guide's."""
+    """Rows with a pattern each: `present` by node whether it is observed, `reads` by latent the slots that it reads, `(rows, slots)`, `drawn` by latent where it is the guide's."""
 
     present: dict[str, Tensor]
     reads: dict[str, Tensor]
@@ -36,19 +37,20 @@ class Patterned:
 
 
 class Evidence(NamedTuple):
-    """Rows of evidence: every slot's value, something legal where it is unobserved; the patterns; missing cells within values; how many rows."""
+    """Rows of evidence, aligned: every slot's value, something legal where it is unobserved; the patterns; missing cells within values; how many rows; plates' sizes."""
 
     values: dict[str, Tensor]
     masks: Patterned
     holes: dict[str, Tensor]
     rows: int
+    sizes: dict[str, int]
 
 
 class SubsetGuide(nn.Module):
     """q(unobserved | observed) for any subset of the observed; rows may differ in their pattern.
 
     For each latent one network, read through a mask: `q(v | what v reads in this pattern)`. Unobserved nodes on which nothing observed
-    depends take the model's own conditional, and are left to the model.
+    depends take the model's own conditional, and are left to the model. Values are aligned, `(*worlds, *plates, *event)`.
     """
 
     is_guide = True
@@ -58,17 +60,28 @@ class SubsetGuide(nn.Module):
         super().__init__()
         model = net.model
         self.net = net
-        self.slots = net.slots
+        self.slots, self.rank = net.slots, len(model.plates)
         self.ports = {name: Port(name, model[name].space, model[name].shape) for name in self.slots}
-        widths = [self.ports[name].features for name in self.slots]
-        self.register_buffer("owner", torch.arange(len(self.slots)).repeat_interleave(torch.tensor(widths)), persistent=False)
+        for at, group in enumerate(net.groups.values()):
+            widths = [self.ports[name].features for name in group]
+            self.register_buffer(f"owner{at}", torch.tensor([self.slots.index(name) for name in group]).repeat_interleave(torch.tensor(widths)), persistent=False)
         self.register_buffer("anchor", torch.empty(0), persistent=False)
         every, learned = set(net.subset.nodes), set(net.reads(net.subset.nodes))
         for name in net.subset.nodes:
             learned |= set(net.reads(every - {name}))
         self.learned = tuple(name for name in net.order if name in learned)
-        built = build_conditionals(net.networks, {}, skip=set(net.order) - learned)
-        self.parts = Conditionals({name: built[name] for name in self.learned})
+        networks = net.networks
+        self.inner = Model(networks, build_conditionals(networks, {}, skip=set(net.order) - learned), {})
+
+    @property
+    def parts(self) -> Conditionals:
+        """The conditional of each latent given the groups of what is known."""
+        return self.inner.conditionals
+
+    @property
+    def owners(self) -> dict[str, Tensor]:
+        """For each group the slot that each of its numbers belongs to."""
+        return {group: getattr(self, f"owner{at}") for at, group in enumerate(self.net.groups)}
 
     @property
     def device(self) -> torch.device:
@@ -83,8 +96,9 @@ class SubsetGuide(nn.Module):
             GraphError: a pattern that the guide is not trained for, one that leaves nothing to infer.
         """
         net = self.net.at(observed)
+        groups = {group: Group(names, self.owners[group], self.inner.layout.members[group]) for group, names in self.net.groups.items()}
         made = {
-            name: Masked(name, net[name], [self.ports[parent] for parent in net[name].parents], self.parts[name], self.owner, self.slots)
+            name: Masked(name, net[name], [self.ports[parent] for parent in net[name].parents], self.parts[name], [groups[group] for group in self.inner.nodes[name].parents], self.slots)
             for name in net.order if name in self.learned and name not in net.own and name not in net.inputs
         }
         return Guide.of(net, share, made).to(self.device)
@@ -96,14 +110,10 @@ class SubsetGuide(nn.Module):
         kinds, which = table.unique(dim=0, return_inverse=True)
         for kind in kinds[~self.net.subset.occurring(kinds)].tolist():
             self.net.check([name for name, there in zip(names, kind) if there])
-        known = torch.zeros(len(kinds), len(self.slots), dtype=torch.bool, device="cpu")
-        known[:, [self.slots.index(name) for name in names]] = kinds
-        known[:, [self.slots.index(name) for name in self.net.model.inputs]] = True
-        found, taken = (part.to(self.device)[which.to(self.device)] for part in self.net.boundaries(known))
+        found, taken = (part.to(self.device)[which.to(self.device)] for part in self.net.boundaries(self.net.table(kinds)))
         at = {name: self.slots.index(name) for name in self.learned}
-        reads, drawn = {name: found[:, at[name], self.owner] for name in at}, {name: taken[:, at[name]] for name in at}
-        there = {name: table[:, place].to(self.device) for place, name in enumerate(names)}
-        return Patterned({**there, **{name: torch.ones(rows, dtype=torch.bool, device=self.device) for name in self.net.model.inputs}}, reads, drawn)
+        there = {name: table[:, place].to(self.device) for place, name in enumerate(names)} | {name: torch.ones(rows, dtype=torch.bool, device=self.device) for name in self.net.model.inputs}
+        return Patterned(there, {name: found[:, place] for name, place in at.items()}, {name: taken[:, place] for name, place in at.items()})
 
     def rows(self, model: Model, values: Mapping[str, Tensor], holes: Mapping[str, Tensor]) -> Evidence:
         """Rows of data with their patterns: columns that are there, with rows in front, and where their cells are missing.
@@ -114,102 +124,105 @@ class SubsetGuide(nn.Module):
         for name in values:
             if name in model.random and name not in self.net.subset.nodes:
                 self.net.check({name})
+        layout, sizes = model.layout, model.layout.sizes(values)
         rows, filled, present, within = len(next(iter(values.values()))) if values else 1, {}, {}, {}
         for name in self.slots:
             if name not in values:
-                filled[name] = model.net[name].space.example((rows, *model.net[name].shape), self.anchor)
+                filled[name] = model.net[name].space.example((*layout.batch(name, (rows,), sizes), *model.net[name].shape), self.anchor)
                 continue
-            filled[name] = values[name]
+            filled[name] = layout.align(name, values[name])
             if name not in model.random:
                 continue
             hole = holes.get(name)
             gone = torch.zeros(rows, dtype=torch.bool, device=self.device) if hole is None else hole.reshape(rows, -1).all(1)
             present[name] = ~gone
             if hole is not None and bool((hole.reshape(rows, -1).any(1) & ~gone).any()):
-                if [child for child in model.net.dag.children(name)]:
-                    raise GraphError(
-                        f"node {name!r}: cells are missing within its value, and {model.net.dag.children(name)[0]!r} depends on it; declare its elements as nodes of their "
-                        f"own, or leave these rows out"
-                    )
-                within[name] = hole
-        return Evidence(filled, self.patterned(present, rows), within, rows)
+                self._check_within(model, name, hole)
+                within[name] = layout.align(name, hole)
+        return Evidence(filled, self.patterned(present, rows), within, rows, sizes)
+
+    def _check_within(self, model: Model, name: str, hole: Tensor) -> None:
+        """Raises where parts of a value are missing and what is left of it cannot be scored by itself."""
+        if children := model.net.dag.children(name):
+            part = f"members of its plate {model.net.plates_of(name)[0]!r}" if model.net.plates_of(name) and not model.net[name].shape else "cells within its value"
+            raise GraphError(f"node {name!r}: {part} are missing, and {children[0]!r} depends on it; declare its elements as nodes of their own, or leave these rows out")
+        joint = tuple(range(-model.nodes[name].joint, 0)) if model.nodes[name].joint else ()
+        if joint and not bool((hole.any(joint) == hole.all(joint)).all()):
+            raise GraphError(f"node {name!r} ~ {model.net[name].summary}: cells are missing within its value, whose elements hang together; declare them as nodes of their own, or leave these rows out")
 
     # ---- evaluation
 
     def encoded(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Each node's value as networks read it, `(*worlds, numbers)`."""
+        """Each node's value as networks read it, `(*worlds, *plates, numbers)`."""
         return {name: self.ports[name].encode_flat(values[name], self.anchor) for name in values if name in self.ports}
 
-    def prepare(self, name: str, parts: Mapping[str, Tensor], masks: Patterned, there: Tensor | None = None) -> object:
+    def prepare(self, name: str, parts: Mapping[str, Tensor], masks: Patterned, there: Mapping[str, Tensor] = {}) -> object:
         """What a latent's conditional is prepared with: the numbers that it reads, zero in place of the others, and which they are."""
-        worlds = torch.broadcast_shapes(*(part.shape[:-1] for part in parts.values()), masks.reads[name].shape[:-1])
-        flat = torch.cat([part.expand(*worlds, part.shape[-1]) for part in (parts[slot] for slot in self.slots)], -1)
-        mask = masks.reads[name] if there is None else masks.reads[name] & there
-        return self.parts[name].prepare(torch.cat([torch.where(mask, flat, 0.0), mask.expand(flat.shape).to(flat.dtype)], -1))
+        groups, node, owners, reads = self.net.groups, self.inner.nodes[name], self.owners, masks.reads[name]
+        found = {}
+        for group in node.parents:
+            flat = _side_by_side([parts[slot] for slot in groups[group]])
+            mask = reads[:, owners[group]]
+            mask = mask.reshape(len(mask), *(1,) * self.rank, mask.shape[-1]).expand(*flat.shape[-2 - self.rank:] if flat.ndim > 1 + self.rank else flat.shape)
+            if any(slot in there for slot in groups[group]):
+                whole = torch.ones((), dtype=torch.bool, device=self.device)
+                mask = mask & _side_by_side([there[slot] if slot in there else whole.expand(parts[slot].shape[-1:]) for slot in groups[group]])
+            found[group] = torch.cat([torch.where(mask, flat, 0.0), mask.expand(flat.shape).to(flat.dtype)], -1)
+        return node.prepare(found)
 
-    def hidden(self, rows: int) -> Tensor | None:
-        """Which encoded numbers are there where cells of observed values are hidden at random as training asks, `(rows, numbers)`; None where none are."""
-        shares = {name: share for name, share in zip(self.net.subset.nodes, self.net.subset.shares) if share < 1 and self.net.model[name].shape}
-        if not shares:
-            return None
-        there = torch.ones(rows, len(self.owner), dtype=torch.bool, device=self.device)
-        for name, share in shares.items():
-            there[:, self.owner == self.slots.index(name)] = self._there(name, torch.rand((rows, *self.net.model[name].shape), device=self.device) >= share)
-        return there
+    def hidden(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """By node which encoded numbers are there, where cells of observed values are hidden at random as training asks."""
+        model = self.net.model
+        shares = {name: share for name, share in zip(self.net.subset.nodes, self.net.subset.shares) if share < 1 and (model[name].shape or model.plates_of(name))}
+        return {name: self._there(name, torch.rand(values[name].shape, device=self.device) >= share) for name, share in shares.items()}
 
-    def surprisals(self, values: Mapping[str, Tensor], masks: Patterned, there: Tensor | None = None, *, learning: bool = False) -> Tensor:
+    def surprisals(self, values: Mapping[str, Tensor], masks: Patterned, there: Mapping[str, Tensor] = {}, *, learning: bool = False) -> Tensor:
         """-log q of what each row leaves unobserved, at its value, `(rows,)`, or what is minimised in its place; `there` as for `draw`."""
-        parts, rows = self.encoded(values), len(next(iter(masks.present.values())))
+        parts, rows, reduce = self.encoded(values), len(next(iter(masks.present.values()))), PerWorld()
         total = self.anchor.new_zeros(rows)
         for name in self.learned:
             score = self.parts[name].training_losses if learning else self.parts[name].surprisals
-            term = _summed(score(values[name], self.prepare(name, parts, masks, there)), 1)
-            there = self._also(there, name, masks)
+            term = reduce(self.inner.nodes[name], score(values[name], self.prepare(name, parts, masks, there)), values[name])
             total = total + torch.where(masks.drawn[name], term, 0.0)
         return total
 
-    def draw(self, values: Mapping[str, Tensor], masks: Patterned, worlds: Sequence[int], there: Tensor | None = None, noise: Noise = noise) -> tuple[dict[str, Tensor], Tensor]:
+    def draw(
+        self, values: Mapping[str, Tensor], masks: Patterned, worlds: Sequence[int], there: Mapping[str, Tensor] = {}, noise: Noise = noise, sizes: Mapping[str, int] = {},
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """The values with the guide's latents drawn where they are unobserved, and -log q of them, `worlds`.
 
         Args:
-            values: every slot's value `(rows, *event)`, something legal where it is unobserved.
-            there: which encoded numbers are there, `(rows, numbers)`, where parts of values are missing.
+            values: every slot's value `(rows, *plates, *event)`, something legal where it is unobserved.
+            there: by node which encoded numbers are there, where parts of values are missing.
         """
-        found, parts = dict(values), self.encoded(values)
+        found, parts, reduce = dict(values), self.encoded(values), PerWorld()
         total = self.anchor.new_zeros(tuple(worlds))
         for name in self.learned:
-            prepared = self.prepare(name, parts, masks, there)
-            drawn = self.parts[name].draw(tuple(worlds), prepared, noise)
-            total = total + torch.where(masks.drawn[name], _summed(self.parts[name].surprisals(drawn, prepared), len(worlds)), 0.0)
+            node, prepared = self.inner.nodes[name], self.prepare(name, parts, masks, there)
+            drawn = self.inner.draw(node, prepared, worlds, sizes, noise)
+            total = total + torch.where(masks.drawn[name], reduce(node, node.conditional.surprisals(drawn, prepared), drawn), 0.0)
             where = masks.drawn[name].reshape(-1, *(1,) * (drawn.ndim - len(worlds)))
             found[name] = torch.where(where, drawn, found[name])
             parts[name] = self.ports[name].encode_flat(found[name], self.anchor)
-            there = self._also(there, name, masks)
         return found, total
-
-    def _also(self, there: Tensor | None, name: str, masks: Patterned) -> Tensor | None:
-        """What is there once a latent has a value."""
-        return None if there is None else there | (masks.drawn[name].unsqueeze(-1) & (self.owner == self.slots.index(name)))
 
     def weighed(self, model: Model, evidence: Evidence, particles: int, noise: Noise = noise) -> tuple[dict[str, Tensor], Tensor]:
         """Draws, and log p(observed, drawn) - log q(drawn | observed), `(particles, rows)`."""
-        values, masks, holes, _ = evidence
-        there, worlds = None, (particles, evidence.rows)
-        if holes:
-            there = torch.cat([self._there(name, holes[name]) if name in holes else torch.ones(evidence.rows, self.ports[name].features, dtype=torch.bool, device=self.device) for name in self.slots], -1)
-        found, surprisal = self.draw(values, masks, worlds, there, noise)
+        values, masks, holes, rows, sizes = evidence
+        worlds, reduce = (particles, rows), PerWorld()
+        found, surprisal = self.draw(values, masks, worlds, {name: self._there(name, hole) for name, hole in holes.items()}, noise, sizes)
         for node in model.schedule:
             if node.deterministic:
-                found[node.name] = model.compute(node, found, {})
+                found[node.name] = model.compute(node, found, sizes)
                 continue
             value = found[node.name]
             term = node.conditional.surprisals(value, node.prepare(found))
             if node.name in holes:
-                term = torch.where(holes[node.name], 0.0, term)
+                hole = holes[node.name]
+                term = torch.where(hole.all(tuple(range(-node.joint, 0))) if node.joint else hole, 0.0, term)
             known = masks.known(node.name)
             if known is not None:
-                whole = term.expand(torch.broadcast_shapes(term.shape, value.shape[: value.ndim - node.joint]))
-                surprisal = surprisal - torch.where(known, _summed(whole, whole.ndim - node.event_rank + node.joint), 0.0)
+                surprisal = surprisal - torch.where(known, reduce(node, term, value), 0.0)
         return found, surprisal.expand(worlds)
 
     def completed(self, model: Model, found: Mapping[str, Tensor], evidence: Evidence, particles: int) -> dict[str, Tensor]:
@@ -217,25 +230,27 @@ class SubsetGuide(nn.Module):
         masks, holes, every = evidence.masks, evidence.holes, dict(found)
         for node in model.schedule:
             if node.deterministic:
-                every[node.name] = model.compute(node, every, {})
+                every[node.name] = model.compute(node, every, evidence.sizes)
                 continue
             known = masks.known(node.name)
             hole = holes.get(node.name)
             if known is not None and bool(known.all()) and hole is None:
                 continue
-            made = model.draw(node, node.prepare(every), (particles, evidence.rows), {}, noise)
-            keep = torch.zeros((), dtype=torch.bool, device=made.device) if known is None else known.reshape(-1, *(1,) * node.event_rank)
+            made = model.draw(node, node.prepare(every), (particles, evidence.rows), evidence.sizes, noise)
+            keep = torch.zeros((), dtype=torch.bool, device=made.device) if known is None else known.reshape(-1, *(1,) * (self.rank + node.event_rank))
             every[node.name] = torch.where(keep if hole is None else keep & ~hole, every[node.name], made) if node.name in every else made
         return every
 
     def _there(self, name: str, hole: Tensor) -> Tensor:
-        """Which of the numbers that a network reads of a value are there."""
-        return ~hole.reshape(len(hole), -1).repeat_interleave(self.ports[name].features // hole[0].numel(), -1)
+        """Which of the numbers that a network reads of a value are there, `(rows, *plates, numbers)`, from an aligned mask of missing cells."""
+        event = len(self.net.model[name].shape)
+        cells = hole.flatten(-event) if event else hole.unsqueeze(-1)
+        return ~cells.repeat_interleave(self.ports[name].features // cells.shape[-1], -1)
 
     def __repr__(self) -> str:
         return f"SubsetGuide(\n{self.net!r}\n)"
 
 
-def _summed(term: Tensor, batch: int) -> Tensor:
-    """A term, added up over all but the leading dimensions."""
-    return term.flatten(batch).sum(-1) if term.ndim > batch else term
+def _side_by_side(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors joined in their last dimension, the others broadcast."""
+    return torch.cat(broadcast_batch(parts, [1] * len(parts)), -1)

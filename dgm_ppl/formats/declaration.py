@@ -172,7 +172,7 @@ def restore(
         if "over_chain" in written:
             return SequenceGuide(variables, model=model, plates=plates)
         if "any_subset" in written:
-            return SubsetRecognition.of(BayesNet(variables), model, AnySubset.of(written["any_subset"]), _strings(written["order"]))
+            return SubsetRecognition.of(BayesNet(variables, plates=plates), model, AnySubset.of(written["any_subset"]), _strings(written["order"]))
         return RecognitionNet.between(variables, model, _strings(written["observed"]), plates, collapsed=written.get("collapsed", {}))
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from copy import copy
 from typing import Any
 
-from ..graph import Faithful, GraphError, Structure, did_you_mean
-from ..network import AnySubset, BayesNet, SubsetRecognition
+from ..graph import Factor, Faithful, GraphError, Read, Structure, did_you_mean
+from ..network import AnySubset, BayesNet, SubsetRecognition, inverted
+from .plates import reader, told_apart
 from .recognition import Recognition, recognition_variable
 
 __all__ = ["subset_recognition"]
@@ -19,19 +20,20 @@ def subset_recognition(
     """The declaration of the guide; latents and unobserved nodes are drawn in one order for all patterns, children first.
 
     Raises:
-        GraphError: plates or chains, an unknown, deterministic or Given node in the subset, another structure than a faithful one, an order that lacks a node.
+        GraphError: chains, copies that stay coupled, an unknown, deterministic or Given node in the subset, another structure than a faithful one, an order that lacks a node.
     """
-    if model.plates or model.chains:
-        raise GraphError(f"amortize: AnySubset is for nets without plates and chains; this one has {list(model.plates or model.chains)}; derive a guide for each pattern: observed=[...]")
+    if model.chains:
+        raise GraphError(f"amortize: AnySubset is for nets without chains; this one has {list(model.chains)}; derive a guide for each pattern: observed=[...]")
     for name in subset.nodes:
         if model[name].is_deterministic or model[name].is_given:
             raise GraphError(f"amortize: AnySubset names {name!r}, which is {'deterministic' if model[name].is_deterministic else 'a Given input and always there'}; leave it out")
     for name, share in zip(subset.nodes, subset.shares):
-        if share < 1 and model[name].shape and model.dag.children(name):
+        if share < 1 and (model[name].shape or model.plates_of(name)) and model.dag.children(name):
             raise GraphError(f"amortize: AnySubset hides cells of {name!r}, on which {model.dag.children(name)[0]!r} depends; declare its elements as nodes of their own, or leave it out of cells")
     if structure != Faithful():
         raise GraphError(f"amortize: AnySubset derives a faithful structure for each pattern; got structure={structure!r}; leave it out")
-    random = tuple(name for name in reversed(model.order) if not model[name].is_deterministic and not model[name].is_given)
+    declared = tuple(sorted(reversed(model.order), key=lambda name: len(model.plates_of(name))))       # outer plates first, so that copies come apart
+    random = tuple(name for name in declared if not model[name].is_deterministic and not model[name].is_given)
     asked = random if isinstance(order, str) and order == "auto" else tuple(order) if isinstance(order, (list, tuple)) else None
     if asked is None or set(asked) != set(random):
         raise GraphError(f"amortize: with AnySubset, order is a list of all random nodes, in the order in which those that are not observed are drawn; got {order!r}; try {list(random)}")
@@ -46,4 +48,34 @@ def subset_recognition(
                 f"amortize: the guide of {name!r} is anchored to the model's own conditional, whose parents are drawn after it in some patterns; leave the family out, or name one with parameters of its own: families={{{name!r}: dgm.Flow()}}"
             )
     networks = {name: nets.get(name, copy(net)) for name in random}
+    if model.plates:
+        apart = told_apart(model)
+        networks = {name: reader(name, factor, apart, model, networks[name]) for name, factor in _factors(model, subset, asked).items()}
     return SubsetRecognition(model, subset, variables, networks, asked)
+
+
+def _factors(model: BayesNet, subset: AnySubset, order: tuple[str, ...]) -> dict[str, Factor]:
+    """For each node all that it reads in some pattern.
+
+    Raises:
+        GraphError: a pattern in which copies stay coupled, or read each other's values.
+    """
+    found: dict[str, dict[Read, None]] = {name: {} for name in order}
+    for row in subset.every().tolist():
+        present = [name for name, there in zip(subset.nodes, row) if there]
+        rest = [name for name in order if name not in present]
+        if not present or not rest:
+            continue
+        inversion = inverted(model, (*model.inputs, *present), Faithful(rest))
+        for name, factor in inversion.factors.items():
+            if name in inversion.barren:
+                continue
+            wide = [read.node for read in factor.reads if set(read.pools) & set(factor.plates)]
+            if factor.coupled or wide:
+                raise GraphError(
+                    f"amortize: with {' and '.join(map(repr, present))} observed, the copies of {name!r} over the plate {(factor.coupled or factor.plates)[0]!r} "
+                    f"{'stay coupled' if factor.coupled else f'read all of {wide[0]!r}'}, which one guide for all patterns does not do; leave the pattern out, patterns=[...], try another "
+                    f"order=[...], or derive a guide for it: observed={present!r}"
+                )
+            found[name] |= dict.fromkeys(factor.reads)
+    return {name: Factor(name, model.plates_of(name), tuple(reads)) for name, reads in found.items()}

@@ -43,13 +43,13 @@ class Boundaries:
         above = self.arrows | torch.eye(len(nodes), dtype=torch.bool, device="cpu")
         while not torch.equal(more := (above.float() @ above.float()) > 0, above):
             above = more
-        self.above = above
+        self.above = above.float()
+        self.married = (self.arrows.unsqueeze(2) & self.arrows.unsqueeze(1)).flatten(1).float()    # [child, parent and parent]
 
     def __call__(self, known: Tensor) -> tuple[Tensor, Tensor]:
         """For patterns `(patterns, nodes)`: what each node reads, `(patterns, nodes, nodes)`, and which nodes are drawn, `(patterns, nodes)`."""
-        arrows = self.arrows.float()
-        kept = (known.float() @ self.above.float()) > 0
-        married = torch.einsum("rc,cu,cw->ruw", kept.float(), arrows, arrows) > 0
+        kept = (known.float() @ self.above) > 0
+        married = (kept.float() @ self.married).reshape(*kept.shape, -1) > 0
         joined = married | ((self.arrows | self.arrows.T) & kept.unsqueeze(2) & kept.unsqueeze(1))
         drawn, reads = kept & ~known, torch.zeros_like(joined)
         for node in reversed(self.order):

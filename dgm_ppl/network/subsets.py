@@ -14,11 +14,12 @@ from ..families import Given, Variable
 from ..graph import Certificate, Faithful, GraphError, did_you_mean
 from .bayes_net import BayesNet
 from .boundaries import Boundaries
+from .plates import Plate
 from .recognition import RecognitionNet, given_as, inverted
 
 __all__ = ["AnySubset", "SubsetRecognition"]
 
-READ = "what is known, and where"                                           # what every network reads: numbers, and a mask of them
+PATTERNS = 256                                                              # that are gone through one by one, where the structure over plates asks for it
 
 
 class AnySubset:
@@ -91,6 +92,17 @@ class AnySubset:
         weighted = [pattern for pattern, weight in self.patterns.items() if weight > 0]
         return (table.unsqueeze(1) == self._table(weighted)).all(2).any(1)
 
+    def every(self) -> Tensor:
+        """The patterns that occur, `(patterns, nodes)`.
+
+        Raises:
+            GraphError: too many of them.
+        """
+        if self.patterns is None and 2 ** len(self.nodes) > PATTERNS:
+            raise GraphError(f"AnySubset: over plates, expected up to {PATTERNS.bit_length() - 1} nodes; got {len(self.nodes)}; name the subsets that occur: patterns=[...]")
+        table = torch.cartesian_prod(*[torch.tensor([False, True], device="cpu")] * len(self.nodes)).reshape(-1, len(self.nodes)) if self.patterns is None else self._table(self.patterns)
+        return table[self.occurring(table)]
+
     def _table(self, patterns: Iterable[Collection[str]]) -> Tensor:
         return torch.tensor([[name in pattern for name in self.nodes] for pattern in patterns], device="cpu")
 
@@ -122,11 +134,41 @@ class SubsetRecognition:
         """The declaration from its networks, as a file holds them."""
         return cls(model, subset, {name: networks[name].given() for name in order}, {name: networks[name].net for name in order}, order)
 
+    @cached_property
+    def groups(self) -> dict[str, tuple[str, ...]]:
+        """What every network reads, by name: the numbers of the nodes that are in the same plates, and a mask of them."""
+        found: dict[tuple[str, ...], list[str]] = {}
+        for name in self.slots:
+            found.setdefault(self.model.plates_of(name), []).append(name)
+        return {f"what is known, and where{', in ' if plates else ''}{' and '.join(plates)}": tuple(names) for plates, names in found.items()}
+
     @property
     def networks(self) -> BayesNet:
-        """Each latent with its recognition network, given all that may be known and a mask of it."""
-        width = sum(math.prod(self.model[name].space.encoded_shape(self.model[name].shape)) for name in self.slots)
-        return BayesNet({READ: Given(2 * width), **{name: self.variables[name].given(READ, net=self.nets[name]) for name in self.order}})
+        """Each latent with its recognition network, given what may be known of it, and masks."""
+        widths = {name: math.prod(self.model[name].space.encoded_shape(self.model[name].shape)) for name in self.slots}
+        variables = {group: Given(2 * sum(widths[name] for name in names)) for group, names in self.groups.items()}
+        variables |= {name: self.variables[name].given(*self.reading(name), net=self.nets[name]) for name in self.order}
+        inside = {plate: [*(group for group, names in self.groups.items() if names[0] in declared.nodes), *(name for name in self.order if name in declared.nodes)] for plate, declared in self.model.plates.items()}
+        return BayesNet(variables, plates={plate: Plate(nodes, self.model.plates[plate].size) for plate, nodes in inside.items()})
+
+    def reading(self, name: str) -> tuple[str, ...]:
+        """The groups of which a latent reads something in some pattern."""
+        if not self.model.plates:
+            return tuple(self.groups)
+        return tuple(group for group, names in self.groups.items() if set(names) & self._ever[name]) or tuple(self.groups)[:1]
+
+    @cached_property
+    def _ever(self) -> dict[str, set[str]]:
+        """What each latent reads in some pattern."""
+        found, _ = self.boundaries(self.table(self.subset.every()))
+        return {name: {slot for slot, read in zip(self.slots, found.any(0)[self.slots.index(name)].tolist()) if read} for name in self.order}
+
+    def table(self, patterns: Tensor) -> Tensor:
+        """Patterns over the subset's nodes as patterns over `slots`, inputs known."""
+        known = torch.zeros(len(patterns), len(self.slots), dtype=torch.bool, device="cpu")
+        known[:, [self.slots.index(name) for name in self.subset.nodes]] = patterns
+        known[:, [self.slots.index(name) for name in self.model.inputs]] = True
+        return known
 
     @cached_property
     def slots(self) -> tuple[str, ...]:
@@ -139,7 +181,7 @@ class SubsetRecognition:
         return Boundaries(self.model.dag, self.slots, self.order)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in ("slots", "boundaries")}
+        return {name: value for name, value in vars(self).items() if name not in ("slots", "boundaries", "groups", "_ever")}
 
     def reads(self, present: Collection[str]) -> dict[str, tuple[str, ...]]:
         """What each latent that needs the guide reads, in the order in which they are drawn; the others take the model's own conditional."""
@@ -164,7 +206,8 @@ class SubsetRecognition:
         variables |= {name: self.variables[name].given(*inversion.parents[name], net=self.nets[name]) for name in inversion.order if name in reads}
         above = {each for name in inversion.barren for each in (name, *self.model.dag.ancestors(name))}
         variables |= {name: self.model[name] for name in self.model.order if name in inversion.barren or name in above and self.model[name].is_deterministic}
-        return RecognitionNet(variables, model=self.model, inversion=inversion)
+        inside = {plate: [name for name in variables if name in declared.nodes] for plate, declared in self.model.plates.items()}
+        return RecognitionNet(variables, model=self.model, inversion=inversion, plates={plate: Plate(nodes, self.model.plates[plate].size) for plate, nodes in inside.items() if nodes})
 
     def check(self, present: Collection[str]) -> None:
         """Raises for a pattern that does not occur in training."""

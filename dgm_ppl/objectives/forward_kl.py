@@ -128,10 +128,10 @@ class SubsetForwardKL(ForwardKL):
         return self.model.layout.rowed(self.model.encode(dict(kept)))
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
-        rows = len(batch[self.guide.slots[0]])
+        rows, values = len(batch[self.guide.slots[0]]), self.model.layout.align_all(batch)
         drawn = self.guide.net.subset.draw(rows)
         masks = self.guide.patterned({name: drawn[:, place] for place, name in enumerate(self.guide.net.subset.nodes)}, rows)
-        return self.guide.surprisals(batch, masks, self.guide.hidden(rows), learning=True)
+        return self.guide.surprisals(values, masks, self.guide.hidden(values), learning=True)
 
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         return self.world_losses(batch).mean()

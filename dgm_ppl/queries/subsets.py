@@ -45,15 +45,16 @@ class SubsetDraws:
             found, weights = self.guide.weighed(self.model, self.rows, samples)
             every = self.guide.completed(self.model, found, self.rows, samples)
         shape = (samples, *self.worlds)
+        inner = {name: self.model.layout.rank + len(self.model.net[name].shape) for name in every}
         drawn = {
-            name: value.expand(samples, self.rows.rows, *self.model.net[name].shape).reshape(*shape, *self.model.net[name].shape)
+            name: value.expand(samples, self.rows.rows, *value.shape[value.ndim - inner[name]:]).reshape(*shape, *value.shape[value.ndim - inner[name]:])
             for name, value in every.items() if name not in self.whole
         }
         return drawn, lambda: weights.reshape(shape)
 
     def weights(self, samples: int) -> Iterator[Tensor]:
         """The log-weights of `samples` draws, `(some, *worlds)` at a time."""
-        piece = max(1, CELLS // (self.rows.rows * 2 * len(self.guide.owner)))
+        piece = max(1, CELLS // sum(value.numel() for value in self.rows.values.values()))
         for start in range(0, samples, piece):
             now = min(piece, samples - start)
             with torch.no_grad():

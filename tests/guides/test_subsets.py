@@ -252,9 +252,7 @@ REFUSED = {
     "cells that others read": (
         lambda: dgm.amortize(dgm.BayesNet(x=dgm.Normal(2), y=dgm.Normal().given("x")), observed=dgm.AnySubset("x y", cells=0.5)), "hides cells of 'x', on which 'y' depends",
     ),
-    "plates": (
-        lambda: dgm.amortize(dgm.BayesNet(m=dgm.Normal(), x=dgm.Normal(loc="m"), plates={"n": ["x"]}), observed=dgm.AnySubset("x")), "without plates and chains",
-    ),
+    "chains": (lambda: dgm.amortize(dgm.BayesNet(x=dgm.Normal().given(dgm.lag("x")), plates={"time": dgm.Chain(["x"])}), observed=dgm.AnySubset("x")), "without chains"),
     "another structure": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), structure=dgm.MeanField()), "faithful structure for each pattern"),
     "an option of others": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), collapse=True), "collapse does not go with AnySubset"),
     "an anchored family": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), family=dgm.PriorAnchored()), "anchored to the model's own conditional"),
@@ -282,6 +280,10 @@ def test_what_the_guide_was_not_trained_for_is_refused():
         dgm.ReweightedWakeSleep(model, guide)
     with pytest.raises(dgm.GraphError, match=r"another net than the model's"):
         dgm.ForwardKL(dgm.compile(MIXED), guide)
+    vector = dgm.BayesNet(z=dgm.Normal(loc=0.0, scale=1.0), x=dgm.MultivariateNormal(2).given("z"))
+    guide = dgm.compile(dgm.amortize(vector, observed=dgm.AnySubset("x", prob=1.0), net=dgm.MLP(4)))
+    with pytest.raises(dgm.GraphError, match=r"node 'x' ~ MultivariateNormal\(2\): cells are missing within its value, whose elements hang together"):
+        dgm.posterior(dgm.compile(vector), {"x": [[0.1, NAN], [0.3, 0.2]]}, method=dgm.Amortized(guide))
     mixed = dgm.compile(MIXED)
     finite = dgm.compile(dgm.amortize(MIXED, observed=dgm.AnySubset("x b"), net=dgm.MLP(4)))
     with pytest.raises(dgm.GraphError, match=r"node 'k' ~ Categorical\(3\) is unobserved in some rows and not reparameterized; train the guide on draws.*ForwardKL"):
