@@ -6,7 +6,7 @@ from .certificate import Certificate, Line, certify
 from .contraction import contract
 from .dag import DAG
 from .display import Displayed
-from .elimination import Forward, MinFill, Order, Reverse, Step
+from .elimination import MinFill, Order, Reverse, Step, Topological
 from .errors import GraphError, did_you_mean
 from .independence import Independence, closure, entails
 from .inversion import Inversion, invert
@@ -38,8 +38,8 @@ LATER = {                                                                   # wh
 }
 
 __all__ = [
-    "Certificate", "DAG", "Displayed", "Explanation", "Factor", "Faithful", "Forward", "Full", "GraphError", "Independence", "Inversion", "Line", "LinearGaussian", "MeanField", "MinFill", "Order", "Path", "Read",
-    "Reverse", "Step", "Structure", "Templates", "certify", "closure", "contract", "did_you_mean", "entails", "explain", "invert", "open_path", "templates",
+    "Certificate", "DAG", "Displayed", "Explanation", "Factor", "Faithful", "Full", "GraphError", "Independence", "Inversion", "Line", "LinearGaussian", "MeanField", "MinFill", "Order", "Path", "Read",
+    "Reverse", "Step", "Structure", "Templates", "Topological", "certify", "closure", "contract", "did_you_mean", "entails", "explain", "invert", "open_path", "templates",
     *(name for names in LATER.values() for name in names),
 ]
 __getattr__ = later(__name__, LATER)

@@ -12,7 +12,7 @@ from itertools import combinations_with_replacement
 from .dag import DAG
 from .templates import Aligned, Read, Templates, join, templates
 
-__all__ = ["Explicit", "Forward", "MinFill", "Order", "Reverse", "Step", "eliminate"]
+__all__ = ["Explicit", "MinFill", "Order", "Reverse", "Step", "Topological", "eliminate"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class MinFill:
 
 
 @dataclass(frozen=True)
-class Forward:
+class Topological:
     """Eliminate latents after their parents: the guide samples those nearest the data first."""
 
     def allowed(self, dag: DAG, waiting: Collection[str]) -> Collection[str]:
@@ -56,7 +56,7 @@ class Explicit:
         return [next(node for node in self.nodes if node in waiting)]
 
 
-Order = MinFill | Forward | Reverse | Explicit
+Order = MinFill | Topological | Reverse | Explicit
 """A rule that says which latents may be eliminated next; the one that costs least is taken."""
 
 

@@ -15,14 +15,14 @@ from types import MappingProxyType
 from .contraction import from_parents
 from .dag import DAG
 from .display import Displayed
-from .elimination import Explicit, Forward, MinFill, Order, Reverse, Step, eliminate
+from .elimination import Explicit, MinFill, Order, Reverse, Step, Topological, eliminate
 from .errors import GraphError
 from .names import Names, chosen, disjoint, several
 from .templates import Factor, Templates, join, templates
 
 __all__ = ["Inversion", "invert"]
 
-_AUTO = (MinFill(), Forward(), Reverse())
+_AUTO = (MinFill(), Topological(), Reverse())
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def invert(dag: DAG, observed: Names, *, order: str | Order | Iterable[str] = "a
     Arguments:
         dag: the model's graph.
         observed: the nodes whose values the guide is given.
-        order: `"auto"` for the fewest arrows among `MinFill()`, `Forward()` and `Reverse()`; one of these; or the
+        order: `"auto"` for the fewest arrows among `MinFill()`, `Topological()` and `Reverse()`; one of these; or the
             latents in the order in which the guide is to sample them (barren ones, named or not, come last).
         deterministic: nodes that are functions of their parents; their children inherit these parents.
         plates: the members of each plate, where nodes stand for one copy at each member.

@@ -58,7 +58,7 @@ def amortize(
     A net with plates is inverted plate by plate: a latent that needs all members of a plate reads them as a set, of any size,
     and copies of a latent that depend on each other given what is observed are drawn together.
 
-    Over a chain the latents of a step are drawn given those of the step before (or after, with `order=dgm_ppl.graph.Forward()`), and recurrent encoders
+    Over a chain the latents of a step are drawn given those of the step before (or after, with `order=dgm_ppl.graph.Topological()`), and recurrent encoders
     read the sequence from the other end; see `docs/guide.md`.
 
     The model may be a Pyro program with fixed structure, a function or a module that is called with `args` and `kwargs`: its graph is
@@ -74,7 +74,8 @@ def amortize(
             the widths of `net`.
         encoder: the builder of the states that read a chain's sequences, such as `RecurrentState(64)`; by default as wide as the first layer of `net`.
         encoders: networks by observed node, each of which sums it up to 128 numbers for all latents that read it, in plates each member by itself:
-            `encoders={"x": ConvNet(32, 64)}`. Where `net` is left out, images above 32 x 32 have `ConvNet(32, 64, 64)`; `encoders={"x": None}` leaves it out.
+            `encoders={"x": ConvNet(32, 64)}`. Where `net` is left out, images above 32 x 32 have `ConvNet(32, 64, 64)`, and nodes that the model draws one
+            step after another (`Autoregressive` with `Recurrent`, `Transformer` or `WaveNet`) `Bidirectional(64)`; `encoders={"x": None}` leaves it out.
         family: how families follow from supports: `Usual()`, `LowRank(rank)`, `PriorAnchored()`, one flow over all latents, `BlockFlow()`; or one declaration that every latent takes whose values it can have:
             `Flow(NSF())`, `Mixture(Normal(), components=5)`, `FlowMatching(net=...)`, `Diffusion(net=...)`, the last two for `ForwardKL`.
         families: families, declarations such as `MultivariateNormal(20, rank=2)`, or the above, by latent.

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import nn
 
+from ..conditionals import Autoregression
 from ..families import Delta, Variable
 from ..graph import GraphError, did_you_mean
-from ..nets import ConvNet, Net
+from ..nets import Bidirectional, ConvNet, Net
 from ..network import BayesNet
 
 __all__ = ["Encoded", "encoders_of"]
@@ -39,7 +40,7 @@ class Encoded:
 
 
 def encoders_of(model: BayesNet, observed: Collection[str], asked: Mapping[str, Any], automatic: bool) -> Encoded:
-    """The encoders that were asked for, and, where the nets were left to the guide, those of images.
+    """The encoders that were asked for, and, where the nets were left to the guide, those of images and of sequences.
 
     Raises:
         GraphError: an encoder for what is not observed, or that is no network.
@@ -49,10 +50,16 @@ def encoders_of(model: BayesNet, observed: Collection[str], asked: Mapping[str, 
             raise GraphError(f"amortize: encoders names {name!r}, which is not observed{did_you_mean(name, observed)}; encoders read what the guide is given: {list(observed)}")
         if net is not None and not isinstance(net, (Net, nn.Module)):
             raise GraphError(f"amortize: encoders[{name!r}]: expected a network such as dgm.ConvNet(32, 64), or None to read the values as they are; got {net!r}")
-    chosen = {name: ConvNet(32, 64, 64) for name in observed if automatic and name not in asked and _is_image(model[name])}
+    open_ones = [name for name in observed if automatic and name not in asked]
+    chosen = {name: ConvNet(32, 64, 64) for name in open_ones if _is_image(model[name])} | {name: Bidirectional(64) for name in open_ones if _is_sequence(model[name])}
     return Encoded(model, chosen | {name: net for name, net in asked.items() if net is not None})
 
 
 def _is_image(variable: Variable) -> bool:
     """Whether an event is an image (channels, height, width) large enough for convolutions."""
     return len(variable.shape) == 3 and min(variable.shape[1:]) > LARGEST_FLAT and len(variable.space.encoded_shape(variable.shape)) == 3
+
+
+def _is_sequence(variable: Variable) -> bool:
+    """Whether the model draws an event's elements one after another in time."""
+    return isinstance(variable.family, Autoregression) and variable.family.net.over_time and len(variable.shape) <= 2

@@ -16,9 +16,9 @@ from torch import nn
 
 from ..families import Constant, Delta, Real, Variable, free
 from ..families.lags import Lag, lag, lead
-from ..graph import Faithful, Forward, Full, GraphError, MeanField, MinFill, Reverse, Structure, did_you_mean
+from ..graph import Faithful, Full, GraphError, MeanField, MinFill, Reverse, Structure, Topological, did_you_mean
 from ..graph.sequences import Sight, sight
-from ..graph.structures import Forward as AlongTheModel
+from ..graph.structures import Forward
 from ..nets import MLP, Net
 from ..nets.recurrent_state import RecurrentState
 from ..network import BayesNet, Chain, SequenceGuide, random_dag
@@ -97,13 +97,13 @@ def _turn(model: BayesNet, latents: tuple[str, ...], structure: Structure, order
     asked = structure.order if isinstance(structure, Faithful) else order
     if isinstance(asked, str) and asked == "auto" or isinstance(asked, (MinFill, Reverse)):
         return Turn(latents, 1)
-    if isinstance(asked, Forward):
+    if isinstance(asked, Topological):
         return Turn(latents[::-1], -1)
     named = (asked,) if isinstance(asked, str) else tuple(asked) if isinstance(asked, Iterable) else ()
     if sorted(named) != sorted(latents):
         raise GraphError(
             f"amortize: order: over a chain expected the latents of a step in the order in which they are drawn, such as {list(latents)}, or dgm_ppl.graph.Reverse() (steps from the "
-            f"start) or dgm_ppl.graph.Forward() (steps from the end); got {asked!r}"
+            f"start) or dgm_ppl.graph.Topological() (steps from the end); got {asked!r}"
         )
     return Turn(named, 1)
 
@@ -141,7 +141,7 @@ def _sights(model: BayesNet, observed: Sequence[str], latents: tuple[str, ...], 
         drawn += [at_step(name, middle) for name in turn.latents[:position]]
         if isinstance(structure, MeanField):
             drawn = []
-        elif isinstance(structure, AlongTheModel):
+        elif isinstance(structure, Forward):
             drawn = [name for name in drawn if name in dag.parents(here)]
         found[latent] = sight(dag, places, here, [*drawn, *data], reach=reach, drawn=latents, all_known=isinstance(structure, Full))
     return found

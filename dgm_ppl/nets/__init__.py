@@ -10,6 +10,7 @@ from .sets import DeepSet, SetNet, SetTransformer
 from .wrappers import Flat, Shaped
 
 LATER = {                                                                   # the builders that most nets do without are loaded when first asked for
+    "bidirectional": ["Bidirectional"],
     "causal": ["CausalNet"],
     "companding": ["mu_law", "mu_law_inverse"],
     "dit": ["DiT"],

@@ -76,6 +76,7 @@ class CausalNet(Net):
     """
 
     flatten: ClassVar[bool] = False
+    over_time: ClassVar[bool] = False                   # whether elements come one after another in time: what reads them reads a sequence
 
     @abstractmethod
     def causal(self, event: Event, parents: Shapes) -> Causal:

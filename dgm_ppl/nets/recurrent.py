@@ -32,6 +32,8 @@ class Recurrent(CausalNet):
         torch.Size([2, 4, 3])
     """
 
+    over_time = True
+
     width: int
     layers: int
     cell: type[nn.Module]

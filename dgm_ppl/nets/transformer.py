@@ -38,6 +38,8 @@ class Transformer(CausalNet):
         torch.Size([2, 4, 3])
     """
 
+    over_time = True
+
     width: int
     layers: int
     heads: int

@@ -34,6 +34,8 @@ class WaveNet(CausalNet):
         2047
     """
 
+    over_time = True
+
     channels: int
     skip: int
     layers: int

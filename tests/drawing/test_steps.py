@@ -4,7 +4,7 @@ import pytest
 
 import dgm_ppl as dgm
 from dgm_ppl.drawing import draw_steps
-from dgm_ppl.graph import DAG, Forward, GraphError, invert
+from dgm_ppl.graph import DAG, GraphError, Topological, invert
 from dgm_ppl.graph.elimination import MinFill, eliminate
 
 from . import nets
@@ -38,7 +38,7 @@ def test_every_step_shows_what_it_joins_and_what_goes():
 def test_the_last_panel_of_an_elimination_is_chordal():
     import networkx as nx
 
-    for order in (MinFill(), Forward()):
+    for order in (MinFill(), Topological()):
         last = drawn(draw_steps(LOOP, order=order))[-1]
         graph = nx.Graph(map(tuple, set().union(*last.values())))
         assert nx.is_chordal(graph)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dgm_ppl.graph import DAG, Forward, GraphError, Reverse, certify, invert, templates
+from dgm_ppl.graph import DAG, GraphError, Reverse, Topological, certify, invert, templates
 from dgm_ppl.graph.twin import DRAWS, SEED, covariance
 
 from .graphs import problems
@@ -106,7 +106,7 @@ def test_a_copy_that_reads_the_others_for_nothing_is_not_minimal():
     assert certificate.sound and not certificate.minimal and certificate.lines[1].needless == ("y[other school]",)
 
 
-@given(plated(), st.sampled_from(["auto", Forward(), Reverse()]))
+@given(plated(), st.sampled_from(["auto", Topological(), Reverse()]))
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_every_inversion_over_plates_is_certified(problem, rule):
     dag, observed, plates = problem

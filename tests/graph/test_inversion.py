@@ -3,11 +3,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dgm_ppl.graph import DAG, Forward, GraphError, MinFill, Reverse, certify, contract, invert
+from dgm_ppl.graph import DAG, GraphError, MinFill, Reverse, Topological, certify, contract, invert
 
 from .graphs import connected, problems
 
-RULES = {"auto": "auto", "min-fill": MinFill(), "forward": Forward(), "reverse": Reverse()}
+RULES = {"auto": "auto", "min-fill": MinFill(), "forward": Topological(), "reverse": Reverse()}
 
 
 def tree(depth):
@@ -106,7 +106,7 @@ def test_deterministic_nodes_are_contracted(problem, data):
 def test_arrows_of_a_binary_tree(depth, forward, reverse, fill):
     dag, leaves = tree(depth)
     sizes = [sum(map(len, invert(dag, leaves, order=order).parents.values()))
-             for order in (Forward(), Reverse(), MinFill())]
+             for order in (Topological(), Reverse(), MinFill())]
     assert sizes == [forward, reverse, fill]
 
 
@@ -118,7 +118,7 @@ def test_turning_the_arrows_of_a_collider_round_is_not_faithful():
 
 def test_a_hidden_markov_chain_forward_and_reverse():
     dag = DAG("z1 -> z2 -> z3; z1 -> x1; z2 -> x2; z3 -> x3")
-    forward, reverse = (invert(dag, ["x1", "x2", "x3"], order=rule) for rule in (Forward(), Reverse()))
+    forward, reverse = (invert(dag, ["x1", "x2", "x3"], order=rule) for rule in (Topological(), Reverse()))
     assert str(forward) == "q(z3 | x1, x2, x3) q(z2 | z3, x1, x2) q(z1 | z2, x1)"
     assert str(reverse) == "q(z1 | x1, x2, x3) q(z2 | z1, x2, x3) q(z3 | z2, x3)"
 

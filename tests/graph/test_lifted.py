@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dgm_ppl.graph import DAG, Forward, GraphError, MinFill, Reverse, contract, invert, templates
+from dgm_ppl.graph import DAG, GraphError, MinFill, Reverse, Topological, contract, invert, templates
 from dgm_ppl.graph.bayes_ball import connected
 from dgm_ppl.graph.elimination import Explicit, eliminate
 
@@ -56,7 +56,7 @@ def grounded(model, observed, order, size):
     return found
 
 
-@given(plated(), st.sampled_from(["auto", MinFill(), Forward(), Reverse()]))
+@given(plated(), st.sampled_from(["auto", MinFill(), Topological(), Reverse()]))
 @settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 def test_lifted_elimination_is_grounded_elimination(problem, rule):
     dag, observed, plates = problem
@@ -89,7 +89,7 @@ def test_every_factor_is_sound_and_minimal_whatever_the_order(problem, random):
         known |= set(model.copies(node))
 
 
-@given(problems(), st.sampled_from([MinFill(), Forward(), Reverse()]))
+@given(problems(), st.sampled_from([MinFill(), Topological(), Reverse()]))
 @settings(deadline=None, max_examples=40)
 def test_a_plate_around_everything_changes_nothing(problem, rule):
     dag, observed = problem
@@ -144,7 +144,7 @@ def test_worked_examples(name):
 
 def test_inner_plates_go_first_though_the_roots_could():
     text, plates, observed, _ = WORKED["hierarchical"]
-    forward = invert(DAG(text), observed, plates=plates, order=Forward())
+    forward = invert(DAG(text), observed, plates=plates, order=Topological())
     assert str(forward) == "q(z[all n] | x[all n]) q(mu | z[all n])" and forward.coupled == {"z": ("n",)}
 
 

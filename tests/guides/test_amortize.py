@@ -12,7 +12,7 @@ from torch import nn
 
 import dgm_ppl as dgm
 from dgm_ppl.compile.pairing import Pairing
-from dgm_ppl.graph import Forward, Reverse
+from dgm_ppl.graph import Reverse, Topological
 
 torch.set_num_threads(1)
 
@@ -44,7 +44,7 @@ def test_the_graph_is_turned_round():
 
 
 @pytest.mark.parametrize(("order", "parents"), [
-    (Forward(), {"z1": {"x", "label"}, "z2": {"z1", "label"}}),
+    (Topological(), {"z1": {"x", "label"}, "z2": {"z1", "label"}}),
     (Reverse(), {"z2": {"x", "label"}, "z1": {"z2", "x"}}),
     (["z2", "z1"], {"z2": {"x", "label"}, "z1": {"z2", "x"}}),
     (["z1", "z2"], {"z1": {"x", "label"}, "z2": {"z1", "label"}}),

@@ -73,6 +73,28 @@ def test_large_images_have_one_unless_nets_are_given():
     assert "x_encoded" not in dgm.amortize(PAIR, ["x", "y"])
 
 
+def test_sequences_are_read_from_both_ends():
+    """Whether the first token is the last one, which the mean of the tokens does not tell."""
+    words = dgm.BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Autoregressive(dgm.Categorical(3, 7), net=dgm.Recurrent(8)).given("z"))
+    recognition = dgm.amortize(words, "x")
+    assert recognition["x_encoded"].net == dgm.Bidirectional(64)
+    model, guide = dgm.compile(words, seed=0), dgm.compile(recognition, seed=1)
+    x = model.sample(5)["x"]
+    conditional = guide.conditional("x_encoded")
+    moved = [bool((conditional.value(conditional.prepare(x)) != conditional.value(conditional.prepare(_changed(x, place)))).any()) for place in range(7)]
+    assert all(moved)
+    objective = dgm.ELBO(model, guide)
+    assert objective.world_losses(objective.prepare({"x": x})).isfinite().all()
+    for net in (dgm.MADE(8), dgm.NADE(8)):
+        assert "x_encoded" not in dgm.amortize(words.replace(x=dgm.Autoregressive(dgm.Categorical(3, 7), net=net).given("z")), "x")
+
+
+def _changed(codes, place):
+    codes = codes.clone()
+    codes[:, place] = (codes[:, place] + 1) % 3
+    return codes
+
+
 def test_what_is_refused():
     for encoders, message in (
         ({"z": dgm.MLP(4)}, r"amortize: encoders names 'z', which is not observed; .*encoders read what the guide is given: \['x', 'y'\]"),

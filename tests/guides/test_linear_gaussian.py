@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from objectives.oracle import CHAIN, COLLIDERS, TREE, LinearGaussian
 
 import dgm_ppl as dgm
-from dgm_ppl.graph import Forward, MinFill, Reverse
+from dgm_ppl.graph import MinFill, Reverse, Topological
 
 torch.set_num_threads(1)
-ORDERS = ["auto", MinFill(), Forward(), Reverse()]
+ORDERS = ["auto", MinFill(), Topological(), Reverse()]
 
 
 def bound(model, guide, data, **options):

@@ -18,7 +18,7 @@ from torch.distributions import MultivariateNormal
 import dgm_ppl as dgm
 from dgm_ppl.formats.declaration import describe, restore
 
-from dgm_ppl.graph import Forward as Order
+from dgm_ppl.graph import Topological as Order
 
 from .plated import NETS, drawn
 
@@ -391,7 +391,7 @@ def test_refusals():
     refused("amortize: the guide of 'mu' reads all members of the plate 'n', which takes a network over sets; got ResNet(4); try nets={'mu': dgm.DeepSet(64)}",
             NETS["hierarchical"][0], "x", net=dgm.ResNet(4))
     refused("amortize: structure: expected dgm.Faithful(), dgm.MeanField(), dgm.Forward() or dgm.Full(); got 'mean field'", mixture, "x", structure="mean field")
-    refused("amortize: structure: Forward() is an order of elimination; try structure=dgm.Faithful(order=Forward())", mixture, "x", structure=Order())
+    refused("amortize: structure: Topological() is an order of elimination; try structure=dgm.Faithful(order=Topological())", mixture, "x", structure=Order())
     refused("amortize: order says how a faithful structure is found; got structure=MeanField() as well; leave one out", mixture, "x", structure=dgm.MeanField(), order=["pi"])
     refused("amortize: copies of 'mu', with values in the simplex", dgm.BayesNet(
         {**mixture.variables, "mu": dgm.Dirichlet(2, concentration=1.0), "x": dgm.Normal(2, loc=dgm.refs("mu")[dgm.refs("c")], scale=1.0)},

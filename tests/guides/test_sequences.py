@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import dgm_ppl as dgm
-from dgm_ppl.graph import Forward, Reverse
+from dgm_ppl.graph import Reverse, Topological
 
 lag = dgm.lag
-FAITHFUL, BACK = {}, {"order": Forward()}
+FAITHFUL, BACK = {}, {"order": Topological()}
 
 
 def chain(*names):
@@ -59,7 +59,7 @@ def test_what_each_latent_reads(case, reads):
     assert {name: list(guide[name].all_parents) for name in reads} == reads
 
 
-@pytest.mark.parametrize("order", [Reverse(), Forward()], ids=["from the start", "from the end"])
+@pytest.mark.parametrize("order", [Reverse(), Topological()], ids=["from the start", "from the end"])
 @pytest.mark.parametrize("name", NETS)
 def test_nothing_is_lost_and_no_arrow_is_needless(name, order):
     certificate = derived(name, order=order).certificate(5)
@@ -110,7 +110,7 @@ def test_the_exact_posterior_is_reached():
     x = model.sample(800, sizes={"time": 4})["x"]
     lengths = torch.randint(2, 5, (800,))
     data = {"x": x, "time": lengths}
-    for order in (Reverse(), Forward()):
+    for order in (Reverse(), Topological()):
         guide = dgm.compile(dgm.amortize(net, observed="x", net=dgm.MLP(16, activation=torch.nn.Tanh), encoder=dgm.RecurrentState(12), order=order), seed=1)
         dgm.fit(dgm.ELBO(model, guide, gradient=dgm.StickingTheLanding()), data, epochs=50, batch_size=100, optimizer=dgm.Adam(lr=2e-2), seed=0)
         exact = dgm.log_prob(model, data).value
