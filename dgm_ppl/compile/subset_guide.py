@@ -87,6 +87,9 @@ class SubsetGuide(nn.Module):
     def device(self) -> torch.device:
         return self.anchor.device
 
+    def forward(self, data: object = None) -> None:
+        raise GraphError(f"guide: a Pyro program samples the same sites in all rows, which is one pattern; take its guide: guide.at({self.net.example!r})")
+
     # ---- patterns
 
     def at(self, observed: str | Iterable[str], *, share: Model | None = None) -> Guide:
@@ -172,9 +175,13 @@ class SubsetGuide(nn.Module):
 
     def hidden(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """By node which encoded numbers are there, where cells of observed values are hidden at random as training asks."""
-        model = self.net.model
-        shares = {name: share for name, share in zip(self.net.subset.nodes, self.net.subset.shares) if share < 1 and (model[name].shape or model.plates_of(name))}
-        return {name: self._there(name, torch.rand(values[name].shape, device=self.device) >= share) for name, share in shares.items()}
+        model, found = self.net.model, {}
+        for name, (low, high) in zip(self.net.subset.nodes, self.net.subset.shares):
+            if low < 1 and (model[name].shape or model.plates_of(name)):
+                value = values[name]
+                share = low + (high - low) * torch.rand(len(value), *(1,) * (value.ndim - 1), device=self.device)
+                found[name] = self._there(name, torch.rand(value.shape, device=self.device) >= share)
+        return found
 
     def surprisals(self, values: Mapping[str, Tensor], masks: Patterned, there: Mapping[str, Tensor] = {}, *, learning: bool = False) -> Tensor:
         """-log q of what each row leaves unobserved, at its value, `(rows,)`, or what is minimised in its place; `there` as for `draw`."""

@@ -11,7 +11,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from ..compile import Model
+from ..compile import Model, SubsetGuide
 from ..families.randomness import seeded
 from ..graph import Displayed, GraphError
 from ..metrics import Measured, classifier_two_sample
@@ -116,7 +116,7 @@ def agreement(
         >>> dgm.agreement(model, prior, {"x": torch.tensor([3.0])}).verdict.startswith("differs: C2ST")
         True
     """
-    method = Amortized(answer, samples=samples) if isinstance(answer, Model) else answer
+    method = Amortized(answer, samples=samples) if isinstance(answer, (Model, SubsetGuide)) else answer
     with seeded(seed, model.device):
         found = posterior(model, evidence, method=method)
         ours, worlds = found.sample(samples), found.worlds

@@ -73,7 +73,7 @@ def calibrate(
     """
     if isinstance(guide, SubsetGuide):
         if observed is None:
-            raise GraphError(f"calibrate: a guide for any subset is tested one pattern at a time; say which: observed={' '.join(guide.net.subset.nodes[:2])!r}")
+            raise GraphError(f"calibrate: a guide for any subset is tested one pattern at a time; say which: observed={guide.net.example!r}")
         guide, observed = guide.at(observed, share=model), None
     names = observed_by(model, guide, observed)
     _check(worlds, draws, level)

@@ -33,7 +33,7 @@ Graph = DAG | BayesNet | MixedGraph | Compiled
 
 def declared(graph: Graph) -> DAG | BayesNet | MixedGraph:
     """The net of a compiled model; anything else that can be drawn is taken as it is."""
-    return graph.net if isinstance(graph, Compiled) and isinstance(graph.net, BayesNet) else graph
+    return graph.net if isinstance(graph, Compiled) and isinstance(graph.net, (BayesNet, SubsetRecognition)) else graph
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def _read(graph: Graph) -> Relations:
     if isinstance(graph, MixedGraph):
         return _of_mixed(graph)
     if isinstance(graph, SubsetRecognition):
-        raise TypeError(f"draw: a guide for any subset has a graph for each pattern; try draw(net, guide=recognition.at({' '.join(graph.subset.nodes)!r}))")
+        raise TypeError(f"draw: a guide for any subset has a graph for each pattern; try draw(net, guide=recognition.at({graph.example!r}))")
     raise TypeError(f"draw: expected a DAG, a BayesNet, a compiled model or a MixedGraph; got {type(graph).__name__}; "
                     'try draw(DAG("a -> b"))')
 

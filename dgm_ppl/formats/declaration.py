@@ -17,7 +17,7 @@ from ..families.lags import Lag, Lagged, lag, lead
 from ..families.variable import checked_shape, states_of
 from ..graph import DAG, GraphError, did_you_mean
 from ..nets import Net
-from ..network import AnySubset, BayesNet, Chain, Plate, RecognitionNet, SubsetRecognition
+from ..network import AnySubset, BayesNet, Chain, Plate, RecognitionNet, SequenceGuide, SubsetRecognition
 
 __all__ = ["describe", "restore"]
 
@@ -37,6 +37,8 @@ def describe(net: BayesNet | SubsetRecognition) -> dict[str, Any]:
         "format": FORMAT, "version": VERSION, "nodes": nodes, "nets": [_net(value) for value in nets],
         "plates": {name: _plate(plate) for name, plate in net.plates.items()},
     }
+    if isinstance(net, SequenceGuide):
+        written["guide_of"], written["over_chain"] = describe(net.model), True
     if isinstance(net, RecognitionNet):
         written["guide_of"] = describe(net.model)
         written["observed"] = list(net.observed)
@@ -167,6 +169,8 @@ def restore(
         if "guide_of" not in written:
             return BayesNet(variables, plates=plates)
         model = restore(written["guide_of"], nets=nets, functions=functions, families=families)
+        if "over_chain" in written:
+            return SequenceGuide(variables, model=model, plates=plates)
         if "any_subset" in written:
             return SubsetRecognition.of(BayesNet(variables, plates=plates), model, AnySubset.of(written["any_subset"]), _strings(written["order"]))
         return RecognitionNet.between(variables, model, _strings(written["observed"]), plates, collapsed=written.get("collapsed", {}))

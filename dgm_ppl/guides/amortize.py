@@ -68,7 +68,7 @@ def amortize(
         model: a net, or a Pyro program.
         observed: the nodes that the guide is given; Given inputs always are. `AnySubset("a b c")` makes one guide for every subset of them.
         structure: `Faithful()`, or a cheaper one: `MeanField()`, `Forward()`; or `Full()`, everything from everything.
-        net: the builder for every latent's recognition network; each latent gets one of its own. By default `MLP(128)`.
+        net: the builder for every latent's recognition network; each latent gets one of its own. By default `MLP(128)`, over a chain of bounded units, `MLP(128, activation=nn.Tanh)`.
         nets: builders or modules by latent; the same object twice shares its weights.
         pool: the builder for latents that read a plate whole, such as `DeepSet(64)` or `SetTransformer(64)`; by default a `DeepSet` of
             the widths of `net`.
@@ -134,6 +134,7 @@ def amortize(
                     f"linear-Gaussian, ask for exact answers: dgm.posterior(model, data)"))
         if isinstance(family, BlockFlow):
             raise GraphError(f"amortize: BlockFlow is for nets without plates and chains; over the chain {model.chains[0]!r} try family=dgm.Flow({family.kind!r})")
+        net = MLP(128, activation=nn.Tanh) if automatic else net            # what is fed back step after step must not run away
         return sequence_guide(model, names, _structure(structure, order), order, net=net, nets=nets, encoder=encoder, family=family, families=families)
     chosen, asked = _structure(structure, order), {*families, *nets, *(coupling if isinstance(coupling, Mapping) else ())}
     everything = chosen != Faithful() or coupling is not None

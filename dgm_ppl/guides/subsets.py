@@ -27,7 +27,7 @@ def subset_recognition(
     for name in subset.nodes:
         if model[name].is_deterministic or model[name].is_given:
             raise GraphError(f"amortize: AnySubset names {name!r}, which is {'deterministic' if model[name].is_deterministic else 'a Given input and always there'}; leave it out")
-    for name, share in zip(subset.nodes, subset.shares):
+    for name, (share, _) in zip(subset.nodes, subset.shares):
         if share < 1 and (model[name].shape or model.plates_of(name)) and model.dag.children(name):
             raise GraphError(f"amortize: AnySubset hides cells of {name!r}, on which {model.dag.children(name)[0]!r} depends; declare its elements as nodes of their own, or leave it out of cells")
     if structure != Faithful():

@@ -19,6 +19,7 @@ from .recognition import RecognitionNet, given_as, inverted
 
 __all__ = ["AnySubset", "SubsetRecognition"]
 
+Chance = float | tuple[float, float]
 PATTERNS = 256                                                              # that are gone through one by one, where the structure over plates asks for it
 
 
@@ -27,12 +28,13 @@ class AnySubset:
 
     Args:
         nodes: their names, `"a b c"` or a list.
-        prob: the probability that a node is observed in training, one for all or a dict by node; each node by itself.
-        cells: the probability that an element of a vector (or array) that is observed is there in training, one for all or a dict by node; 1 by default.
+        prob: the probability that a node is observed in training, one for all or a dict by node; each node by itself. A range, `(0.0, 1.0)`: each row has a
+            probability of its own, uniform in it, so that few nodes are as common as many.
+        cells: the same for an element of a vector (or array) that is observed, and a member of a plate; 1 by default.
         patterns: instead, the subsets that occur, all as often, or a dict from subset to weight; a subset is `"a b"` or a list of names.
 
     Raises:
-        GraphError: no node, a probability outside [0, 1], a pattern with a node that is not among the nodes.
+        GraphError: no node, a probability outside [0, 1], no pattern or a weight that is not positive, a pattern with a node that is not among the nodes.
 
     Example:
         >>> AnySubset("a b c", prob=0.8)
@@ -42,7 +44,7 @@ class AnySubset:
     """
 
     def __init__(
-        self, nodes: str | Iterable[str], *, prob: float | Mapping[str, float] = 0.5, cells: float | Mapping[str, float] = 1.0,
+        self, nodes: str | Iterable[str], *, prob: Chance | Mapping[str, Chance] = 0.5, cells: Chance | Mapping[str, Chance] = 1.0,
         patterns: Iterable[Any] | Mapping[Any, float] | None = None,
     ):
         self.nodes = _names(nodes)
@@ -50,11 +52,15 @@ class AnySubset:
             raise GraphError("AnySubset: expected names of nodes; got none; try dgm.AnySubset('a b c')")
         if patterns is not None and prob != 0.5:
             raise GraphError("AnySubset: prob and patterns each say how often which nodes are observed; give one of them")
-        self.prob, self.cells = prob, cells
+        self.prob, self.cells = _declared(prob), _declared(cells)
         self.chances, self.shares = self._by_node("prob", prob, 0.5), self._by_node("cells", cells, 1.0)
         weighted = patterns if isinstance(patterns, Mapping) else None if patterns is None else dict.fromkeys(map(_key, patterns), 1.0)
         self.patterns = None if weighted is None else {frozenset(_names(key)): float(weight) for key, weight in weighted.items()}
-        for pattern in self.patterns or ():
+        if self.patterns is not None and not self.patterns:
+            raise GraphError(f"AnySubset: expected at least one pattern; got none; try patterns=[{self.nodes[0]!r}]")
+        for pattern, weight in (self.patterns or {}).items():
+            if not 0 < weight < math.inf:
+                raise GraphError(f"AnySubset: patterns: expected positive weights; got {weight!r} for {' '.join(sorted(pattern))!r}; leave out what does not occur")
             for name in pattern:
                 if name not in self.nodes:
                     raise GraphError(f"AnySubset: a pattern names {name!r}, which is not among the nodes{did_you_mean(name, self.nodes)}")
@@ -62,23 +68,26 @@ class AnySubset:
     def to_dict(self) -> dict[str, Any]:
         """What was declared, as JSON data; `of` reads it."""
         patterns = None if self.patterns is None else [[[name for name in self.nodes if name in pattern], weight] for pattern, weight in self.patterns.items()]
-        prob, cells = (dict(value) if isinstance(value, Mapping) else value for value in (self.prob, self.cells))
-        return {"nodes": list(self.nodes), "prob": prob, "cells": cells, "patterns": patterns}
+        return {"nodes": list(self.nodes), "prob": self.prob, "cells": self.cells, "patterns": patterns}
 
     @classmethod
     def of(cls, written: Mapping[str, Any]) -> AnySubset:
         patterns = None if written["patterns"] is None else {tuple(pattern): weight for pattern, weight in written["patterns"]}
         return cls(written["nodes"], prob=written["prob"], cells=written["cells"], patterns=patterns)
 
-    def _by_node(self, option: str, given: float | Mapping[str, float], usual: float) -> tuple[float, ...]:
+    def _by_node(self, option: str, given: Chance | Mapping[str, Chance], usual: float) -> tuple[tuple[float, float], ...]:
+        """The range of each node's probability."""
         for name in given if isinstance(given, Mapping) else ():
             if name not in self.nodes:
                 raise GraphError(f"AnySubset: {option} names {name!r}, which is not among the nodes{did_you_mean(name, self.nodes)}")
-        found = tuple(float(given.get(name, usual) if isinstance(given, Mapping) else given) for name in self.nodes)
-        for name, chance in zip(self.nodes, found):
-            if not 0 <= chance <= 1:
-                raise GraphError(f"AnySubset: {option}: expected a probability between 0 and 1 for {name!r}; got {chance!r}")
-        return found
+        found = []
+        for name in self.nodes:
+            asked = given.get(name, usual) if isinstance(given, Mapping) else given
+            ends = tuple(asked) if isinstance(asked, (tuple, list)) else (asked, asked)
+            if len(ends) != 2 or not all(isinstance(end, (int, float)) for end in ends) or not 0 <= ends[0] <= ends[1] <= 1:
+                raise GraphError(f"AnySubset: {option}: expected a probability between 0 and 1 for {name!r}, or a range such as (0.0, 1.0); got {asked!r}")
+            found.append((float(ends[0]), float(ends[1])))
+        return tuple(found)
 
     def allows(self, present: Collection[str]) -> bool:
         """Whether a pattern occurs in training."""
@@ -87,10 +96,9 @@ class AnySubset:
     def occurring(self, table: Tensor) -> Tensor:
         """Which of some patterns `(patterns, nodes)` occur in training."""
         if self.patterns is None:
-            chances = torch.tensor(self.chances, device="cpu")
-            return torch.where(table, chances > 0, chances < 1).all(1)
-        weighted = [pattern for pattern, weight in self.patterns.items() if weight > 0]
-        return (table.unsqueeze(1) == self._table(weighted)).all(2).any(1)
+            low, high = torch.tensor(self.chances, device="cpu").unbind(1)
+            return torch.where(table, high > 0, low < 1).all(1)
+        return (table.unsqueeze(1) == self._table(self.patterns)).all(2).any(1)
 
     def every(self) -> Tensor:
         """The patterns that occur, `(patterns, nodes)`.
@@ -109,7 +117,8 @@ class AnySubset:
     def draw(self, rows: int) -> Tensor:
         """Patterns at random, `(rows, nodes)`: True where a node is observed."""
         if self.patterns is None:
-            return torch.rand(rows, len(self.nodes), device="cpu") < torch.tensor(self.chances, device="cpu")
+            low, high = torch.tensor(self.chances, device="cpu").unbind(1)
+            return torch.rand(rows, len(self.nodes), device="cpu") < low + (high - low) * torch.rand(rows, 1, device="cpu")
         return self._table(self.patterns)[torch.multinomial(torch.tensor(list(self.patterns.values()), device="cpu"), rows, replacement=True)]
 
     def __repr__(self) -> str:
@@ -133,6 +142,13 @@ class SubsetRecognition:
     def of(cls, networks: BayesNet, model: BayesNet, subset: AnySubset, order: Sequence[str]) -> SubsetRecognition:
         """The declaration from its networks, as a file holds them."""
         return cls(model, subset, {name: networks[name].given() for name in order}, {name: networks[name].net for name in order}, order)
+
+    @property
+    def example(self) -> str:
+        """A pattern that occurs and leaves something to infer, for messages."""
+        patterns = [[*pattern] for pattern in self.subset.patterns or ()] or [self.subset.nodes, *([other for other in self.subset.nodes if other != name] for name in self.subset.nodes)]
+        found = next((pattern for pattern in patterns if self.subset.allows(pattern) and self.reads(pattern)), self.subset.nodes)
+        return " ".join(name for name in self.subset.nodes if name in found)
 
     @cached_property
     def groups(self) -> dict[str, tuple[str, ...]]:
@@ -225,6 +241,11 @@ class SubsetRecognition:
     def __repr__(self) -> str:
         reads = self.reads(self.subset.nodes)
         return "\n".join([f"observed: {self.subset!r}", *(f"{name} ~ {self.variables[name].summary}, {self.nets[name]!r}" for name in self.order if name in self.variables and (name in reads or name in self.subset.nodes))])
+
+
+def _declared(given: Any) -> Any:
+    """A probability, a range or a dict of them, ranges as tuples whatever they came as."""
+    return {name: _declared(value) for name, value in given.items()} if isinstance(given, Mapping) else tuple(given) if isinstance(given, list) else given
 
 
 def _names(nodes: str | Iterable[str]) -> tuple[str, ...]:

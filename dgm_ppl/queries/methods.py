@@ -218,7 +218,7 @@ class NUTS(Method):
 def _check(method: Amortized | Importance | Bound | Refined | IndependenceMetropolis) -> None:
     kind = type(method).__name__
     if isinstance(method.guide, SubsetGuide) and not isinstance(method, (Amortized, Importance)):
-        raise GraphError(f"{kind}: a guide for any subset goes with dgm.Amortized(guide) or dgm.Importance(guide, samples); here, take the guide of one pattern: {kind}(guide.at('a b'))")
+        raise GraphError(f"{kind}: a guide for any subset goes with dgm.Amortized(guide) or dgm.Importance(guide, samples); here, take the guide of one pattern: {kind}(guide.at({method.guide.net.example!r}))")
     if not isinstance(method.guide, (Model, SubsetGuide)):
         raise GraphError(f"{kind}: expected a compiled guide; got {type(method.guide).__name__}; try {kind}(dgm.compile(dgm.amortize(net, observed=...)))")
     _whole(kind, "samples", method.samples)

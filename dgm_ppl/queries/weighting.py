@@ -23,7 +23,7 @@ class WeightedDraws:
 
     def __init__(self, model: Model, guide: Model, values: Mapping[str, Tensor]):
         if isinstance(guide, SubsetGuide):
-            raise GraphError("guide: one for any subset answers dgm.posterior and dgm.log_prob, by dgm.Amortized(guide) or dgm.Importance(guide); for this, take the guide of one pattern: guide.at('a b')")
+            raise GraphError(f"guide: one for any subset answers dgm.posterior and dgm.log_prob, by dgm.Amortized(guide) or dgm.Importance(guide); for this, take the guide of one pattern: guide.at({guide.net.example!r})")
         check_guide(model, guide)
         if guide.device != model.device:
             raise GraphError(f"guide: expected it on the model's device, {model.device}; got {guide.device}; try guide.to(model.device)")

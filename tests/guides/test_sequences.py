@@ -155,7 +155,14 @@ def test_a_guide_is_a_net_like_any_other(tmp_path):
     torch.manual_seed(0)
     here = compiled.sample(given={"x": x})["z"]
     torch.manual_seed(0)
-    torch.testing.assert_close(dgm.load(tmp_path / "guide.safetensors").sample(given={"x": x})["z"], here)
+    loaded = dgm.load(tmp_path / "guide.safetensors")
+    torch.testing.assert_close(loaded.sample(given={"x": x})["z"], here)
+    assert loaded.net == guide and str(loaded.net.certificate(3)) == str(guide.certificate(3)) and loaded.net.model == guide.model
+
+
+def test_what_is_fed_back_is_bounded_by_default():
+    net = dgm.amortize(NETS["deep Markov"], observed="x")["z"].net
+    assert net == dgm.MLP(128, activation=torch.nn.Tanh)
 
 
 def test_a_module_for_all_steps_is_told_where_the_sequence_begins():

@@ -172,6 +172,8 @@ def test_patterns_and_their_probabilities():
     torch.manual_seed(0)
     share = dgm.AnySubset("a b", prob={"a": 0.9}).draw(4000).float().mean(0)
     torch.testing.assert_close(share, torch.tensor([0.9, 0.5]), atol=0.03, rtol=0)
+    sizes = dgm.AnySubset("a b c", prob=(0.0, 1.0)).draw(8000).sum(1).bincount()
+    torch.testing.assert_close(sizes / 8000, torch.full((4,), 0.25), atol=0.03, rtol=0)
     drawn = dgm.AnySubset("a b c", patterns={"a": 3.0, "b c": 1.0}).draw(4000)
     torch.testing.assert_close(drawn.float().mean(0), torch.tensor([0.75, 0.25, 0.25]), atol=0.03, rtol=0)
     assert (drawn[:, 0] != drawn[:, 1]).all()
@@ -189,7 +191,7 @@ def test_it_is_copied_pickled_and_restored(gaussian, tmp_path):
 
 def test_it_is_saved_and_loaded(tmp_path):
     net = dgm.BayesNet(k=dgm.Categorical(["low", "high"]), x=dgm.Normal(2).given("k"), y=dgm.Normal().given("x"))
-    subset = dgm.AnySubset("k x y", patterns={"y": 1.0, "k y": 2.0})
+    subset = dgm.AnySubset("k x y", patterns={"y": 1.0, "k y": 2.0}, cells={"y": (0.2, 1.0)})
     guide = dgm.compile(dgm.amortize(net, observed=subset, net=dgm.MLP(8), families={"x": dgm.Flow(2)}), seed=1)
     dgm.save(guide, tmp_path / "guide.safetensors")
     same, values = dgm.load(tmp_path / "guide.safetensors"), dgm.compile(net, seed=0).sample(3)
@@ -224,7 +226,7 @@ def test_it_is_judged_row_by_row_and_calibrated_by_pattern(gaussian):
     assert dgm.calibrate(model, guide, observed="c d", worlds=100).calibrated
     crude = dgm.compile(dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a b c d"), net=dgm.MLP(4)), seed=0)
     assert not dgm.calibrate(model, crude, observed="c d", worlds=100).calibrated
-    with pytest.raises(dgm.GraphError, match=r"one pattern at a time; say which: observed='a b'"):
+    with pytest.raises(dgm.GraphError, match=r"one pattern at a time; say which: observed='b c d'"):
         dgm.calibrate(model, guide)
 
 
@@ -247,6 +249,10 @@ REFUSED = {
     "an unknown node": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a q")), "no node 'q'"),
     "no node": (lambda: dgm.AnySubset(""), "expected names of nodes"),
     "a probability": (lambda: dgm.AnySubset("a", prob=1.5), "between 0 and 1"),
+    "a word": (lambda: dgm.AnySubset("a", prob="often"), "between 0 and 1 for 'a', or a range"),
+    "a range turned round": (lambda: dgm.AnySubset("a", cells=(0.9, 0.1)), "cells: expected a probability"),
+    "a weight": (lambda: dgm.AnySubset("a b", patterns={"a": -1.0}), "expected positive weights; got -1.0 for 'a'"),
+    "no pattern at all": (lambda: dgm.AnySubset("a b", patterns=[]), "expected at least one pattern"),
     "a stray pattern": (lambda: dgm.AnySubset("a b", patterns=["a z"]), "a pattern names 'z'"),
     "two ways": (lambda: dgm.AnySubset("a b", prob=0.2, patterns=["a"]), "give one of them"),
     "cells that others read": (
@@ -274,8 +280,12 @@ def test_what_the_guide_was_not_trained_for_is_refused():
         dgm.posterior(model, {"d": [0.1]}, method=dgm.Amortized(guide))
     with pytest.raises(dgm.GraphError, match=r"'a' is not among the nodes that may be observed.*derive one for it: dgm.AnySubset\('c d a'\)"):
         dgm.posterior(model, {"a": [0.1]}, method=dgm.Amortized(guide))
-    with pytest.raises(dgm.GraphError, match=r"dgm.Amortized\(guide\) or dgm.Importance.*Refined\(guide.at\('a b'\)\)"):
+    with pytest.raises(dgm.GraphError, match=r"dgm.Amortized\(guide\) or dgm.Importance.*Refined\(guide.at\('c'\)\)"):
         dgm.Refined(guide)
+    with pytest.raises(dgm.GraphError, match=r"take the guide of one pattern: guide.at\('c'\)"):
+        dgm.gaps(model, guide, {"c": torch.zeros(1)})
+    with pytest.raises(TypeError, match=r"a graph for each pattern; try draw\(net, guide=recognition.at\('c'\)\)"):
+        dgm.draw(GAUSSIAN, guide=guide)
     with pytest.raises(dgm.GraphError, match=r"ReweightedWakeSleep: a guide for any subset is trained by dgm.ForwardKL"):
         dgm.ReweightedWakeSleep(model, guide)
     with pytest.raises(dgm.GraphError, match=r"another net than the model's"):
@@ -284,6 +294,8 @@ def test_what_the_guide_was_not_trained_for_is_refused():
     guide = dgm.compile(dgm.amortize(vector, observed=dgm.AnySubset("x", prob=1.0), net=dgm.MLP(4)))
     with pytest.raises(dgm.GraphError, match=r"node 'x' ~ MultivariateNormal\(2\): cells are missing within its value, whose elements hang together"):
         dgm.posterior(dgm.compile(vector), {"x": [[0.1, NAN], [0.3, 0.2]]}, method=dgm.Amortized(guide))
+    with pytest.raises(dgm.GraphError, match=r"which is one pattern; take its guide: guide.at\('x'\)"):
+        guide({"x": torch.zeros(1, 2)})
     mixed = dgm.compile(MIXED)
     finite = dgm.compile(dgm.amortize(MIXED, observed=dgm.AnySubset("x b"), net=dgm.MLP(4)))
     with pytest.raises(dgm.GraphError, match=r"node 'k' ~ Categorical\(3\) is unobserved in some rows and not reparameterized; train the guide on draws.*ForwardKL"):
