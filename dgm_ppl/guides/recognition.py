@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..conditionals.anchored import Anchored, anchorable
 from ..families import Architecture, Family, Interval, LowRankMultivariateNormal, Real, Variable
 from ..families.usual import usual
 from ..graph import GraphError
+from ..nets import Net
 
 __all__ = ["As", "LowRank", "PriorAnchored", "Recognition", "Usual", "recognition_of", "recognition_variable"]
 
@@ -69,6 +71,8 @@ class As(Recognition):
 
     def declare(self, latent: Variable) -> Variable:
         found = self.declaration.family.as_guide_of(self.declaration, latent)
+        own = {one.name: copy(value) for one in fields(found.family) if isinstance(value := getattr(found.family, one.name), Net)}      # of each latent, not shared
+        found = replace(found, family=replace(found.family, **own)) if own else found
         return found if found.shape == latent.shape and _fits(found, latent) else usual(latent)
 
 

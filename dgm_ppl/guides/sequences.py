@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..conditionals.denoising import Denoising
 from ..families import Constant, Delta, Real, Variable, free
 from ..families.lags import Lag, lag, lead
 from ..graph import Faithful, Full, GraphError, MeanField, MinFill, Reverse, Structure, Topological, did_you_mean
@@ -54,6 +55,8 @@ def sequence_guide(
     learned = {}
     for latent, seen in _sights(model, observed, latents, turn, structure).items():
         variable = recognition_variable(latent, model[latent], families.get(latent), family)
+        if isinstance(variable.family, Denoising):
+            raise GraphError(f"amortize: {variable.family.name} is no family for {latent!r}, which is in the chain {model.chains[0]!r}: its steps are drawn one after another; try dgm.Flow(...)")
         network = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
         parents = [*seen.outside, *states.near(seen, isinstance(network, nn.Module)), *states.reading(seen)]
         learned[latent] = variable.given(*parents, net=network) if parents else variable

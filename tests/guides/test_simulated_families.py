@@ -105,6 +105,14 @@ def test_a_declaration_for_all_latents_takes_their_shapes_and_leaves_states_alon
     assert summaries["matching"]["w"] == "Dirichlet(3)" and "space=Positive(closed=False)" in summaries["matching"]["s"] and summaries["matching"]["z"].startswith("FlowMatching(2, 2, ")
 
 
+def test_latents_have_networks_of_their_own():
+    net = dgm.BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0), w=dgm.Normal(3, loc=0.0, scale=1.0), x=dgm.Normal(2).given("z", "w", net=dgm.MLP(4)))
+    model, guide = dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(4), family=dgm.FlowMatching(net=dgm.MLP(8))))
+    assert guide.conditional("z").network is not guide.conditional("w").network
+    objective = dgm.ForwardKL(model, guide)
+    assert objective.world_losses(objective.prepare(dgm.simulate(model, 4))).isfinite().all()
+
+
 # ---- over plates, in Pyro, on disk
 
 
@@ -150,6 +158,9 @@ def test_what_is_refused():
         dgm.amortize(net, "x", family=dgm.Flow(2))
     with pytest.raises(dgm.GraphError, match=r"the family for 'z' has the event shape \(3,\); the latent has \(2,\)"):
         dgm.amortize(net, "x", families={"z": dgm.FlowMatching(3, net=dgm.MLP(4))})
+    chain = dgm.BayesNet(z=dgm.Normal(2).given(dgm.lag("z")), x=dgm.Normal(2).given("z", net=dgm.MLP(4)), plates={"t": dgm.Chain(["z", "x"])})
+    with pytest.raises(dgm.GraphError, match=r"amortize: FlowMatchingKind is no family for 'z', which is in the chain 't'"):
+        dgm.amortize(chain, "x", net=dgm.MLP(4), family=DENOISERS["flow matching"]())
     with pytest.raises(dgm.GraphError, match=r"Diffusion: flow=True draws along the probability flow, which takes a sampler without fresh noise; got Ancestral.*try sampler=dgm.Heun\(20\)"):
         dgm.Diffusion(2, net=dgm.MLP(4), flow=True)
     with pytest.raises(dgm.GraphError, match=r"FlowMatching: expected preprocess=dgm.Affine\(loc, scale\); got 2.0"):
