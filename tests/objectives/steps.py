@@ -125,7 +125,25 @@ def rows_with_holes():
     return dgm.IWAE(dgm.compile(net), dgm.compile(dgm.amortize(net, observed=dgm.AnySubset("x y"), net=dgm.MLP(8))), particles=3), {"x": x, "y": torch.ones(5)}
 
 
+def block_flow():
+    net = dgm.BayesNet(a=dgm.Normal(loc=0.0, scale=1.0), s=dgm.HalfNormal(2, scale=1.0), x=dgm.Normal(4, scale=0.5).given("a", "s", net=dgm.MLP(4)))
+    return dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", family=dgm.BlockFlow(dgm.NSF(2, hidden=(8,)))))), {"x": torch.ones(5, 4)}
+
+
+def flow_matching_guide():
+    net = dgm.BayesNet(z=dgm.LogNormal(2, loc=1.0, scale=2.0), x=dgm.Normal(2, loc="z", scale=0.5))
+    guide = dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(4), family=dgm.FlowMatching(net=dgm.MLP(8))))
+    return dgm.ForwardKL(dgm.compile(net), guide), {"x": torch.ones(5, 2), "z": torch.ones(5, 2)}
+
+
+def encoded_plates():
+    net = dgm.BayesNet(
+        c=dgm.Normal(2, loc=0.0, scale=1.0), z=dgm.Normal(2).given("c", net=dgm.MLP(4)), x=dgm.Bernoulli(1, 8, 8).given("z", net=dgm.MLP(8)), plates={"n": ["z", "x"]},
+    )
+    return dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(4), encoders={"x": dgm.ConvNet(2)}))), {"x": torch.ones(5, 3, 1, 8, 8)}
+
+
 STEPS = {build.__name__: build for build in (
     vae, iwae, tables, plated, amortized_plates, eliminated, integrated, hidden_chain,
-    linear_chain, deep_chain, mixed_images, particles, densities, simulated_subsets, rows_with_holes,
+    linear_chain, deep_chain, mixed_images, particles, densities, block_flow, flow_matching_guide, encoded_plates, simulated_subsets, rows_with_holes,
 )}
