@@ -112,6 +112,19 @@ def densities():
     return dgm.ELBO(dgm.compile(net), dgm.compile(guide)), data
 
 
+def simulated_subsets():
+    net = dgm.BayesNet(k=dgm.Bernoulli(probs=0.3), m=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Normal(2).given("k", "m", net=dgm.MLP(8)), plates={"n": dgm.Plate(["x"], size=3)})
+    guide = dgm.amortize(net, observed=dgm.AnySubset("k x", cells={"x": (0.2, 1.0)}), net=dgm.MLP(8))
+    return dgm.ForwardKL(dgm.compile(net), dgm.compile(guide)), {"k": torch.ones(5), "m": torch.ones(5), "x": torch.ones(5, 3, 2)}
+
+
+def rows_with_holes():
+    net = dgm.BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Normal(3).given("z", net=dgm.MLP(8)), y=dgm.Normal().given("z"))
+    x = torch.ones(5, 3)
+    x[0, 1], x[2] = float("nan"), float("nan")
+    return dgm.IWAE(dgm.compile(net), dgm.compile(dgm.amortize(net, observed=dgm.AnySubset("x y"), net=dgm.MLP(8))), particles=3), {"x": x, "y": torch.ones(5)}
+
+
 def block_flow():
     net = dgm.BayesNet(a=dgm.Normal(loc=0.0, scale=1.0), s=dgm.HalfNormal(2, scale=1.0), x=dgm.Normal(4, scale=0.5).given("a", "s", net=dgm.MLP(4)))
     return dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", family=dgm.BlockFlow(dgm.NSF(2, hidden=(8,)))))), {"x": torch.ones(5, 4)}
@@ -132,5 +145,5 @@ def encoded_plates():
 
 STEPS = {build.__name__: build for build in (
     vae, iwae, tables, plated, amortized_plates, eliminated, integrated, hidden_chain,
-    linear_chain, deep_chain, mixed_images, particles, densities, block_flow, flow_matching_guide, encoded_plates,
+    linear_chain, deep_chain, mixed_images, particles, densities, block_flow, flow_matching_guide, encoded_plates, simulated_subsets, rows_with_holes,
 )}
