@@ -14,6 +14,7 @@ from ..conditionals.ports import Port, broadcast_batch
 from ..families import Noise, noise
 from ..graph import GraphError
 from ..network import SubsetRecognition, build_conditionals
+from ..network.boundaries import Boundaries
 from .guide import Guide
 from .model import Model
 from .reduction import PerWorld
@@ -70,7 +71,7 @@ class SubsetGuide(nn.Module):
         for name in net.subset.nodes:
             learned |= set(net.reads(every - {name}))
         self.learned = tuple(name for name in net.order if name in learned)
-        networks = net.networks
+        self.boundaries, networks = Boundaries(model.dag, net.slots, net.order), net.networks
         self.inner = Model(networks, build_conditionals(networks, {}, skip=set(net.order) - learned), {})
 
     @property
@@ -106,20 +107,22 @@ class SubsetGuide(nn.Module):
         }
         return Guide.of(net, share, made).to(self.device)
 
-    def patterned(self, present: Mapping[str, Tensor], rows: int) -> Patterned:
-        """What is read where, for rows that have some of the nodes of the subset; `present` are masks `(rows,)`, by node."""
-        names = self.net.subset.nodes
-        table = torch.stack([present[name].reshape(-1).expand(rows) if name in present else torch.zeros(rows, dtype=torch.bool) for name in names], 1).cpu()
-        kinds, which = table.unique(dim=0, return_inverse=True)
-        for kind in kinds[~self.net.subset.occurring(kinds)].tolist():
-            self.net.check([name for name, there in zip(names, kind) if there])
-        found, taken = (part.to(self.device)[which.to(self.device)] for part in self.net.boundaries(self.net.table(kinds)))
+    def patterned(self, present: Mapping[str, Tensor], rows: int, *, checked: bool = False) -> Patterned:
+        """What is read where, for rows that have some of the nodes of the subset; `present` are masks `(rows,)`, by node; `checked` says that they are known to occur."""
+        subset, nothing = self.net.subset, torch.zeros(rows, dtype=torch.bool, device=self.device)
+        table = torch.stack([present[name].to(self.device).reshape(-1).expand(rows) if name in present else nothing for name in subset.nodes], 1)
+        if not checked:
+            kinds = table.cpu().unique(dim=0)
+            for kind in kinds[~subset.occurring(kinds)].tolist():
+                self.net.check([name for name, there in zip(subset.nodes, kind) if there])
+        kinds, which = table.unique(dim=0, return_inverse=True) if self.device.type == "cpu" else (table, slice(None))     # elsewhere, all rows cost less than to wait
+        found, taken = (part[which] for part in self.boundaries(self.net.table(kinds)))
         at = {name: self.slots.index(name) for name in self.learned}
-        there = {name: table[:, place].to(self.device) for place, name in enumerate(names)} | {name: torch.ones(rows, dtype=torch.bool, device=self.device) for name in self.net.model.inputs}
+        there = dict(zip(subset.nodes, table.unbind(1))) | {name: torch.ones_like(nothing) for name in self.net.model.inputs}
         return Patterned(there, {name: found[:, place] for name, place in at.items()}, {name: taken[:, place] for name, place in at.items()})
 
-    def rows(self, model: Model, values: Mapping[str, Tensor], holes: Mapping[str, Tensor]) -> Evidence:
-        """Rows of data with their patterns: columns that are there, with rows in front, and where their cells are missing.
+    def rows(self, model: Model, values: Mapping[str, Tensor], holes: Mapping[str, Tensor], *, checked: bool = False) -> Evidence:
+        """Rows of data with their patterns: columns that are there, with rows in front, and where their cells are missing; `checked` says that they passed before.
 
         Raises:
             GraphError: a column that is not among the nodes that may be observed, a pattern that is not trained for, a value of which others depend and parts are missing.
@@ -136,13 +139,16 @@ class SubsetGuide(nn.Module):
             filled[name] = layout.align(name, values[name])
             if name not in model.random:
                 continue
-            hole = holes.get(name)
-            gone = torch.zeros(rows, dtype=torch.bool, device=self.device) if hole is None else hole.reshape(rows, -1).all(1)
-            present[name] = ~gone
-            if hole is not None and bool((hole.reshape(rows, -1).any(1) & ~gone).any()):
+            if name not in holes:
+                present[name] = torch.ones(rows, dtype=torch.bool, device=self.device)
+                continue
+            hole = holes[name]
+            present[name] = ~hole.reshape(rows, -1).all(1)
+            if not checked and bool((hole.reshape(rows, -1).any(1) & present[name]).any()):
                 self._check_within(model, name, hole)
+            if not model.net.dag.children(name):                            # a row of others is there as a whole, or drawn
                 within[name] = layout.align(name, hole)
-        return Evidence(filled, self.patterned(present, rows), within, rows, sizes)
+        return Evidence(filled, self.patterned(present, rows, checked=checked), within, rows, sizes)
 
     def _check_within(self, model: Model, name: str, hole: Tensor) -> None:
         """Raises where parts of a value are missing and what is left of it cannot be scored by itself."""

@@ -7,7 +7,7 @@ from torch import nn
 
 from .base import Net, Shapes
 from .checks import activation_class, nonempty, odd, positive, some, widths
-from .images import FromImages, grow, part, pyramid, shrink, stack
+from .images import FromImages, Planes, grow, is_image, part, pyramid, shrink, stack
 from .mlp import MLP
 from .rows import Rows
 
@@ -46,7 +46,8 @@ class Convolution(Net):
 class ConvNet(Convolution):
     """Strided convolutions from images to numbers; other parents join the flattened features.
 
-    Each convolution takes a side to `ceil(side / stride)`. Several image parents need one height and width.
+    Each convolution takes a side to `ceil(side / stride)`. Several image parents need one height and width. Where no parent has channels, those of
+    two dimensions, `(height, width)`, are images of one channel.
 
     Args:
         *channels: channels after each convolution.
@@ -70,6 +71,8 @@ class ConvNet(Convolution):
 
     def build(self, inputs: Shapes, outputs: Shapes) -> nn.Module:
         nonempty(self.label(), inputs, outputs)
+        if not any(map(is_image, inputs)) and any(len(shape) == 2 for shape in inputs):
+            return Planes(self.build(tuple((1, *shape) if len(shape) == 2 else shape for shape in inputs), outputs), inputs)
         images, vectors = part(self.label(), inputs)
         depth, *size = stack(self.label(), images, "image parents", "images of one size")
         smallest = pyramid(self.label(), tuple(size), len(self.channels), self.stride)[-1]

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from .base import Shape, Shapes, show_shapes
 
-__all__ = ["FromImages", "FromVectors", "OverImages", "as_vectors", "grow", "is_image", "join", "part", "pyramid", "shrink", "stack"]
+__all__ = ["FromImages", "FromVectors", "OverImages", "Planes", "as_vectors", "grow", "is_image", "join", "part", "pyramid", "shrink", "stack"]
 
 Size = tuple[int, int]
 
@@ -102,6 +102,17 @@ class FromImages(nn.Module):
     def forward(self, *parents: Tensor) -> Tensor:
         found = self.body(join([parents[place] for place in self.images]))
         return self.head(join([found.flatten(1), *(as_vectors(parents[place]) for place in self.vectors)]))
+
+
+class Planes(nn.Module):
+    """Gives parents `(n, height, width)` a channel before `body`."""
+
+    def __init__(self, body: nn.Module, inputs: Shapes) -> None:
+        super().__init__()
+        self.body, self.flat = body, [len(shape) == 2 for shape in inputs]
+
+    def forward(self, *parents: Tensor) -> Tensor:
+        return self.body(*(parent.unsqueeze(1) if flat else parent for parent, flat in zip(parents, self.flat)))
 
 
 class OverImages(nn.Module):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..graph import DAG
 
 __all__ = ["Boundaries"]
 
 
-class Boundaries:
+class Boundaries(nn.Module):
     """The Markov boundary of each latent among what is known and drawn before it, for a batch of patterns.
 
     Latents on which nothing known depends are left out; the others are eliminated, the last drawn first, from the moral graph of what is known
@@ -30,27 +30,29 @@ class Boundaries:
     """
 
     def __init__(self, dag: DAG, nodes: Sequence[str], order: Sequence[str]):
+        super().__init__()
         place = {name: at for at, name in enumerate(nodes)}
         self.order = [place[name] for name in order]
-        self.arrows = torch.zeros(len(nodes), len(nodes), dtype=torch.bool, device="cpu")          # [child, parent]
+        arrows = torch.zeros(len(nodes), len(nodes), dtype=torch.bool, device="cpu")               # [child, parent]
         for name in nodes:
             through = [*dag.parents(name)]
             for parent in through:                                          # grows where a parent is deterministic
                 if parent in place:
-                    self.arrows[place[name], place[parent]] = True
+                    arrows[place[name], place[parent]] = True
                 else:
                     through.extend(dag.parents(parent))
-        above = self.arrows | torch.eye(len(nodes), dtype=torch.bool, device="cpu")
+        above = arrows | torch.eye(len(nodes), dtype=torch.bool, device="cpu")
         while not torch.equal(more := (above.float() @ above.float()) > 0, above):
             above = more
-        self.above = above.float()
-        self.married = (self.arrows.unsqueeze(2) & self.arrows.unsqueeze(1)).flatten(1).float()    # [child, parent and parent]
+        married = (arrows.unsqueeze(2) & arrows.unsqueeze(1)).flatten(1)                                # [child, parent and parent]
+        for name, table in (("joined", arrows | arrows.T), ("above", above.float()), ("married", married.float())):
+            self.register_buffer(name, table, persistent=False)
 
-    def __call__(self, known: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, known: Tensor) -> tuple[Tensor, Tensor]:
         """For patterns `(patterns, nodes)`: what each node reads, `(patterns, nodes, nodes)`, and which nodes are drawn, `(patterns, nodes)`."""
-        kept = (known.float() @ self.above) > 0
-        married = (kept.float() @ self.married).reshape(*kept.shape, -1) > 0
-        joined = married | ((self.arrows | self.arrows.T) & kept.unsqueeze(2) & kept.unsqueeze(1))
+        kept = (known.to(self.above.dtype) @ self.above) > 0
+        married = (kept.to(self.married.dtype) @ self.married).reshape(*kept.shape, -1) > 0
+        joined = married | (self.joined & kept.unsqueeze(2) & kept.unsqueeze(1))
         drawn, reads = kept & ~known, torch.zeros_like(joined)
         for node in reversed(self.order):
             here = drawn[:, node]

@@ -114,12 +114,12 @@ class AnySubset:
     def _table(self, patterns: Iterable[Collection[str]]) -> Tensor:
         return torch.tensor([[name in pattern for name in self.nodes] for pattern in patterns], device="cpu")
 
-    def draw(self, rows: int) -> Tensor:
+    def draw(self, rows: int, device: torch.device | str = "cpu") -> Tensor:
         """Patterns at random, `(rows, nodes)`: True where a node is observed."""
         if self.patterns is None:
-            low, high = torch.tensor(self.chances, device="cpu").unbind(1)
-            return torch.rand(rows, len(self.nodes), device="cpu") < low + (high - low) * torch.rand(rows, 1, device="cpu")
-        return self._table(self.patterns)[torch.multinomial(torch.tensor(list(self.patterns.values()), device="cpu"), rows, replacement=True)]
+            share = torch.rand(rows, device=device)
+            return torch.stack([torch.rand(rows, device=device) < low + (high - low) * share for low, high in self.chances], 1)
+        return self._table(self.patterns).to(device)[torch.multinomial(torch.tensor(list(self.patterns.values()), device=device), rows, replacement=True)]
 
     def __repr__(self) -> str:
         told = f", prob={self.prob!r}" if self.patterns is None and self.prob != 0.5 else ""
@@ -181,10 +181,9 @@ class SubsetRecognition:
 
     def table(self, patterns: Tensor) -> Tensor:
         """Patterns over the subset's nodes as patterns over `slots`, inputs known."""
-        known = torch.zeros(len(patterns), len(self.slots), dtype=torch.bool, device="cpu")
-        known[:, [self.slots.index(name) for name in self.subset.nodes]] = patterns
-        known[:, [self.slots.index(name) for name in self.model.inputs]] = True
-        return known
+        columns, known, unknown = patterns.unbind(1), patterns.new_ones(len(patterns)), patterns.new_zeros(len(patterns))
+        places = {name: at for at, name in enumerate(self.subset.nodes)}
+        return torch.stack([columns[places[name]] if name in places else known if self.model[name].is_given else unknown for name in self.slots], 1)
 
     @cached_property
     def slots(self) -> tuple[str, ...]:

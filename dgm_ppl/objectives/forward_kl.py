@@ -129,8 +129,8 @@ class SubsetForwardKL(ForwardKL):
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         rows, values = len(batch[self.guide.slots[0]]), self.model.layout.align_all(batch)
-        drawn = self.guide.net.subset.draw(rows)
-        masks = self.guide.patterned({name: drawn[:, place] for place, name in enumerate(self.guide.net.subset.nodes)}, rows)
+        drawn = self.guide.net.subset.draw(rows, self.guide.device)
+        masks = self.guide.patterned(dict(zip(self.guide.net.subset.nodes, drawn.unbind(1))), rows, checked=True)
         return self.guide.surprisals(values, masks, self.guide.hidden(values), learning=True)
 
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:

@@ -47,7 +47,7 @@ class _SubsetBound:
         return batch
 
     def log_weights(self, batch: Mapping[str, Tensor]) -> Tensor:
-        return self.guide.weighed(self.model, self.guide.rows(self.model, *unpacked(batch)), self.particles)[1]
+        return self.guide.weighed(self.model, self.guide.rows(self.model, *unpacked(batch), checked=True), self.particles)[1]
 
     def score(self, batch: Mapping[str, Tensor]) -> Tensor:
         return -self.world_losses(batch)

@@ -189,6 +189,13 @@ def test_it_is_copied_pickled_and_restored(gaussian, tmp_path):
         assert torch.equal(same.surprisals(values, masks), guide.surprisals(values, masks))
 
 
+def test_it_works_in_double_precision(gaussian):
+    model, guide = (copy.deepcopy(each).double() for each in gaussian)
+    evidence = {"c": torch.tensor([0.7, NAN], dtype=torch.float64), "a": torch.tensor([NAN, 0.2], dtype=torch.float64)}
+    found = dgm.posterior(model, evidence, method=dgm.Importance(guide, 4000))
+    torch.testing.assert_close(found.log_evidence, dgm.log_prob(model, evidence).value, atol=0.05, rtol=0)
+
+
 def test_it_is_saved_and_loaded(tmp_path):
     net = dgm.BayesNet(k=dgm.Categorical(["low", "high"]), x=dgm.Normal(2).given("k"), y=dgm.Normal().given("x"))
     subset = dgm.AnySubset("k x y", patterns={"y": 1.0, "k y": 2.0}, cells={"y": (0.2, 1.0)})

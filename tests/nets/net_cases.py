@@ -19,6 +19,7 @@ DATA = {  # builders that are data: they can be saved
     "convnet with a vector": (ConvNet(4, 8, hidden=(6,), kernel=5), ((3,), (1, 9, 6), (2, 9, 6)), TWO),
     "convnet without strides": (ConvNet(4, 8, stride=1, activation=nn.ELU), ((1, 1, 1),), TWO),
     "convnet with a scalar": (ConvNet(4), ((1, 9, 6), ()), TWO),
+    "convnet of planes": (ConvNet(4), ((9, 6), (3,), (9, 6)), TWO),
     "transposed 28": (ConvTransposeNet(8, 4), ((4,), (2,)), ((1, 28, 28), (1, 28, 28))),
     "transposed 8": (ConvTransposeNet(8, 4, hidden=(6,)), ((4,),), ((3, 8, 8),)),
     "transposed 32": (ConvTransposeNet(8, 8, 4, kernel=5), ((4,),), ((1, 32, 32),)),

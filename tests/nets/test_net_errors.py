@@ -47,9 +47,9 @@ SHAPES = {
     ),
     "no channels": (
         ConvNet(32),
-        ((28, 28),),
+        ((28,),),
         (VECTOR,),
-        "got (28, 28); try MLP(400), or a parent such as Bernoulli(1, 28, 28)",
+        "got (28); try MLP(400), or a parent such as Bernoulli(1, 28, 28)",
     ),
     "two sizes": (
         ConvNet(32),

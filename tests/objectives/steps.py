@@ -112,7 +112,38 @@ def densities():
     return dgm.ELBO(dgm.compile(net), dgm.compile(guide)), data
 
 
+def simulated_subsets():
+    net = dgm.BayesNet(k=dgm.Bernoulli(probs=0.3), m=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Normal(2).given("k", "m", net=dgm.MLP(8)), plates={"n": dgm.Plate(["x"], size=3)})
+    guide = dgm.amortize(net, observed=dgm.AnySubset("k x", cells={"x": (0.2, 1.0)}), net=dgm.MLP(8))
+    return dgm.ForwardKL(dgm.compile(net), dgm.compile(guide)), {"k": torch.ones(5), "m": torch.ones(5), "x": torch.ones(5, 3, 2)}
+
+
+def rows_with_holes():
+    net = dgm.BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Normal(3).given("z", net=dgm.MLP(8)), y=dgm.Normal().given("z"))
+    x = torch.ones(5, 3)
+    x[0, 1], x[2] = float("nan"), float("nan")
+    return dgm.IWAE(dgm.compile(net), dgm.compile(dgm.amortize(net, observed=dgm.AnySubset("x y"), net=dgm.MLP(8))), particles=3), {"x": x, "y": torch.ones(5)}
+
+
+def block_flow():
+    net = dgm.BayesNet(a=dgm.Normal(loc=0.0, scale=1.0), s=dgm.HalfNormal(2, scale=1.0), x=dgm.Normal(4, scale=0.5).given("a", "s", net=dgm.MLP(4)))
+    return dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", family=dgm.BlockFlow(dgm.NSF(2, hidden=(8,)))))), {"x": torch.ones(5, 4)}
+
+
+def flow_matching_guide():
+    net = dgm.BayesNet(z=dgm.LogNormal(2, loc=1.0, scale=2.0), x=dgm.Normal(2, loc="z", scale=0.5))
+    guide = dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(4), family=dgm.FlowMatching(net=dgm.MLP(8))))
+    return dgm.ForwardKL(dgm.compile(net), guide), {"x": torch.ones(5, 2), "z": torch.ones(5, 2)}
+
+
+def encoded_plates():
+    net = dgm.BayesNet(
+        c=dgm.Normal(2, loc=0.0, scale=1.0), z=dgm.Normal(2).given("c", net=dgm.MLP(4)), x=dgm.Bernoulli(1, 8, 8).given("z", net=dgm.MLP(8)), plates={"n": ["z", "x"]},
+    )
+    return dgm.ELBO(dgm.compile(net), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(4), encoders={"x": dgm.ConvNet(2)}))), {"x": torch.ones(5, 3, 1, 8, 8)}
+
+
 STEPS = {build.__name__: build for build in (
     vae, iwae, tables, plated, amortized_plates, eliminated, integrated, hidden_chain,
-    linear_chain, deep_chain, mixed_images, particles, densities,
+    linear_chain, deep_chain, mixed_images, particles, densities, block_flow, flow_matching_guide, encoded_plates, simulated_subsets, rows_with_holes,
 )}
