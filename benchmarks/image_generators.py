@@ -130,6 +130,8 @@ def games(task: Task) -> None:
         "DCGAN": ("DCGAN", dgm.JensenShannon(), (), 1, None),
     }
     for name, (network, game, penalties, every, average) in players.items():
+        if task.options.only not in network:
+            continue
         make, judge = networks[network]
         model = dgm.compile(dgm.BayesNet(z=z, x=dgm.Generator(*task.shape, space=inside).given("z", net=make())), seed=0)
         objective = dgm.Adversarial(model, {"x": judge(1)}, game=game, penalties=penalties, critic_steps=every)
@@ -137,6 +139,8 @@ def games(task: Task) -> None:
         trained = model if average is None else run.averaged.model
         task.note(name, trained.eval().sample(count)["x"], steps=run.step, parameters=size(trained))
     for network, (make, judge) in networks.items():
+        if task.options.only not in network:
+            continue
         average = None if network == "DCGAN" else 0.998
         net = dgm.BayesNet(z=z, x=dgm.Normal(*task.shape, scale=dgm.free(0.3)).given("z", net=make()))
         model, guide = dgm.compile(net, seed=0), dgm.compile(dgm.amortize(net, "x", net=judge(2 * latent)), seed=1)
@@ -307,6 +311,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100, help="how many are measured in `inverse`")
     parser.add_argument("--channels", type=int, nargs="+", default=[32, 64], help="of the U-Net")
     parser.add_argument("--lr", type=float, default=5e-4, help="of games and diffusion")
+    parser.add_argument("--only", default="", help="in `games`, the networks whose name holds this: perceptron, convolutions, DCGAN")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pictures", type=Path, help="a folder for pictures of what was made")
