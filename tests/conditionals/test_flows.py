@@ -281,6 +281,19 @@ WRONG = {
         lambda: dgm.log_prob(dgm.compile(dgm.BayesNet(x=dgm.Flow(2, space=dgm.Positive()))), {"x": torch.tensor([[1.0, -2.0]])}),
         r"node 'x': Flow\(2, MAF\(\), space=Positive\(closed=False\)\) has values in the positive numbers; got -2",
     ),
+    "the end of an interval": (
+        lambda: dgm.compile(dgm.BayesNet(x=dgm.Flow(2, space=dgm.Interval(0.0, 1.0)))).log_prob({"x": torch.tensor([[0.5, 1.0]])}),
+        r"node 'x': .* has a density strictly between 0 and 1; got 1; try preprocess=dgm.Logit\(0.05\), whose density includes the ends of \[0, 1\]",
+    ),
+    "a corner of the simplex": (
+        lambda: dgm.fit(dgm.MaximumLikelihood(dgm.compile(dgm.BayesNet(x=dgm.Flow(2, space=dgm.Simplex())))), {"x": torch.tensor([[0.0, 1.0]])}, epochs=1),
+        r"node 'x': .* has a density strictly between 0 and 1; got 0; try a little of the uniform mixed in",
+    ),
+    "beyond an interval": (
+        lambda: dgm.compile(dgm.BayesNet(x=dgm.Flow(2, space=dgm.Interval(0.0, 1.0)))).log_prob({"x": torch.tensor([[0.5, 1.5]])}), r"node 'x': .* has values in \[0, 1\]; got 1.5",
+    ),
+    "off the simplex": (lambda: dgm.compile(dgm.BayesNet(x=dgm.Flow(2, space=dgm.Simplex()))).log_prob({"x": torch.tensor([[0.5, 0.6]])}), r"node 'x': .* has values in the simplex.*got 0.5, 0.6"),
+    "a flow of a discrete declaration": (lambda: dgm.Flow(dgm.Bernoulli(3)), r"Flow: expected the event's shape; got Bernoulli\(3\), a distribution of its own.*try dgm.Flow\(3, dgm.MAF\(\), levels=2\)"),
     "event": (lambda: dgm.log_prob(dgm.compile(dgm.BayesNet(x=dgm.Flow(2))), {"x": torch.zeros(4, 3)}), r"node 'x': expected the shape \(\*worlds, 2\); got \(4, 3\)"),
 }
 
