@@ -127,8 +127,8 @@ def Flow(
 
     The event `(*worlds, *plates, *shape)` is transformed as one vector. Parents condition every layer: encoded and joined as they are,
     or through `.given(..., net=...)`, which computes `context` numbers from them. It samples with gradients, so it serves as density of
-    data, as prior, and as the family of a guide; it has no closed-form divergence. Several flows are invertible on a bounded domain
-    only (their docstrings say which), so standardize: `preprocess=dgm.Affine(x.mean(0), x.std(0))`.
+    data, as prior, and as the family of a guide; it has no closed-form divergence. Splines and Bernstein polynomials bend values
+    between -5 and 5 alone, and the others start near the identity, so standardize: `preprocess=dgm.Affine(x.mean(0), x.std(0))`.
 
     Args:
         *shape: the event shape, and the kind after it if you like: `Flow(2, MAF())`.
