@@ -139,6 +139,17 @@ class Autoregression(Architecture):
         except ValueError as error:
             raise GraphError(f"node {name!r}: {error}") from error
 
+    def check_values(self, name: str, variable: Variable, values: Mapping[str, Any]) -> None:
+        lengths = values.get(self.length.name) if isinstance(self.length, Ref) else None
+        if lengths is None:
+            return
+        wrong = (lengths < 0) | (lengths > self.base.shape[0]) | (lengths != lengths.round() if lengths.is_floating_point() else False)
+        if wrong.any():
+            raise GraphError(
+                f"node {name!r}: its length {self.length} expects whole numbers from 0 to {self.base.shape[0]}, the steps of the event {self.base.shape}; got {lengths[wrong].flatten()[0].item():g}; "
+                f"try a longer event, or data[{self.length.name!r}].clamp(0, {self.base.shape[0]})"
+            )
+
     def build(self, name: str, variable: Variable, ports: Sequence[Port], *, plates: Any, all_plates: int, shared: Shared) -> AutoregressiveConditional:
         base = Parametric(name, self.base, ports, plates=plates, all_plates=all_plates, computed_outside=True)
         readers, event = [port for port in ports if port.name in variable.parents], self.event()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..families import Noise, Variable
-from ..families.shapes import broadcast
+from ..families.shapes import broadcast, whole
 from ..graph import GraphError
 from ..nets.causal import Causal
 from .base import Conditional
@@ -74,9 +74,11 @@ class AutoregressiveConditional(Conditional):
         Raises:
             GraphError: an order in which the network was not trained.
         """
-        elements = tuple(map(int, order))
-        if sorted(elements) != list(range(self.variable.numel)):
-            raise GraphError(f"node {self.name!r}: expected the numbers 0 to {self.variable.numel - 1} in some order; got {list(elements)[:8]}")
+        found = order.tolist() if callable(getattr(order, "tolist", None)) else order
+        elements = tuple(whole(element) for element in found) if isinstance(found, Sequence) and not isinstance(found, str) else ()
+        if None in elements or sorted(elements) != list(range(self.variable.numel)):
+            shown = f"{list(found)[:8]}" if elements else repr(found)
+            raise GraphError(f"node {self.name!r}: expected the numbers 0 to {self.variable.numel - 1} in some order, from first to last; got {shown}; try {self.name}=range({self.variable.numel})")
         place = self.network.trained(elements)
         if place is None:
             raise GraphError(
