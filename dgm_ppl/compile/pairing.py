@@ -143,7 +143,8 @@ class Pairing:
             if name in self.guide.net.inputs:
                 raise GraphError(
                     f"guide: it reads {name!r}, which has missing cells; derive it without: "
-                    f"dgm.amortize(net, observed={[n for n in self.observed if n not in self.partial]}, collapse=True)"
+                    f"dgm.amortize(net, observed={[n for n in self.observed if n not in self.partial]}, collapse=True); or, to read values and holes, "
+                    f"for whatever cells are there: dgm.amortize(net, observed=dgm.AnySubset({' '.join(n for n in self.observed if not model.net[n].is_given)!r}))"
                 )
         holed = [name for name in self.partial if hinges(model, name, {*observed, *drawn})]
         given = [name for name in (*model.net.inputs, *model.random) if name not in missing and name not in holed and (name in observed or name in drawn)]

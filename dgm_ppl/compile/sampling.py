@@ -75,9 +75,13 @@ def in_order(model: Model, orders: Mapping[str, Sequence[int]]) -> tuple[BayesNe
     changed = {}
     for name, order in orders.items():
         conditional = model.conditional(name)
+        if model.net.chain_of(name) is not None:
+            raise GraphError(f"node {name!r}: an order goes with nodes outside chains; this one is in {model.net.chain_of(name).name!r}; say order= in the declaration, or try model.unroll(steps) first")
         if not conditional.stepwise:
             raise GraphError(f"node {name!r}: an order goes with a node whose elements are drawn one after another, dgm.Autoregressive(...); this one is {model.net[name].summary}")
         kept[name] = twin = conditional.in_order(order)
+        if twin.order == conditional.order:
+            continue
         kind = twin.variable.family
         twin.variable = replace(twin.variable, family=replace(kind, net=kind.net.with_one_order(), orders=(tuple(map(int, order)),)))
         changed[name] = twin.variable

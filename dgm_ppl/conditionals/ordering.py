@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy
-
 from ..families.variable import whole
 from ..graph import DAG, GraphError
 
@@ -23,21 +21,44 @@ def graph_over(size: int, adjacency: Any) -> DAG | None:
     """
     if adjacency is None:
         return None
-    if not isinstance(adjacency, (DAG, str)):
-        matrix = numpy.asarray(adjacency)
-        if matrix.shape != (size, size):
-            raise GraphError(f"Autoregressive: adjacency: expected a matrix of the shape {(size, size)}, a row for each element; got {matrix.shape}; or a DAG over the elements")
-        try:
-            return DAG({str(row): [str(column) for column in numpy.flatnonzero(cells)] for row, cells in enumerate(matrix)})
-        except GraphError as error:
-            raise GraphError(f"Autoregressive: adjacency: {error}") from error
-    graph = DAG(adjacency)
+    try:
+        graph = DAG(adjacency if isinstance(adjacency, (DAG, str)) else _arrows(size, adjacency))
+    except GraphError as error:
+        raise GraphError(f"Autoregressive: adjacency: {error}") from error
     if len(graph.nodes) != size:
         raise GraphError(
             f"Autoregressive: adjacency: expected a DAG over the {size} elements of the event; got {len(graph.nodes)} nodes, {list(graph.nodes)[:8]}; "
             f"elements without arrows are named too: DAG(..., nodes=[...])"
         )
+    _known("adjacency", graph, size)
     return graph
+
+
+def _arrows(size: int, adjacency: Any) -> dict[str, list[str]]:
+    """The parents of each element by a matrix, whose cells say yes or no."""
+    rows = adjacency.tolist() if callable(getattr(adjacency, "tolist", None)) else adjacency
+    if not isinstance(rows, Sequence) or len(rows) != size or any(not isinstance(row, Sequence) or isinstance(row, str) or len(row) != size for row in rows):
+        raise GraphError(f"expected a matrix of the shape {(size, size)}, a row for each element; got {_shape(rows)}; or a DAG over the elements")
+    strange = [cell for row in rows for cell in row if cell not in (0, 1)]
+    if strange:
+        raise GraphError(f"expected a matrix of zeros and ones, a one where the row's element depends on the column's; got {strange[0]!r}; try adjacency > 0")
+    return {str(row): [str(column) for column, cell in enumerate(cells) if cell] for row, cells in enumerate(rows)}
+
+
+def _shape(rows: Any) -> str:
+    if not isinstance(rows, Sequence) or isinstance(rows, str):
+        return repr(rows)
+    widths = {len(row) if isinstance(row, Sequence) and not isinstance(row, str) else None for row in rows}
+    return str((len(rows), *(widths - {None}))) if len(widths) == 1 else f"{len(rows)} rows of several lengths"
+
+
+def _known(argument: str, graph: DAG, size: int) -> None:
+    """Raises where nodes that are named by numbers name elements that the event does not have."""
+    numbers = [node for node in graph.nodes if node.isdecimal()]
+    strange = [node for node in numbers if int(node) >= size or node != str(int(node))]
+    if strange or 0 < len(numbers) < size:
+        got = f"{strange[0]!r}" if strange else f"{list(graph.nodes)[:8]}, numbers and names together"
+        raise GraphError(f"Autoregressive: {argument}: expected nodes named by the numbers 0 to {size - 1} of the elements, or by {size} names in their order; got {got}")
 
 
 def elements_of(graph: DAG) -> dict[str, int]:
@@ -65,7 +86,10 @@ def orders_over(size: int, order: Any, graph: DAG | None) -> tuple[Order, ...]:
     if isinstance(order, DAG):
         if len(order.nodes) != size:
             raise GraphError(f"Autoregressive: order: expected a DAG over the {size} elements of the event; got {len(order.nodes)} nodes")
-        place = elements_of(order)
+        _known("order", order, size)
+        if graph is not None and set(order.nodes) != set(graph.nodes):
+            raise GraphError(f"Autoregressive: order: expected the elements as adjacency names them, {list(graph.nodes)[:8]}; got {list(order.nodes)[:8]}; leave order out, the graph has one")
+        place = elements_of(order if graph is None else graph)
         found: tuple[Order, ...] = (tuple(place[node] for node in order.order),)
     else:
         found = tuple(_order(size, one, graph) for one in _several(order))
@@ -75,6 +99,7 @@ def orders_over(size: int, order: Any, graph: DAG | None) -> tuple[Order, ...]:
 
 
 def _several(order: Any) -> Sequence[Iterable]:
+    order = order.tolist() if callable(getattr(order, "tolist", None)) else order
     rows = list(order) if isinstance(order, Iterable) and not isinstance(order, str) else [order]
     nested = [isinstance(row, Iterable) and not isinstance(row, str) for row in rows]
     return [list(row) for row in rows] if rows and all(nested) else [rows]

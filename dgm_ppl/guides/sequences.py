@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from ..conditionals.denoising import Denoising
-from ..families import Constant, Delta, Real, Variable, free
-from ..families.lags import Lag, lag, lead
+from ..families import Constant, Delta, Ref, Variable, free
+from ..families.lags import Lag, lag, lead, node_of
 from ..graph import Faithful, Full, GraphError, MeanField, MinFill, Reverse, Structure, Topological, did_you_mean
 from ..graph.sequences import Sight, sight
 from ..graph.structures import Forward
@@ -41,8 +41,9 @@ def sequence_guide(
     model: BayesNet, observed: Sequence[str], structure: Structure, order: Any, *, net: Any, nets: Mapping[str, Any], encoder: Net | None, family: Recognition,
     families: Mapping[str, Any],
 ) -> SequenceGuide:
-    """The guide of a net with a chain, for the nodes that are observed (checked, inputs among them)."""
-    chain, latents = _chain(model), _latents(model, observed)
+    """The guide of a net with chains, for the nodes that are observed (checked, inputs among them)."""
+    _check_plates(model)
+    latents = _latents(model, observed)
     for option, given in (("nets", nets), ("families", families)):
         for name in given:
             if name not in latents:
@@ -56,41 +57,43 @@ def sequence_guide(
     for latent, seen in _sights(model, observed, latents, turn, structure).items():
         variable = recognition_variable(latent, model[latent], families.get(latent), family)
         if isinstance(variable.family, Denoising):
-            raise GraphError(f"amortize: {variable.family.name} is no family for {latent!r}, which is in the chain {model.chains[0]!r}: its steps are drawn one after another; try dgm.Flow(...)")
+            raise GraphError(f"amortize: {variable.family.name} is no family for {latent!r}, a latent of the chain {model.chains[0]!r}: its steps are drawn one after another; try dgm.Flow(...)")
         network = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
-        parents = [*seen.outside, *states.near(seen, isinstance(network, nn.Module)), *states.reading(seen)]
+        parents = [*seen.outside, *states.summaries(seen), *states.near(seen, isinstance(network, nn.Module)), *states.reading(seen)]
         learned[latent] = variable.given(*parents, net=network) if parents else variable
     variables |= states.variables | learned
-    inside = [name for name in variables if name in states.variables or model.chain_of(name) is not None]
-    return SequenceGuide(variables, model=model, plates={chain.name: Chain(inside, chain.size)})
+    inside = {chain: [name for name in variables if name in model.plates[chain].nodes or states.chains.get(name) == chain] for chain in model.chains}
+    return SequenceGuide(variables, model=model, plates={chain: Chain(nodes, model.plates[chain].size) for chain, nodes in inside.items()})
 
 
 # ---- what is refused
 
 
-def _chain(model: BayesNet) -> Chain:
-    if len(model.plates) > 1:
+def _check_plates(model: BayesNet) -> None:
+    beside = [name for name in model.plates if name not in model.chains]
+    if beside:
         raise GraphError(
-            f"amortize: the net has the chain {model.chains[0]!r} beside the plates {[name for name in model.plates if name != model.chains[0]]}; guides are derived over one chain "
-            f"alone; make the members of a plate an event, such as dgm.Normal(5), or write the guide as a BayesNet over the same plates"
+            f"amortize: the net has the chain {model.chains[0]!r} beside the plates {beside}; guides are derived over chains alone; make the members of a plate an event, "
+            f"such as dgm.Normal(5), or write the guide as a BayesNet over the same plates"
         )
-    return model.plates[model.chains[0]]
+    for name in model:
+        own = model.chain_of(name)
+        across = [parent for parent in map(node_of, model[name].all_parents) if own is not None and model.chain_of(parent) not in (None, own)]
+        if across:
+            raise GraphError(
+                f"amortize: node {name!r} of the chain {own.name!r} reads all steps of {across[0]!r}, which is in the chain {model.chain_of(across[0]).name!r}; put both into one "
+                f"chain, whose steps go side by side, or write the guide as a BayesNet over the same plates"
+            )
 
 
 def _latents(model: BayesNet, observed: Sequence[str]) -> tuple[str, ...]:
     """The latents on which something observed depends.
 
     Raises:
-        GraphError: one of them outside the chain, or none.
+        GraphError: there is none.
     """
     above = model.ancestors(*(name for name in observed if not model[name].is_given))
     found = tuple(name for name in model.dag.order if name in above and name not in observed and not model[name].is_deterministic)
-    outside = [name for name in found if model.chain_of(name) is None]
-    if outside:
-        raise GraphError(
-            f"amortize: the latent {outside[0]!r} is outside the chain {model.chains[0]!r} and belongs to a whole sequence, for which no guide is derived yet; observe it, or "
-            f"put it into the chain, constant over steps: dgm.Chain([..., {outside[0]!r}])"
-        )
     if not found:
         raise GraphError(f"amortize: nothing latent: every node on which {list(observed)} depend is observed; leave one of them out of observed")
     return found
@@ -99,16 +102,30 @@ def _latents(model: BayesNet, observed: Sequence[str]) -> tuple[str, ...]:
 def _turn(model: BayesNet, latents: tuple[str, ...], structure: Structure, order: Any) -> Turn:
     asked = structure.order if isinstance(structure, Faithful) else order
     if isinstance(asked, str) and asked == "auto" or isinstance(asked, (MinFill, Reverse)):
-        return Turn(latents, 1)
+        return Turn(_by_chain(model, [*_static(model, latents), *latents]), 1)
     if isinstance(asked, Topological):
-        return Turn(latents[::-1], -1)
+        return Turn(_by_chain(model, [*_static(model, latents), *latents[::-1]]), -1)
     named = (asked,) if isinstance(asked, str) else tuple(asked) if isinstance(asked, Iterable) else ()
     if sorted(named) != sorted(latents):
         raise GraphError(
             f"amortize: order: over a chain expected the latents of a step in the order in which they are drawn, such as {list(latents)}, or dgm_ppl.graph.Reverse() (steps from the "
             f"start) or dgm_ppl.graph.Topological() (steps from the end); got {asked!r}"
         )
-    return Turn(named, 1)
+    return Turn(_by_chain(model, named), 1)
+
+
+def _static(model: BayesNet, latents: Iterable[str]) -> list[str]:
+    """The latents of whole sequences."""
+    return [name for name in latents if model.chain_of(name) is None]
+
+
+def _by_chain(model: BayesNet, latents: Iterable[str]) -> tuple[str, ...]:
+    """Latents in order, once each, those of a chain together."""
+    groups: dict[str, dict[str, None]] = {}
+    for name in latents:
+        chain = model.chain_of(name)
+        groups.setdefault(f"node {name}" if chain is None else f"chain {chain.name}", {})[name] = None
+    return tuple(name for group in groups.values() for name in group)
 
 
 def _encoder(encoder: Net | None, net: Any) -> RecurrentState:
@@ -135,18 +152,22 @@ def _sights(model: BayesNet, observed: Sequence[str], latents: tuple[str, ...], 
     steps = 2 * middle + 1
     left = [name for name in model if name not in latents and name not in observed and not model[name].is_deterministic]
     dag = random_dag(model, steps, left)
-    places = {at_step(name, step): (name, step) for name in model if model.chain_of(name) is not None for step in range(steps)} | {name: (name, None) for name in observed if model.chain_of(name) is None}
+    places = {name: (name, None) for name in model if model.chain_of(name) is None} | {at_step(name, step): (name, step) for name in model if model.chain_of(name) is not None for step in range(steps)}
     data = [name for name in dag if places[name][0] in observed]
     found = {}
     for position, latent in enumerate(turn.latents):
-        here = at_step(latent, middle)
-        drawn = [at_step(name, step) for name in turn.latents for step in range(steps) if (step - middle) * turn.direction < 0]
-        drawn += [at_step(name, middle) for name in turn.latents[:position]]
+        chain = model.chain_of(latent)
+        along = () if chain is None else chain.nodes
+        here = latent if chain is None else at_step(latent, middle)
+        drawn = [at_step(name, step) for name in turn.latents if name in along for step in range(steps) if (step - middle) * turn.direction < 0]
+        drawn += [at_step(name, middle) for name in turn.latents[:position] if name in along]
+        earlier = [name for name in turn.latents[:position] if name not in along]
+        drawn += [copy for copy, (name, _) in places.items() if name in earlier]
         if isinstance(structure, MeanField):
             drawn = []
         elif isinstance(structure, Forward):
             drawn = [name for name in drawn if name in dag.parents(here)]
-        found[latent] = sight(dag, places, here, [*drawn, *data], reach=reach, drawn=latents, all_known=isinstance(structure, Full))
+        found[latent] = sight(dag, places, here, [*drawn, *data], reach=reach, along=along, drawn=latents, all_known=isinstance(structure, Full))
     return found
 
 
@@ -156,7 +177,9 @@ class States:
     def __init__(self, model: BayesNet, net: RecurrentState):
         self.model, self.net = model, net
         self.variables: dict[str, Variable] = {}
-        self._flag = ""
+        self.chains: dict[str, str | None] = {}
+        self._flags: dict[str, str] = {}
+        self._summaries: dict[str, str] = {}
         self._names: dict[tuple[int, tuple[tuple[str, int], ...]], str] = {}
 
     def reading(self, seen: Sight) -> Iterator[str | Lag]:
@@ -168,11 +191,23 @@ class States:
                 name = self._state(back, moved)
                 yield lag(name, nearest, initial=free()) if nearest and back > 0 else lead(name, nearest, initial=free()) if nearest else name
 
+    def summaries(self, seen: Sight) -> Iterator[str]:
+        """Nodes outside chains that sum up sequences which a latent reads whole: the state from the end, at the first step."""
+        for chain in self.model.chains:
+            entries = tuple((node, 0) for node in seen.whole if node in self.model.plates[chain].nodes)
+            if entries:
+                state = self._state(-1, entries)
+                if state not in self._summaries:
+                    self._summaries[state] = name = self._free("summary")
+                    self.variables[name], self.chains[name] = Delta(self.net.width, v=Ref(state)[0]), None
+                yield self._summaries[state]
+
     def _state(self, back: int, entries: tuple[tuple[str, int], ...]) -> str:
         if (back, entries) not in self._names:
             name = self._free("before" if back > 0 else "after")
             own = lag(name, initial=free()) if back > 0 else lead(name, initial=free())
             self.variables[name] = Delta(self.net.width).given(own, *(self._single(node, offset, True) for node, offset in entries), net=copy(self.net))
+            self.chains[name] = self.model.chain_of(entries[0][0]).name
             self._names[back, entries] = name
         return self._names[back, entries]
 
@@ -183,10 +218,11 @@ class States:
         """
         yield from (self._single(node, offset, always) for node, offset in seen.near)
         for offset in sorted({offset for _, offset in seen.near if offset > 0 or offset and always}):
-            if not self._flag:
-                self._flag = self._free("beyond")
-                self.variables[self._flag] = Delta(v=0.0)
-            yield lag(self._flag, -offset, initial=1.0) if offset < 0 else lead(self._flag, offset, initial=1.0)
+            chain = self.model.chain_of(seen.near[0][0]).name
+            if chain not in self._flags:
+                self._flags[chain] = name = self._free("beyond")
+                self.variables[name], self.chains[name] = Delta(v=0.0), chain
+            yield lag(self._flags[chain], -offset, initial=1.0) if offset < 0 else lead(self._flags[chain], offset, initial=1.0)
 
     def _single(self, node: str, offset: int, always: bool) -> str | Lag:
         if not offset:

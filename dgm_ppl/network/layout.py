@@ -15,7 +15,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from ..families import Variable
+from ..families import Architecture, Variable
 from ..families.shapes import whole
 from ..graph import GraphError, did_you_mean
 from .padding import checked_lengths, filled, is_ragged, padded
@@ -60,6 +60,9 @@ class Layout:
                 raise GraphError(f"node {name!r} is deterministic and cannot be observed; observe a noisy child of it instead")
             self._check_shape(name, value, self.net.plates_of(name))
             self._check_values(name, value)
+        for name in values:
+            if isinstance(self.net[name].family, Architecture):
+                self.net[name].family.check_values(name, self.net, values)
         values |= lengths
         self.worlds(values)
         self.sizes(values)
@@ -93,6 +96,8 @@ class Layout:
             raise GraphError(f"node {name!r}: expected one value, {_shape_words(plates, event)}; got the shape {tuple(found.shape)}; set other values in other nets")
         self._check_shape(name, found, plates if found.ndim > len(event) else ())
         self._check_values(name, found)
+        if isinstance(self.net[name].family, Architecture):
+            self.net[name].family.check_values(name, self.net, {name: found})
         return found
 
     def tensor(self, name: str, value: Any, like: Tensor) -> Tensor:
@@ -143,7 +148,7 @@ class Layout:
         cells = self.net[name].numel
         if value.ndim and cells and value.shape[-1] == cells and len(event) != 1:
             return f"; try {name}.reshape({', '.join(map(str, (*([-1] if value.ndim > 1 else []), *event)))})"
-        return f"; the event shape is declared as {self.net[name].family_name}({', '.join(map(str, event))})"
+        return f"; the event shape is declared as {self.net[name].summary}"
 
     def worlds(self, values: Mapping[str, Tensor]) -> tuple[int, ...]:
         """The leading dimensions that the values share; Given inputs may lack them."""

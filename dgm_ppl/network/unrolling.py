@@ -45,9 +45,9 @@ def unrolled(net: BayesNet, steps: int) -> tuple[dict[str, Variable], dict[str, 
         if name in declared:
             continue
         inside = [parent for parent in variable.all_parents if parent in declared]
-        if inside:
+        if set(inside) - {parent for parent in inside if _by_steps(variable, parent)}:
             raise GraphError(f"unroll: node {name!r} is outside the chain {net.chain_of(inside[0]).name!r} and depends on all steps of {inside[0]!r}; leave it out: net.remove({name!r})")
-        found[name] = variable
+        found[name] = replace(variable, parameters=tuple((key, _picked(value, declared, steps)) for key, value in variable.parameters)) if inside else variable
     for step in range(steps):
         for name, variables in declared.items():
             variable = variables[min(step, len(variables) - 1)]
@@ -63,6 +63,36 @@ def unrolled(net: BayesNet, steps: int) -> tuple[dict[str, Variable], dict[str, 
 def _plates(net: BayesNet, found: Mapping[str, Variable], origin: Mapping[str, tuple[str, int]]) -> dict[str, Plate]:
     left = {name: plate for name, plate in net.plates.items() if not isinstance(plate, Chain)}
     return {key: Plate([name for name in found if origin.get(name, (name, 0))[0] in plate.nodes], plate.size, key) for key, plate in left.items()}
+
+
+def _by_steps(variable: Variable, parent: str) -> bool:
+    """Whether a node outside a chain reads a node of the chain at numbered steps alone: `refs("h")[0]`."""
+    return parent not in variable.parents and all(_picks(value, parent) for _, value in variable.parameters)
+
+
+def _picks(value: Constant | Expression | Free, parent: str) -> bool:
+    if not isinstance(value, Operation):
+        return value != Ref(parent)
+    return _step_picked(value) is not None or all(_picks(operand, parent) for operand in value.operands)
+
+
+def _step_picked(value: Operation) -> int | None:
+    """The number of the step in `refs("h")[number, ...]`."""
+    if value.operator != "[]" or not isinstance(value.operands[0], Ref) or not isinstance(value.operands[1], Constant) or value.operands[1].array < 0:
+        return None
+    return int(value.operands[1].array)
+
+
+def _picked(value: Constant | Expression | Free, inside: Mapping[str, object], steps: int) -> Constant | Expression | Free:
+    """An expression outside a chain in which a numbered step of a node is that step's node."""
+    if not isinstance(value, Operation):
+        return value
+    if (step := _step_picked(value)) is not None and value.operands[0].name in inside:
+        if step >= steps:
+            raise GraphError(f"unroll: {value} reads step {step}, and there are {steps} steps; try net.unroll({step + 1})")
+        there = Ref(at_step(value.operands[0].name, step))
+        return Operation("[]", (there, *value.operands[2:])) if value.operands[2:] else there
+    return Operation(value.operator, tuple(_picked(operand, inside, steps) for operand in value.operands))
 
 
 def _fixed(variable: Variable, value: Constant | Free) -> Variable:

@@ -96,11 +96,17 @@ def test_counts_without_a_largest(tmp_path):
 WRONG = {
     "real data": (lambda: dgm.BayesNet(x=dgm.Flow(2, dequantize=dgm.UniformDequantization())), r"node 'x': dequantization is for whole numbers; got a flow over the real numbers; leave it out, or say levels=256"),
     "positive data": (lambda: dgm.BayesNet(x=dgm.Flow(2, space=dgm.Positive(), dequantize=dgm.UniformDequantization())), r"dequantization is for whole numbers; got a flow over the positive numbers"),
-    "levels": (lambda: dgm.Flow(2, levels=1), r"Flow: expected levels=256 or a space, not both; got levels=1"),
+    "levels": (lambda: dgm.Flow(2, levels=1), r"Flow: expected a whole number of levels from 2; got levels=1; try levels=256"),
     "both": (lambda: dgm.Flow(2, levels=4, space=dgm.Counts()), r"Flow: expected levels=256 or a space, not both"),
     "kind": (lambda: dgm.Flow(2, levels=4, dequantize="uniform"), r"Flow: expected dequantize=dgm.UniformDequantization\(\).*; got 'uniform'"),
     "samples": (lambda: dgm.UniformDequantization(0), r"UniformDequantization: expected a positive whole number of samples; got 0"),
     "noise": (lambda: dgm.VariationalDequantization(3), r"VariationalDequantization: expected a kind of flow.*; got 3"),
+    "bounded data": (lambda: dgm.BayesNet(x=dgm.Flow(2, space=dgm.Interval(0.0, 1.0), dequantize=dgm.VariationalDequantization())), r"dequantization is for whole numbers; got a flow over \[0, 1\]"),
+    "real rows": (lambda: dgm.fit(dgm.MaximumLikelihood(model_of(levels=4)), {"x": torch.full((3, 2), 0.25)}, epochs=1), r"node 'x': .* has values in the levels 0 to 3; got 0.25"),
+    "angles of noise": (lambda: dgm.VariationalDequantization(dgm.NCSF()), r"VariationalDequantization: expected noise on the real line; got NCSF\(\), of angles"),
+    "noise for images": (
+        lambda: dgm.BayesNet(x=dgm.Flow(4, dgm.MAF(1), levels=4, dequantize=dgm.VariationalDequantization(dgm.Glow()))), r"node 'x': Glow expects images \(channels, height, width\); got the shape \(4,\)",
+    ),
     "beyond": (lambda: model_of(levels=4).log_prob({"x": torch.tensor([[0, 4]])}), r"node 'x': Flow\(2, NSF.*, levels=4, .* has values in the levels 0 to 3; got 4"),
     "between": (lambda: model_of(levels=4).log_prob({"x": torch.tensor([[0, 1.5]])}), r"has values in the levels 0 to 3; got 1.5"),
 }

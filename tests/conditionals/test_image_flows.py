@@ -80,7 +80,11 @@ def test_saved(tmp_path):
 
 
 WRONG = {
-    "sides": (lambda: dgm.BayesNet(x=dgm.Flow(1, 28, 30, dgm.Glow())), r"node 'x': Glow halves height and width 2 times; got \(1, 28, 30\); the nearest that it can take are \(1, 28, 28\) and \(1, 28, 32\), or fewer scales"),
+    "channels last": (lambda: dgm.BayesNet(x=dgm.Flow(8, 8, 3, dgm.Glow())), r"node 'x': Glow expects images.*got \(8, 8, 3\), whose channels seem to come last; the nearest: \(3, 8, 8\)"),
+    "no channel": (lambda: dgm.BayesNet(x=dgm.Flow(8, 8, dgm.MultiscaleRealNVP())), r"node 'x': MultiscaleRealNVP expects images.*got the shape \(8, 8\); try dgm.Flow\(1, 8, 8, dgm.MultiscaleRealNVP\(\)\)"),
+    "too small": (lambda: dgm.BayesNet(x=dgm.Flow(1, 2, 2, dgm.MultiscaleRealNVP())), r"halves height and width 2 times; got \(1, 2, 2\); the nearest that it can take: \(1, 4, 4\), or fewer scales"),
+    "a simplex": (lambda: dgm.BayesNet(x=dgm.Flow(1, 4, 4, dgm.Glow(), space=dgm.Simplex())), r"node 'x': Glow transforms images, and numbers on a simplex are none"),
+    "sides": (lambda: dgm.BayesNet(x=dgm.Flow(1, 28, 30, dgm.Glow())), r"node 'x': Glow halves height and width 2 times; got \(1, 28, 30\); the nearest that it can take: \(1, 28, 28\) and \(1, 28, 32\), or fewer scales"),
     "vector": (lambda: dgm.BayesNet(x=dgm.Flow(64, dgm.MultiscaleRealNVP())), r"node 'x': MultiscaleRealNVP expects images \(channels, height, width\); got the shape \(64,\)"),
     "inverse": (lambda: dgm.BayesNet(x=dgm.Flow(64, dgm.Inverse(dgm.Glow()))), r"node 'x': Glow expects images"),
     "scales": (lambda: dgm.Glow(scales=0), r"Glow: expected a positive whole number for scales; got 0"),

@@ -259,6 +259,13 @@ ERRORS = {
         lambda: made().in_order(x=(3, 2, 1, 0)), r"node 'x': log_prob was asked of the order \[3, 2, 1, 0\], which was not trained; trained: 1 order of MADE\(8\); try net=dgm.MADE\(..., agnostic=True\)",
     ),
     "no order": (lambda: made().in_order(x=(3, 2, 1, 1)), r"expected the numbers 0 to 3 in some order"),
+    "an order of fractions": (lambda: made().in_order(x=(0.5, 1, 2, 3)), r"expected the numbers 0 to 3 in some order, from first to last; got \[0.5, 1, 2, 3\]; try x=range\(4\)"),
+    "an order that is a number": (lambda: made().in_order(x=2), r"node 'x': expected the numbers 0 to 3 in some order, from first to last; got 2"),
+    "an order by name": (lambda: made().in_order(x="dcba"), r"got 'dcba'"),
+    "an order in a chain": (
+        lambda: dgm.compile(dgm.BayesNet(x=dgm.Autoregressive(dgm.Normal(2), net=dgm.MADE(4)).given(dgm.lag("x", initial=0.0)), plates={"t": dgm.Chain(["x"])})).in_order(x=(1, 0)),
+        r"node 'x': an order goes with nodes outside chains; this one is in 't'",
+    ),
     "an order of a vector": (lambda: made().in_order(z=(1, 0)), r"node 'z': an order goes with a node whose elements are drawn one after another"),
     "a part that comes late": (
         lambda: made().sample(given={"x": dgm.Partial([0, 0, 1, 0], torch.tensor([False, False, True, False]))}),
@@ -309,3 +316,12 @@ ERRORS = {
 def test_what_is_wrong_is_said(wrong, message):
     with pytest.raises(dgm.GraphError, match=message):
         wrong()
+
+
+@pytest.mark.parametrize("net", [dgm.WaveNet(4, skip=4, layers=1, cycles=1), dgm.PixelCNN(4, layers=1)], ids=["wavenet", "pixelcnn"])
+def test_the_only_order_is_the_one_that_was_trained(net):
+    model = compiled(dgm.Autoregressive(dgm.Bernoulli(1, 2, 2), net=net))
+    x = model.sample(5)["x"]
+    torch.testing.assert_close(model.in_order(x=range(4)).log_prob({"x": x}), model.log_prob({"x": x}))
+    with pytest.raises(dgm.GraphError, match=r"log_prob was asked of the order \[3, 2, 1, 0\], which was not trained"):
+        model.in_order(x=(3, 2, 1, 0))

@@ -190,13 +190,14 @@ def of(model, **options):
     return lambda: dgm.amortize(model, **{"observed": "x", **options})
 
 
-GLOBAL = dgm.BayesNet(g=dgm.Normal(), z=dgm.Normal().given(lag("z"), "g"), x=dgm.Normal().given("z"), plates=chain("z", "x"))
+ACROSS = dgm.BayesNet(
+    w=dgm.Normal(), z=dgm.Normal().given(lag("z"), "w", net=dgm.MLP(4)), x=dgm.Normal().given("z"), plates={"word": dgm.Chain(["w"], size=3), **chain("z", "x")})
 SENSORS = dgm.BayesNet(z=dgm.Normal().given(lag("z")), x=dgm.Normal().given("z"), plates={"sensor": dgm.Plate(["x"], size=2), **chain("z", "x")})
 DEEP = NETS["deep Markov"]
 BAD = {
     "nothing observed": (of(DEEP, observed=[]), "amortize: nothing is observed"),
     "nothing latent": (of(DEEP, observed=["x", "z"]), "amortize: nothing latent: every node on which ['x', 'z'] depend is observed"),
-    "a latent of a whole sequence": (of(GLOBAL), "amortize: the latent 'g' is outside the chain 'time'"),
+    "a chain that reads another one": (of(ACROSS), "amortize: node 'z' of the chain 'time' reads all steps of 'w', which is in the chain 'word'"),
     "a plate beside": (of(SENSORS), "amortize: the net has the chain 'time' beside the plates ['sensor']"),
     "an order of other names": (of(DEEP, order=["w"]), "amortize: order: over a chain expected the latents of a step in the order in which they are drawn, such as ['z']"),
     "collapse": (of(DEEP, collapse=True), "amortize: collapse: over the chain 'time' nothing is eliminated beside a guide yet"),

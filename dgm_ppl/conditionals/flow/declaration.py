@@ -13,6 +13,7 @@ from ...graph import GraphError
 from .bijection import Bijection
 from .conditional import FlowConditional, context_of
 from .dequantization import Dequantization, Dequantizer, UniformDequantization
+from .image import ImageFlow
 from .kinds import MAF, FlowKind
 from .links import Affine, Link, Logit, over, scaled_as
 
@@ -69,13 +70,28 @@ class NormalizingFlow(Architecture):
             raise GraphError(f"node {name!r}: expected angles for dgm.NCSF and nothing else; got {self.kind!r} over {space}; try dgm.{'NCSF' if isinstance(space, Circle) else 'NSF'}()")
         if isinstance(self.preprocess, Logit) and not isinstance(space, Interval) and space.cardinality is None:
             raise GraphError(f"node {name!r}: dgm.Logit expects numbers between two bounds; got {space}; try space=dgm.Interval(0.0, 1.0), or preprocess=dgm.Affine(loc, scale)")
+        if isinstance(space, Simplex) and isinstance(self.kind, ImageFlow):
+            raise GraphError(f"node {name!r}: {self.kind.label} transforms images, and numbers on a simplex are none; got {variable.summary}; try dgm.RealNVP()")
         if isinstance(space, Simplex) and (not variable.shape or variable.shape[-1] < 2):
             raise GraphError(f"node {name!r}: a flow over the simplex expects at least two numbers; got the shape {variable.shape}; try dgm.Flow(3, ..., space=dgm.Simplex())")
         self._check_affine(name, variable)
         try:
             self.kind.check(variable.shape)
+            if self.dequantize is not None:
+                self.dequantize.check(variable.shape)
         except ValueError as error:
             raise GraphError(f"node {name!r}: {error}") from error
+
+    def check_values(self, name: str, variables: Mapping[str, Variable], values: Mapping[str, Any]) -> None:
+        variable, value = variables[name], values[name]
+        space = variable.space
+        if self.dequantize is not None or not isinstance(space, (Interval, Simplex)) or isinstance(self.preprocess, Logit) and self.preprocess.alpha:
+            return
+        low, high = space.bounds
+        ends = (value <= low) | (value >= high)
+        if ends.any():
+            closed = f"preprocess=dgm.Logit(0.05), whose density includes the ends of {space}" if isinstance(space, Interval) else "a little of the uniform mixed in: 0.999 * x + 0.001 / x.shape[-1]"
+            raise GraphError(f"node {name!r}: {variable.summary} has a density strictly between {low:g} and {high:g}; got {value[ends].flatten()[0].item():g}; try {closed}")
 
     def _check_affine(self, name: str, variable: Variable) -> None:
         for part in ("loc", "scale") if isinstance(self.preprocess, Affine) else ():
@@ -100,7 +116,7 @@ class NormalizingFlow(Architecture):
         encoder, length = context_of(name, variable, ports, self.context, shared, plates)
         features = link.features(event)
         flow = Bijection(self.kind, event if features == math.prod(event) else features, length)
-        dequantizer = None if self.dequantize is None else Dequantizer(self.dequantize, variable.space, features)
+        dequantizer = None if self.dequantize is None else Dequantizer(self.dequantize, variable.space, event)
         return FlowConditional(name, variable, ports, flow, link, encoder=encoder, length=length, dequantizer=dequantizer)
 
 
@@ -112,8 +128,8 @@ def Flow(
 
     The event `(*worlds, *plates, *shape)` is transformed as one vector. Parents condition every layer: encoded and joined as they are,
     or through `.given(..., net=...)`, which computes `context` numbers from them. It samples with gradients, so it serves as density of
-    data, as prior, and as the family of a guide; it has no closed-form divergence. Several flows are invertible on a bounded domain
-    only (their docstrings say which), so standardize: `preprocess=dgm.Affine(x.mean(0), x.std(0))`.
+    data, as prior, and as the family of a guide; it has no closed-form divergence. Splines and Bernstein polynomials bend values
+    between -5 and 5 alone, and the others start near the identity, so standardize: `preprocess=dgm.Affine(x.mean(0), x.std(0))`.
 
     Args:
         *shape: the event shape, and the kind after it if you like: `Flow(2, MAF())`.
@@ -139,6 +155,11 @@ def Flow(
         >>> dgm.compile(net).sample(given={"y": [[0.0, 1.0, 2.0]]})["x"].shape
         torch.Size([1, 2])
     """
+    declared = next((one for one in shape if isinstance(one, Variable)), None)
+    if declared is not None:
+        lengths, states = "".join(f"{length}, " for length in declared.shape), declared.space.cardinality
+        mend = f"levels={states}" if states else "space=dgm.Counts(), dequantize=dgm.UniformDequantization()" if isinstance(declared.space, Counts) else f"space={declared.space!r}"
+        raise GraphError(f"Flow: expected the event's shape; got {declared!r}, a distribution of its own; a flow is the distribution: try dgm.Flow({lengths}dgm.MAF(), {mend})")
     if shape and isinstance(shape[-1], FlowKind):
         if kind is not None:
             raise GraphError(f"Flow: expected one kind; got {shape[-1]!r} and {kind!r}")
@@ -149,8 +170,10 @@ def Flow(
     if space is not None and not isinstance(space, Space):
         raise GraphError(f"Flow: expected a space such as dgm.Positive(); got {space!r}")
     if levels is not None:
-        if space is not None or (whole(levels) or 0) < 2:
+        if space is not None:
             raise GraphError(f"Flow: expected levels=256 or a space, not both; got levels={levels!r}, space={space!r}")
+        if (whole(levels) or 0) < 2:
+            raise GraphError(f"Flow: expected a whole number of levels from 2; got levels={levels!r}; try levels=256")
         space, dequantize = Levels(whole(levels) - 1), UniformDequantization() if dequantize is None else dequantize
     if dequantize is not None and not isinstance(dequantize, Dequantization):
         raise GraphError(f"Flow: expected dequantize=dgm.UniformDequantization() or dgm.VariationalDequantization(); got {dequantize!r}")

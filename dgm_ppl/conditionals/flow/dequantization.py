@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,9 +29,12 @@ class Dequantization(Setting):
         if (whole(self.samples) or 0) < 1:
             raise GraphError(f"{type(self).__name__}: expected a positive whole number of samples; got {self.samples!r}")
 
+    def check(self, shape: tuple[int, ...]) -> None:
+        """Raises `ValueError` for an event shape that the noise cannot take."""
+
     @abstractmethod
-    def build(self, features: int) -> nn.Module | None:
-        """The noise's own network."""
+    def build(self, shape: Sequence[int]) -> nn.Module | None:
+        """The noise's own network, for an event."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -46,7 +50,7 @@ class UniformDequantization(Dequantization):
     def __post_init__(self) -> None:
         self._check_samples()
 
-    def build(self, features: int) -> None:
+    def build(self, shape: Sequence[int]) -> None:
         return None
 
 
@@ -62,18 +66,24 @@ class VariationalDequantization(Dequantization):
         if not isinstance(self.kind, FlowKind):
             raise GraphError(f"VariationalDequantization: expected a kind of flow such as dgm.Inverse(dgm.RealNVP()); got {self.kind!r}")
 
-    def build(self, features: int) -> Bijection:
-        return Bijection(self.kind, features, features)
+        if self.kind.circular:
+            raise GraphError(f"VariationalDequantization: expected noise on the real line; got {self.kind!r}, of angles; try dgm.Inverse(dgm.RealNVP())")
+
+    def check(self, shape: tuple[int, ...]) -> None:
+        self.kind.check(shape)
+
+    def build(self, shape: Sequence[int]) -> Bijection:
+        return Bijection(self.kind, shape, math.prod(shape))
 
 
 class Dequantizer(nn.Module):
     """From whole numbers `(*batch, *event)` to numbers that fill the line, and back."""
 
-    def __init__(self, declared: Dequantization, space: Space, features: int):
+    def __init__(self, declared: Dequantization, space: Space, event: Sequence[int]):
         super().__init__()
-        self.samples, self.features = declared.samples, features
+        self.samples, self.features = declared.samples, math.prod(event)
         self.states, self.codes = space.cardinality, space.integer
-        self.noise = declared.build(features)
+        self.noise = declared.build(event)
 
     def filled(self, value: Tensor, rank: int, like: Tensor) -> tuple[Tensor, Tensor | None]:
         """y + u, `(samples, *batch, *event)` where there are several, and log q(u | y), None where it is zero."""

@@ -39,13 +39,15 @@ class ImageFlow(FlowKind):
     def check(self, shape: tuple[int, ...]) -> None:
         factor = 2**self.scales
         if len(shape) != 3:
-            raise ValueError(f"{type(self).__name__} expects images (channels, height, width); got the shape {shape}; try dgm.Flow(1, {4 * factor}, {4 * factor}, dgm.{type(self).__name__}())")
+            sides = shape if len(shape) == 2 else (4 * factor, 4 * factor)
+            raise ValueError(f"{type(self).__name__} expects images (channels, height, width); got the shape {shape}; try dgm.Flow(1, {', '.join(map(str, sides))}, dgm.{type(self).__name__}())")
         channels, *sides = shape
+        if shape[2] in (1, 3) and channels > 4:
+            raise ValueError(f"{type(self).__name__} expects images (channels, height, width); got {shape}, whose channels seem to come last; the nearest: {(shape[2], *shape[:2])}")
         if any(side % factor for side in sides):
-            less, more = ([max(factor, round_(side / factor) * factor) for side in sides] for round_ in (math.floor, math.ceil))
+            nearest = {(channels, *(max(factor, round_(side / factor) * factor) for side in sides)): None for round_ in (math.floor, math.ceil)}
             raise ValueError(
-                f"{type(self).__name__} halves height and width {self.scales} times; got {shape}; the nearest that it can take are {(channels, *less)} and {(channels, *more)}, "
-                f"or fewer scales"
+                f"{type(self).__name__} halves height and width {self.scales} times; got {shape}; the nearest that it can take: {' and '.join(map(str, nearest))}, or fewer scales"
             )
 
     def build(self, features: int, context: int) -> nn.Module:

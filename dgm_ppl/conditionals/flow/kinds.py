@@ -176,7 +176,7 @@ class NICE(RealNVP):
 
 @dataclass(frozen=True, repr=False)
 class NAF(FlowKind):
-    """Neural autoregressive flow: each transformation a monotonic network; invertible on [-10, 10] (Huang et al., 2018, https://arxiv.org/abs/1804.00779)."""
+    """Neural autoregressive flow: each transformation a monotonic network, inverted by bisection (Huang et al., 2018, https://arxiv.org/abs/1804.00779)."""
 
     ordered: ClassVar[bool] = True
     transforms: int = 3
@@ -193,7 +193,7 @@ class NAF(FlowKind):
 
 @dataclass(frozen=True, repr=False)
 class UNAF(NAF):
-    """Unconstrained neural autoregressive flow: each transformation the integral of a positive network; invertible on [-10, 10] (Wehenkel and Louppe, 2019, https://arxiv.org/abs/1908.05164)."""
+    """Unconstrained neural autoregressive flow: each transformation the integral of a positive network, inverted by bisection (Wehenkel and Louppe, 2019, https://arxiv.org/abs/1908.05164)."""
 
     def build(self, features: int, context: int) -> nn.Module:
         return _dense(implicit(zuko().flows.UNAF(features, context, signal=self.signal, network={"hidden_features": self.network}, **_masked(self, features))))
@@ -217,7 +217,7 @@ class BPF(FlowKind):
 
 @dataclass(frozen=True, repr=False)
 class SOSPF(FlowKind):
-    """Sum-of-squares polynomial flow; invertible on [-10, 10] (Jaini et al., 2019, https://arxiv.org/abs/1905.02325)."""
+    """Sum-of-squares polynomial flow, inverted by bisection (Jaini et al., 2019, https://arxiv.org/abs/1905.02325)."""
 
     ordered: ClassVar[bool] = True
     transforms: int = 3
@@ -229,19 +229,20 @@ class SOSPF(FlowKind):
     passes: int | None = None
 
     def build(self, features: int, context: int) -> nn.Module:
-        return _dense(zuko().flows.SOSPF(features, context, degree=self.degree, polynomials=self.polynomials, **_masked(self, features)))
+        return _dense(implicit(zuko().flows.SOSPF(features, context, degree=self.degree, polynomials=self.polynomials, **_masked(self, features))))
 
 
 @dataclass(frozen=True, repr=False)
 class GF(FlowKind):
-    """Gaussianization flow: mixtures of normal distribution functions and rotations; invertible on [-10, 10] (Meng et al., 2020, https://arxiv.org/abs/2003.01941)."""
+    """Gaussianization flow: mixtures of normal distribution functions and rotations, inverted by bisection (Meng et al., 2020, https://arxiv.org/abs/2003.01941)."""
 
     transforms: int = 3
     components: int = 8
     hidden: tuple[int, ...] = (64, 64)
 
     def build(self, features: int, context: int) -> nn.Module:
-        return _dense(zuko().flows.GF(features, context, transforms=self.transforms, components=self.components, **({"hidden_features": self.hidden} if context else {})))
+        options = {"hidden_features": self.hidden} if context else {}
+        return _dense(implicit(zuko().flows.GF(features, context, transforms=self.transforms, components=self.components, **options)))
 
 
 @dataclass(frozen=True, repr=False)
