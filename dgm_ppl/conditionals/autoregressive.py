@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from ..families import Architecture, Delta, Expression, Family, Ref, Variable
@@ -19,11 +20,12 @@ from .networks import Shared, network_of, shared_module
 from .ordering import graph_over, orders_over, parents_in
 from .parametric import Parametric
 from .ports import Port
+from .sources import check_lengths, presence_shape
 
 __all__ = ["Autoregression", "Autoregressive"]
 
 
-def Autoregressive(base: Variable, *, net: CausalNet, order: Any = None, adjacency: Any = None, end: int | str | None = None, length: Any = None) -> Variable:
+def Autoregressive(base: Variable, *, net: CausalNet, order: Any = None, adjacency: Any = None, end: int | str | None = None, length: Any = None, ends: Mapping[str, int | str] = MappingProxyType({})) -> Variable:
     """A node whose elements are drawn one after another: p(x) = prod_i p(x_i | the elements before it, parents).
 
     Arguments:
@@ -36,6 +38,8 @@ def Autoregressive(base: Variable, *, net: CausalNet, order: Any = None, adjacen
             which elements an element depends on; honoured exactly.
         end: the token (code or label) with which a sequence ends; what stands after it does not count, and sampling stops.
         length: the name of a parent (or an expression) that says how many steps along the first dimension count.
+        ends: where parents that are sequences end, `{"source": 0}` with a token's code, `{"source": "n"}` at the number of steps that node `n`
+            holds. What stands behind is not read, and attention passes over it.
 
     Raises:
         GraphError: a cycle, an order or graph of another size, a shape that the net cannot take, an end that is no token.
@@ -74,7 +78,15 @@ def Autoregressive(base: Variable, *, net: CausalNet, order: Any = None, adjacen
         raise GraphError("Autoregressive: expected end= or length=, not both")
     ending = None if end is None else _token(base, end)
     lengths = None if length is None else Ref(length) if isinstance(length, str) else as_expression(length)
-    return Variable(Autoregression(base, net, orders, graph, ending, lengths), base.shape, size=base.size, labels=base.labels)
+    return Variable(Autoregression(base, net, orders, graph, ending, lengths, _source_ends(ends)), base.shape, size=base.size, labels=base.labels)
+
+
+def _source_ends(ends: Any) -> tuple[tuple[str, int | Ref], ...]:
+    found = [(source, Ref(end) if isinstance(end, str) else whole(end)) for source, end in (ends.items() if isinstance(ends, Mapping) else [(ends, None)])]
+    for source, end in found:
+        if end is None or not isinstance(source, str):
+            raise GraphError(f"Autoregressive: ends: expected a token's code, or the node that holds the number of steps, by parent; got {ends!r}; try ends={{'source': 0}} or {{'source': 'n'}}")
+    return tuple(found)
 
 
 def _token(base: Variable, end: int | str) -> int:
@@ -100,10 +112,12 @@ class Autoregression(Architecture):
     graph: DAG | None = None
     end: int | None = None
     length: Expression | None = None
+    ends: tuple[tuple[str, int | Ref], ...] = ()
 
     @property
     def inner(self) -> tuple[Variable, ...]:
-        return (self.base,) if self.length is None else (self.base, Delta(v=self.length))
+        lengths = [self.length, *(end for _, end in self.ends if isinstance(end, Ref))]
+        return (self.base, *(Delta(v=length) for length in lengths if length is not None))
 
     @property
     def net_label(self) -> str:
@@ -113,7 +127,7 @@ class Autoregression(Architecture):
         return self.base.space
 
     def summary(self, variable: Variable) -> str:
-        asked = {"order": self.orders[0] if len(self.orders) == 1 else self.orders or None, "adjacency": self.graph, "end": self.end, "length": self.length}
+        asked = {"order": self.orders[0] if len(self.orders) == 1 else self.orders or None, "adjacency": self.graph, "end": self.end, "length": self.length, "ends": {source: end.name if isinstance(end, Ref) else end for source, end in self.ends} or None}
         return f"Autoregressive({', '.join([repr(self.base), f'net={self.net!r}', *(f'{name}={value!r}' if name != 'length' else f'length={value}' for name, value in asked.items() if value is not None)])})"
 
     def caption(self, variable: Variable) -> str:
@@ -132,6 +146,8 @@ class Autoregression(Architecture):
         largest = parents[self.length.name].space.cardinality if isinstance(self.length, Ref) else None
         if largest is not None and largest - 1 > self.base.shape[0]:
             raise GraphError(f"node {name!r}: its length {self.length} can be up to {largest - 1}; the event {self.base.shape} holds {self.base.shape[0]}; try {self.base.shape[0] + 1} states")
+        for source, end in self.ends:
+            self._check_end(name, variable, source, end, parents)
         if variable.fn is not None:
             raise GraphError(f"node {name!r}: fn= computes parameters, which {self.net.label()} does here; try .given(..., net=dgm.MLP(64)), whose output it reads")
         try:
@@ -139,21 +155,29 @@ class Autoregression(Architecture):
         except ValueError as error:
             raise GraphError(f"node {name!r}: {error}") from error
 
-    def check_values(self, name: str, variable: Variable, values: Mapping[str, Any]) -> None:
-        lengths = values.get(self.length.name) if isinstance(self.length, Ref) else None
-        if lengths is None:
-            return
-        wrong = (lengths < 0) | (lengths > self.base.shape[0]) | (lengths != lengths.round() if lengths.is_floating_point() else False)
-        if wrong.any():
-            raise GraphError(
-                f"node {name!r}: its length {self.length} expects whole numbers from 0 to {self.base.shape[0]}, the steps of the event {self.base.shape}; got {lengths[wrong].flatten()[0].item():g}; "
-                f"try a longer event, or data[{self.length.name!r}].clamp(0, {self.base.shape[0]})"
-            )
+    def _check_end(self, name: str, variable: Variable, source: str, end: int | Ref, parents: Mapping[str, Variable]) -> None:
+        if source not in variable.parents:
+            raise GraphError(f"node {name!r}: ends: expected one of the parents of .given, {list(variable.parents)}; got {source!r}{did_you_mean(source, variable.parents)}")
+        parent = parents[source]
+        if variable.net is not None or not parent.shape:
+            why = f"{variable.net_label} reads {source!r} here" if variable.net is not None else f"{source!r} ~ {parent.summary} has no steps"
+            raise GraphError(f"node {name!r}: ends: expected a sequence that {self.net.label()} reads itself; {why}; leave ends= or .given(net=...) out")
+        states = parent.space.cardinality
+        if not isinstance(end, Ref) and (states is None or not parent.space.integer or len(parent.shape) != 1 or not 0 <= end < states):
+            raise GraphError(f"node {name!r}: ends: expected a token of {source!r} ~ {parent.summary}; got {end!r}; try ends={{{source!r}: 'n'}} with the node that holds the number of steps")
+
+    def check_values(self, name: str, variables: Mapping[str, Variable], values: Mapping[str, Any]) -> None:
+        counted = [("its length", self.length, self.base.shape), *((f"the end of {source!r}", end, variables[source].shape) for source, end in self.ends)]
+        for what, length, event in counted:
+            if isinstance(length, Ref) and length.name in values:
+                check_lengths(name, what, length.name, event, values[length.name])
 
     def build(self, name: str, variable: Variable, ports: Sequence[Port], *, plates: Any, all_plates: int, shared: Shared) -> AutoregressiveConditional:
         base = Parametric(name, self.base, ports, plates=plates, all_plates=all_plates, computed_outside=True)
-        readers, event = [port for port in ports if port.name in variable.parents], self.event()
-        read, reader = tuple(port.encoded_shape for port in readers), None
+        readers = [port for port in ports if port.name in variable.parents]
+        ended = dict(self.ends)
+        event = replace(self.event(), padded=tuple(place for place, port in enumerate(readers) if port.name in ended))
+        read, reader = tuple(presence_shape(name, port) if port.name in ended else port.encoded_shape for port in readers), None
         if variable.net is not None:
             read = (self.net.context_shape(event),)
             reader = network_of(name, variable.net, readers, ("context",), read, shared)
@@ -163,5 +187,7 @@ class Autoregression(Architecture):
             network = shared_module(self.net, (event, read), lambda: self.net.causal(event, read), shared)
         except ValueError as error:
             raise GraphError(f"node {name!r}: {error}") from error
-        length = None if self.length is None else Parametric(name, self.inner[1], ports, plates=plates, all_plates=all_plates)
-        return AutoregressiveConditional(name, variable, ports, base, network, reader, length)
+        lengths = [Parametric(name, inner, ports, plates=plates, all_plates=all_plates) for inner in self.inner[1:]]
+        length = None if self.length is None else lengths.pop(0)
+        ends = {source: lengths.pop(0) if isinstance(end, Ref) else end for source, end in self.ends}
+        return AutoregressiveConditional(name, variable, ports, base, network, reader, length, ends=ends)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..families import Noise, Variable
 from ..families.shapes import broadcast, whole
@@ -22,6 +23,7 @@ from .elements import AfterToken, AtLength, Endings, draw_elements, rows_of
 from .parametric import Parametric
 from .ports import Port, broadcast_batch
 from .predictors import Network
+from .sources import before_end, with_presence, within
 
 __all__ = ["AutoregressiveConditional"]
 
@@ -39,10 +41,13 @@ class AutoregressiveConditional(Conditional):
 
     def __init__(
         self, name: str, variable: Variable, ports: Sequence[Port], base: Parametric, network: Causal, reader: Network | None = None, length: Parametric | None = None,
-        order: int | tuple[int, ...] | None = None,
+        order: int | tuple[int, ...] | None = None, ends: Mapping[str, int | Parametric] = MappingProxyType({}),
     ):
         super().__init__(name, variable, ports)
         self.base, self.network, self.reader, self.length = base, network, reader, length
+        self.token_ends = {source: end for source, end in ends.items() if isinstance(end, int)}
+        self.length_ends = [source for source in ends if source not in self.token_ends]
+        self.source_lengths = nn.ModuleList(ends[source] for source in self.length_ends)
         self.order = 0 if order is None and network.orders == 1 and not network.agnostic else order
         self.transforms: tuple[Transform, ...] = ()
         self.register_buffer("anchor", torch.empty(0), persistent=False)
@@ -95,17 +100,31 @@ class AutoregressiveConditional(Conditional):
         """What the network made of the parents, `(*their batch, ...)` each, that batch, and the parents."""
         if not self._read:
             return (), (), parents
-        batch, encoded = self._encoded_parents([parents[i] for i in self._read])
+        batch, encoded = self._encoded_parents(parents)
         context = self.network.context(*(value.reshape(-1, *value.shape[len(batch):]) for value in encoded))
         return tuple(part.reshape(*batch, *part.shape[1:]) for part in context), batch, parents
 
     def _encoded_parents(self, parents: Sequence[Tensor]) -> tuple[tuple[int, ...], Sequence[Tensor]]:
         """The batch of the parents of `given`, and what the network reads of them."""
-        ports = [self.ports[i] for i in self._read]
+        ports, read = [self.ports[i] for i in self._read], [parents[i] for i in self._read]
         if self.reader is not None:
-            return leading(ports, parents), self.reader(*parents)
-        encoded = broadcast_batch([port.encode(value, self.anchor) for port, value in zip(ports, parents)], [port.encoded_rank for port in ports])
-        return tuple(encoded[0].shape[: encoded[0].ndim - ports[0].encoded_rank]), encoded
+            return leading(ports, read), self.reader(*read)
+        encoded, ranks = [port.encode(value, self.anchor) for port, value in zip(ports, read)], [port.encoded_rank for port in ports]
+        for place, port in enumerate(ports):
+            counted = self._source_steps(port, read[place], parents)
+            if counted is not None:
+                encoded[place], ranks[place] = with_presence(encoded[place], ranks[place], counted), 2
+        encoded = broadcast_batch(encoded, ranks)
+        return tuple(encoded[0].shape[: encoded[0].ndim - ranks[0]]), encoded
+
+    def _source_steps(self, port: Port, value: Tensor, parents: Sequence[Tensor]) -> Tensor | None:
+        """Which steps of a parent count; None where all do."""
+        if port.name in self.token_ends:
+            return before_end(value, self.token_ends[port.name])
+        if port.name not in self.length_ends:
+            return None
+        length = self.source_lengths[self.length_ends.index(port.name)]
+        return within(length.value(length.prepare(*parents)), port.event[0])
 
     def surprisals(self, value: Tensor, prepared: Prepared) -> Tensor:
         if self.order is not None:
@@ -151,13 +170,11 @@ class AutoregressiveConditional(Conditional):
         """Which elements come before the end, or are it; None where all do."""
         end = self.variable.family.end
         if end is not None:
-            ended = value == end
-            return (ended.cumsum(-1) - ended.long()) == 0
+            return before_end(value, end)
         if self.length is None:
             return None
         lengths = self._lengths(prepared)
-        step = torch.arange(self.variable.shape[0], device=lengths.device)
-        return (step < lengths.unsqueeze(-1)).reshape(*lengths.shape, -1, *(1,) * (len(self.line) - 1))
+        return within(lengths, self.variable.shape[0]).reshape(*lengths.shape, -1, *(1,) * (len(self.line) - 1))
 
     def endings(self, batch: Sequence[int], prepared: Prepared) -> Endings:
         """Where the sequences of a batch end, as they are drawn."""

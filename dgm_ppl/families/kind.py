@@ -125,8 +125,8 @@ class Architecture(Setting, Kind):
     def check(self, name: str, variable: Variable, parents: Mapping[str, Variable]) -> None:
         """Raises `GraphError` where the declaration cannot be compiled, before anything is allocated."""
 
-    def check_values(self, name: str, variable: Variable, values: Mapping[str, Any]) -> None:
-        """Raises `GraphError` where values `(*worlds, *plates, *event)` of the node are legal ones of its space and yet have no density, given those of other nodes."""
+    def check_values(self, name: str, variables: Mapping[str, Variable], values: Mapping[str, Any]) -> None:
+        """Raises `GraphError` where values `(*worlds, *plates, *event)` of a node are legal ones of its space and yet have no density, given those of other nodes."""
 
     def signature(self, names: Collection[str]) -> tuple[str, ...]:
         return ()

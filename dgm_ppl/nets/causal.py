@@ -22,7 +22,8 @@ class Event:
 
     `shape` is the event's; the network reads `width` numbers an element, or its code where there are `states`, and writes
     `outputs` numbers an element. `orders` are the orders asked for, each the elements (in C order) from first to last; `parents`
-    are, where a graph over the elements was asked for, those that each element may depend on.
+    are, where a graph over the elements was asked for, those that each element may depend on. `padded` are the places, among the
+    nodes that the network reads, of sequences `(length, features)` whose last feature says whether the step counts; the others of one that does not are zero.
     """
 
     shape: Shape
@@ -31,6 +32,7 @@ class Event:
     states: int | None = None
     orders: tuple[tuple[int, ...], ...] = ()
     parents: tuple[tuple[int, ...], ...] | None = None
+    padded: tuple[int, ...] = ()
 
     @property
     def size(self) -> int:

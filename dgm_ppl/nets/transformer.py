@@ -22,8 +22,8 @@ class Transformer(CausalNet):
     """A decoder of causal self-attention, layers normalized before each block (Vaswani et al., 2017; Radford et al., 2019).
 
     Elements are read one after another in C order or in any `order`: images, text, any tokens. A parent that is a sequence
-    `(length, ...)` or an image is encoded by self-attention of its own and read by cross-attention in every layer; what other
-    parents say is added to every step.
+    `(length, ...)` or an image is encoded by self-attention of its own and read by cross-attention in every layer; both pass over the
+    steps of a sequence that ended. What other parents say is added to every step.
 
     Args:
         width: of the stream, a multiple of `heads`.
@@ -74,24 +74,30 @@ class AttendingLine(Line):
         self.sequences = [place for place, shape in enumerate(parents) if len(shape) > 1]
         self.plain = [place for place, shape in enumerate(parents) if len(shape) < 2]
         self.positions = nn.Parameter(0.02 * torch.randn(self.steps, net.width))
-        self.encoders = nn.ModuleList(Encoder(parents[place], net) for place in self.sequences)
+        self.padded = bool(event.padded)
+        self.encoders = nn.ModuleList(Encoder(parents[place], net, padded=place in event.padded) for place in self.sequences)
         self.blocks = nn.ModuleList(Block(net, cross=bool(self.sequences)) for _ in range(net.layers))
         self.norm = nn.LayerNorm(net.width)
 
     def context(self, *parents: Tensor) -> tuple[Tensor, ...]:
-        """What plain parents add to every step, where there are any, then the memory of those that are sequences."""
+        """What plain parents add to every step, where there are any, then the memory of those that are sequences, and which of its steps count where some may not."""
         plain = [self.conditioning(flat_context([parents[place] for place in self.plain]))] if self.plain else []
-        memory = [encoder(parents[place]) for encoder, place in zip(self.encoders, self.sequences)]
-        return (*plain, *([torch.cat(memory, 1)] if memory else []))
+        counted = [encoder.counted(parents[place]) for encoder, place in zip(self.encoders, self.sequences)]
+        memory = [encoder(parents[place], steps) for encoder, place, steps in zip(self.encoders, self.sequences, counted)]
+        found = [torch.cat(memory, 1)] if memory else []
+        if self.padded:
+            found.append(torch.cat([one.new_ones(one.shape[:2], dtype=torch.bool) if steps is None else steps for one, steps in zip(memory, counted)], 1))
+        return (*plain, *found)
 
-    def _parts(self, context: Sequence[Tensor]) -> tuple[Sequence[Tensor], Tensor | None]:
-        return context[:1] if self.plain else (), context[-1] if self.sequences else None
+    def _parts(self, context: Sequence[Tensor]) -> tuple[Sequence[Tensor], Tensor | None, Tensor | None]:
+        rest = context[1:] if self.plain else context
+        return context[:1] if self.plain else (), rest[0] if rest else None, rest[1] if self.padded else None
 
     def forward(self, values: Tensor, context: Sequence[Tensor] = (), order: int = 0) -> Tensor:
-        plain, memory = self._parts(context)
+        plain, memory, counted = self._parts(context)
         stream = added(self.shifted(values), plain) + self.positions
         for block in self.blocks:
-            stream = block(stream, memory)
+            stream = block(stream, memory, counted)
         return self.outputs(self.norm(stream))
 
     def stepper(self, context: Sequence[Tensor], rows: int, order: int = 0) -> AttendingStepper:
@@ -117,12 +123,14 @@ class Attention(nn.Module):
         keys, values = self.pair(memory).chunk(2, -1)
         return self._headed(keys), self._headed(values)
 
-    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, *, causal: bool = False) -> Tensor:
-        found = functional.scaled_dot_product_attention(queries, keys, values, is_causal=causal)
+    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, counted: Tensor | None = None, *, causal: bool = False) -> Tensor:
+        """What queries find in the steps that count, `(n, steps)`; in all where none says."""
+        mask = None if counted is None else counted[:, None, None]
+        found = functional.scaled_dot_product_attention(queries, keys, values, mask, is_causal=causal)
         return self.output(found.transpose(1, 2).flatten(2))
 
-    def forward(self, stream: Tensor, memory: Tensor, *, causal: bool = False) -> Tensor:
-        return self.attend(self.queries(stream), *self.pairs(memory), causal=causal)
+    def forward(self, stream: Tensor, memory: Tensor, counted: Tensor | None = None, *, causal: bool = False) -> Tensor:
+        return self.attend(self.queries(stream), *self.pairs(memory), counted, causal=causal)
 
 
 class Block(nn.Module):
@@ -137,38 +145,46 @@ class Block(nn.Module):
         self.wide = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.dropout = nn.Dropout(net.dropout)
 
-    def forward(self, stream: Tensor, memory: Tensor | None = None) -> Tensor:
+    def forward(self, stream: Tensor, memory: Tensor | None = None, counted: Tensor | None = None) -> Tensor:
+        """`counted` are the steps that count of the memory, or of the stream where there is no memory."""
         seen = self.norms[0](stream)
-        stream = stream + self.dropout(self.own(seen, seen, causal=self.causal))
+        stream = stream + self.dropout(self.own(seen, seen, counted if self.cross is None else None, causal=self.causal))
         if self.cross is not None:
-            stream = stream + self.dropout(self.cross(self.norms[2](stream), memory))
+            stream = stream + self.dropout(self.cross(self.norms[2](stream), memory, counted))
         return stream + self.dropout(self.wide(self.norms[1](stream)))
 
 
 class Encoder(nn.Module):
     """A parent that is a sequence, `(n, length, ...)` or an image `(n, channels, ...)`, as a memory `(n, length, width)`."""
 
-    def __init__(self, shape: Shape, net: Transformer):
+    def __init__(self, shape: Shape, net: Transformer, *, padded: bool = False):
         super().__init__()
-        self.image = len(shape) > 2
+        self.image, self.padded = len(shape) > 2, padded
         length, features = (numbers([shape[1:]]), shape[0]) if self.image else shape
         self.embedding = nn.Linear(features, net.width)
         self.positions = nn.Parameter(0.02 * torch.randn(length, net.width))
         self.blocks = nn.ModuleList(Block(net, cross=False, causal=False) for _ in range(net.encoder))
         self.norm = nn.LayerNorm(net.width)
 
-    def forward(self, parent: Tensor) -> Tensor:
+    def counted(self, parent: Tensor) -> Tensor | None:
+        """The steps that count, `(n, length)`, the first at least, so that something is read; None for all."""
+        if not self.padded:
+            return None
+        found = parent[..., -1] > 0
+        return torch.cat([torch.ones_like(found[:, :1]), found[:, 1:]], 1)
+
+    def forward(self, parent: Tensor, counted: Tensor | None = None) -> Tensor:
         stream = self.embedding(parent.flatten(2).transpose(1, 2) if self.image else parent) + self.positions
         for block in self.blocks:
-            stream = block(stream)
+            stream = block(stream, None, counted)
         return self.norm(stream)
 
 
 class AttendingStepper(Stepper):
     """Keys and values of the steps so far are kept, those of the memory computed once."""
 
-    def __init__(self, network: AttendingLine, plain: Sequence[Tensor], memory: Tensor | None, rows: int):
-        self.network, self.plain, self.rows = network, tuple(plain), rows
+    def __init__(self, network: AttendingLine, plain: Sequence[Tensor], memory: Tensor | None, counted: Tensor | None, rows: int):
+        self.network, self.plain, self.counted, self.rows = network, tuple(plain), counted, rows
         heads = network.blocks[0].own.heads
         shape = (len(network.blocks), 2, rows, heads, network.steps, network.width // heads)
         self.cache = network.start.new_zeros(shape)
@@ -184,11 +200,12 @@ class AttendingStepper(Stepper):
             cache[0, :, :, turn], cache[1, :, :, turn] = keys[:, :, 0], values[:, :, 0]
             stream = stream + block.own.attend(block.own.queries(seen), cache[0, :, :, : turn + 1], cache[1, :, :, : turn + 1])
             if memory is not None:
-                stream = stream + block.cross.attend(block.cross.queries(block.norms[2](stream)), *memory)
+                stream = stream + block.cross.attend(block.cross.queries(block.norms[2](stream)), *memory, self.counted)
             stream = stream + block.wide(block.norms[1](stream))
         return network.outputs_at(network.norm(stream[:, 0]))
 
     def take(self, rows: Tensor) -> None:
         self.cache = self.cache[:, :, rows]
         self.memory = [None if pair is None else tuple(part[rows] for part in pair) for pair in self.memory]
+        self.counted = None if self.counted is None else self.counted[rows]
         self.plain, self.rows = tuple(part[rows] for part in self.plain), len(rows)

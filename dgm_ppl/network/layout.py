@@ -62,7 +62,7 @@ class Layout:
             self._check_values(name, value)
         for name in values:
             if isinstance(self.net[name].family, Architecture):
-                self.net[name].family.check_values(name, self.net[name], values)
+                self.net[name].family.check_values(name, self.net, values)
         values |= lengths
         self.worlds(values)
         self.sizes(values)
@@ -97,7 +97,7 @@ class Layout:
         self._check_shape(name, found, plates if found.ndim > len(event) else ())
         self._check_values(name, found)
         if isinstance(self.net[name].family, Architecture):
-            self.net[name].family.check_values(name, self.net[name], {name: found})
+            self.net[name].family.check_values(name, self.net, {name: found})
         return found
 
     def tensor(self, name: str, value: Any, like: Tensor) -> Tensor:

@@ -82,8 +82,9 @@ class NormalizingFlow(Architecture):
         except ValueError as error:
             raise GraphError(f"node {name!r}: {error}") from error
 
-    def check_values(self, name: str, variable: Variable, values: Mapping[str, Any]) -> None:
-        space, value = variable.space, values[name]
+    def check_values(self, name: str, variables: Mapping[str, Variable], values: Mapping[str, Any]) -> None:
+        variable, value = variables[name], values[name]
+        space = variable.space
         if self.dequantize is not None or not isinstance(space, (Interval, Simplex)) or isinstance(self.preprocess, Logit) and self.preprocess.alpha:
             return
         low, high = space.bounds
