@@ -56,7 +56,9 @@ class Chained(Conditional):
         self.main, self.axis = main, axis
         self.starts = nn.ModuleList(dict.fromkeys(starts))                  # steps may share one
         self._start_at = tuple(list(self.starts).index(start) for start in starts)
-        self.density, self.elements = main.density, main.elements
+        densities = {each.density for each in (main, *starts)}
+        self.density = None if None in densities else "bound" if "bound" in densities else "exact"
+        self.elements = min(each.elements for each in (main, *starts))      # independent at every step
         ports = {port.name: port for each in (main, *starts) for port in each.ports}
         self.ports = tuple(ports.values())                                  # a start may read what later steps do not
         self._position = {name: position for position, name in enumerate(ports)}
@@ -222,20 +224,23 @@ class Chained(Conditional):
         return torch.cat([_spread(each, batch, piece, axis, event) for each, piece in zip(found, prepared.pieces)], axis)
 
     def surprisals(self, value: Tensor, prepared: Steps) -> Tensor:
-        axis, rank = self.axis - len(self.variable.shape), value.ndim - len(self.variable.shape) + self.elements
-        if len(prepared.pieces) == 1:
+        if len(prepared.pieces) == 1 and prepared.pieces[0].conditional.elements == self.elements:
             found = prepared.pieces[0].conditional.surprisals(value, prepared.pieces[0].prepared)
         else:
-            found = torch.cat([self._surprisals(value, axis, rank, piece) for piece in prepared.pieces], self.axis - self.elements)
+            found = torch.cat([self._surprisals(value, piece) for piece in prepared.pieces], self.axis - self.elements)
         return found if prepared.real is None else torch.where(prepared.real.reshape(*prepared.real.shape, *(1,) * self.elements), found, 0.0)
 
-    def _surprisals(self, value: Tensor, axis: int, rank: int, piece: Piece) -> Tensor:
-        here = value.narrow(axis, piece.start, piece.stop - piece.start)
-        found, shape = piece.conditional.surprisals(here, piece.prepared), tuple(here.shape[:rank])
-        return found if found.shape == shape else found.expand(broadcast(found.shape, shape))
+    def _surprisals(self, value: Tensor, piece: Piece) -> Tensor:
+        own, event = piece.conditional.elements, len(self.variable.shape)
+        here = value.narrow(self.axis - event, piece.start, piece.stop - piece.start)
+        found, shape = piece.conditional.surprisals(here, piece.prepared), tuple(here.shape[: value.ndim - event + own])
+        found = found if found.shape == shape else found.expand(broadcast(found.shape, shape))
+        return found if own == self.elements else found.sum(tuple(range(self.elements - own, 0)))
 
     def divergences(self, prepared: Steps, other: Conditional, other_prepared: Steps) -> Tensor | None:
         if not isinstance(other, Chained) or [(p.start, p.stop) for p in prepared.pieces] != [(p.start, p.stop) for p in other_prepared.pieces]:
+            return None
+        if any(piece.conditional.elements != self.elements for piece in prepared.pieces):
             return None
         found = [q.conditional.divergences(q.prepared, p.conditional, p.prepared) for q, p in zip(prepared.pieces, other_prepared.pieces)]
         if any(term is None for term in found):

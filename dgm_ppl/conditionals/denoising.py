@@ -24,7 +24,7 @@ from .probability_flow import flow_log_density
 from .samplers import Sampler
 from .schedules import Schedule
 
-__all__ = ["FEATURES", "Denoiser", "Denoising", "DenoisingConditional", "check_taken_in", "time_features"]
+__all__ = ["FEATURES", "Denoiser", "Denoising", "DenoisingConditional", "check_taken_in", "shares_of", "time_features"]
 
 FEATURES = 32                                           # sines and cosines of the time that the network reads
 FASTEST = 40.0                                          # radians that the fastest of them turns from t = 0 to 1; faster ones make flows rough
@@ -68,11 +68,18 @@ class Denoising(Architecture):
         for parent, share in self.drop:
             if parent not in variable.parents:
                 raise GraphError(f"node {name!r}: drop names {parent!r}, which is no parent{did_you_mean(parent, variable.parents)}; got the parents {list(variable.parents)}")
-            if not 0 < share < 1:
+            if not (isinstance(share, (int, float)) and 0 < share < 1):
                 raise GraphError(f"node {name!r}: expected drop of {parent!r} between 0 and 1, the share of worlds that train without it; got {share!r}; try 0.1")
         if not isinstance(variable.space, (Real, Positive, Interval, Finite)):
             raise GraphError(f"node {name!r}: noise is added to real numbers, to positive ones by their logarithm and to bounded ones by their log-odds; got {variable.space}; try dgm.Flow(..., space=...)")
         self.sampler.check(name, [parent for parent, _ in self.drop], variable.parents)
+
+
+def shares_of(place: str, drop: Mapping[str, float] | None) -> tuple[tuple[str, float], ...]:
+    """The parents that training leaves out now and then, with the share of worlds."""
+    if not (drop is None or isinstance(drop, Mapping)):
+        raise GraphError(f"{place}: expected drop as shares by parent; got {drop!r}; try drop={{'y': 0.1}}")
+    return tuple((drop or {}).items())
 
 
 def check_taken_in(place: str, space: Any, preprocess: Any, context: Any) -> None:

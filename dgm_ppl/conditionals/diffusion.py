@@ -15,7 +15,7 @@ from ..families import Finite, Real, Setting, Space, Variable
 from ..families.shapes import broadcast
 from ..families.variable import checked_shape
 from ..graph import GraphError
-from .denoising import Denoising, DenoisingConditional, check_taken_in
+from .denoising import Denoising, DenoisingConditional, check_taken_in, shares_of
 from .flow.links import Affine
 from .networks import Shared
 from .ports import Port
@@ -157,7 +157,7 @@ def Diffusion(
         raise GraphError("Diffusion: levels are scaled by themselves and have no probability flow; leave out space, preprocess and flow")
     if flow and not sampler.deterministic:
         raise GraphError(f"Diffusion: flow=True draws along the probability flow, which takes a sampler without fresh noise; got {sampler!r}; try sampler=dgm.Heun(20)")
-    kind = DiffusionKind(net, sampler, tuple((drop or {}).items()), preprocess, context, schedule, prediction, levels, flow)
+    kind = DiffusionKind(net, sampler, shares_of("Diffusion", drop), preprocess, context, schedule, prediction, levels, flow)
     return Variable(kind, checked_shape(shape, "Diffusion"), size=levels, declared_space=space)
 
 

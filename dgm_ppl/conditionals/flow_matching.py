@@ -15,7 +15,7 @@ from ..families import Setting, Space, Variable
 from ..families.shapes import broadcast
 from ..families.variable import checked_shape
 from ..graph import GraphError
-from .denoising import Denoising, DenoisingConditional, check_taken_in
+from .denoising import Denoising, DenoisingConditional, check_taken_in, shares_of
 from .flow.links import Affine
 from .networks import Shared
 from .ports import Port
@@ -90,7 +90,7 @@ def FlowMatching(
     if not isinstance(sampler, Sampler):
         raise GraphError(f"FlowMatching: expected a sampler such as dgm.Heun(20) or dgm.DDIM(50); got {sampler!r}")
     check_taken_in("FlowMatching", space, preprocess, context)
-    kind = FlowMatchingKind(net, sampler, tuple((drop or {}).items()), preprocess, context, coupling)
+    kind = FlowMatchingKind(net, sampler, shares_of("FlowMatching", drop), preprocess, context, coupling)
     return Variable(kind, checked_shape(shape, "FlowMatching"), declared_space=space)
 
 

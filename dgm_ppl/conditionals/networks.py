@@ -35,6 +35,8 @@ def network_of(name: str, net: Net | nn.Module, ports: Sequence[Port], parameter
                 f"node {name!r}: its network reads all members of a plate through {port.name!r}, so the plate needs a size: "
                 f"plates={{...: dgm.Plate([...], size=8)}}; or read it as a set of any size: net=dgm.DeepSet(64); or use fn="
             )
+    if not isinstance(net, (Net, nn.Module)):
+        raise GraphError(f"node {name!r}: expected a network such as dgm.MLP(128) or any torch module; got {net!r}")
     try:
         if isinstance(net, Net):
             return Network(_built(net, inputs, outputs, tuple(parameters), shared), ports, outputs, flat=net.flatten, batched=net.flatten)

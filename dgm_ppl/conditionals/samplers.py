@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -40,7 +41,13 @@ class Sampler(Setting):
             raise GraphError(f"{kind}: expected a positive whole number of steps; got {steps!r}")
         if clip is not None and not clip > 0:
             raise GraphError(f"{kind}: expected clip above 0; got {clip!r}")
-        pairs = tuple((name, float(weight)) for name, weight in (guidance.items() if isinstance(guidance, Mapping) else guidance))
+        if not isinstance(guidance, (Mapping, tuple)):
+            raise GraphError(f"{kind}: expected guidance as weights by parent; got {guidance!r}; try guidance={{'y': 2.0}}")
+        pairs = tuple(guidance.items() if isinstance(guidance, Mapping) else guidance)
+        for name, weight in pairs:
+            if not (isinstance(weight, (int, float)) and math.isfinite(weight)):
+                raise GraphError(f"{kind}: expected a finite number as the weight of guidance by {name!r}; got {weight!r}; try guidance={{{name!r}: 2.0}}")
+        pairs = tuple((name, float(weight)) for name, weight in pairs)
         for name, value in (("steps", steps), ("guidance", pairs), ("clip", clip)):
             object.__setattr__(self, name, value)
 

@@ -59,9 +59,17 @@ class Schedule(Setting):
 
 
 def _check_ends(schedule: Schedule, high: float, low: float) -> None:
+    name = type(schedule).__name__
+    if not all(isinstance(ratio, (int, float)) for ratio in (high, low)):
+        raise GraphError(f"{name}: expected numbers for high and low, log signal-to-noise ratios; got high={high!r}, low={low!r}; try high=13.0, low=-13.0")
+    if low >= 0 and math.inf > high > low:
+        raise GraphError(
+            f"{name}: expected low, the log signal-to-noise ratio at t = 1, below 0; got {low!r}: more signal than noise is left there, so that draws, which start from noise "
+            f"alone, would miss the model; try low=-13.0"
+        )
     if not (math.isfinite(high) and math.isfinite(low) and high > low):
         raise GraphError(
-            f"{type(schedule).__name__}: expected finite log signal-to-noise ratios with high, that of t = 0, above low, that of t = 1; got high={high!r}, low={low!r}: "
+            f"{name}: expected finite log signal-to-noise ratios with high, that of t = 0, above low, that of t = 1; got high={high!r}, low={low!r}: "
             f"noise that vanishes at t = 0, or a step without noise, has no density; try high=13.0, low=-13.0"
         )
 
@@ -122,7 +130,7 @@ class VariancePreserving(Schedule):
     start: float = 1e-4
 
     def __post_init__(self) -> None:
-        if not (0 < self.least <= self.most and 0 < self.start < 1):
+        if not (0 < self.least <= self.most < math.inf and 0 < self.start < 1):
             raise GraphError(f"VariancePreserving: expected 0 < least <= most and 0 < start < 1, so that there is noise at t = 0; got {self!r}")
 
     def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,8 +156,8 @@ class VarianceExploding(Schedule):
     most: float = 50.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.least < self.most:
-            raise GraphError(f"VarianceExploding: expected 0 < least < most, so that there is noise at t = 0; got {self!r}")
+        if not 0 < self.least < self.most < math.inf:
+            raise GraphError(f"VarianceExploding: expected 0 < least < most, both finite, so that there is noise at t = 0; got {self!r}")
 
     def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
         span = math.log(self.most / self.least)

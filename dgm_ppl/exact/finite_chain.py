@@ -89,7 +89,10 @@ class FiniteChain:
                     raise GraphError(f"node {name!r} is outside the chain {self.chain.name!r} and depends on all steps of {node!r}, which is not observed")
         for name in self.observed:
             if name in self.model.conditionals and self.model.conditionals[name].density != "exact":
-                raise GraphError(f"node {name!r} has no exact density")
+                raise GraphError(
+                    f"node {name!r} ~ {self.net[name].summary} has no exact density, which a sum over the hidden nodes {list(hidden)} needs; try dgm.ELBO(model, guide) with a guide of "
+                    f"dgm.amortize(net, observed), or values for {list(hidden)}"
+                )
 
     # ---- answers
 

@@ -12,6 +12,7 @@ from ..compile import Model
 from ..families import Noise, ShardedNoise, noise
 from ..formats.declaration import describe
 from ..graph import GraphError
+from ..nets import Net, SpectralNorm
 from .base import Objective, Player
 from .critics import Critic, CriticNetwork, critics_of
 from .games import Game, JensenShannon, Wasserstein
@@ -38,7 +39,7 @@ class Adversarial(Objective):
 
     Raises:
         GraphError: an implicit node that no critic covers, a latent of the guide that none judges, an unknown name, a learned node
-            that is not reparameterized.
+            that is not reparameterized, a learned node below all that is judged.
 
     Source: Goodfellow et al. (2014), https://arxiv.org/abs/1406.2661; Dumoulin et al. (2017), https://arxiv.org/abs/1606.00704; Li et
     al. (2018), https://arxiv.org/abs/1804.03429.
@@ -59,19 +60,23 @@ class Adversarial(Objective):
         penalties: CriticPenalty | Sequence[CriticPenalty] = (), terms: ModelTerm | Sequence[ModelTerm] = (), critic_steps: int = 1,
     ):
         super().__init__()
+        _check_compiled("model", model)
+        if guide is not None:
+            _check_compiled("guide", guide)
         if not isinstance(game, Game):
             raise GraphError(f"Adversarial: expected a game such as dgm.JensenShannon() or dgm.Wasserstein(); got {game!r}")
         if isinstance(critic_steps, bool) or not isinstance(critic_steps, int) or critic_steps < 1:
             raise GraphError(f"Adversarial: expected a positive whole number for critic_steps; got {critic_steps!r}")
         self.model, self.guide, self.game, self.critic_steps = model, guide, game, critic_steps
-        self.penalties = (penalties,) if isinstance(penalties, CriticPenalty) else tuple(penalties)
-        self.terms = (terms,) if isinstance(terms, ModelTerm) else tuple(terms)
+        self.penalties = _listed("penalties", penalties, CriticPenalty, "dgm.R1(1.0) or dgm.GradientPenalty()")
+        self.terms = _listed("terms", terms, ModelTerm, "dgm.Consistency('a_again', 'a')")
         for term in self.terms:
             term.check(model)
         self.critics = nn.ModuleList(CriticNetwork(critic, model.net) for critic in critics_of(critics, model.net))
         self.beside = nn.ModuleList(module for term in self.terms for module in term.modules)
         self._share: tuple[int, int] | None = None
         self._check_cover()
+        self._check_slope()
 
     # ---- what is checked
 
@@ -89,9 +94,24 @@ class Adversarial(Objective):
                     f"Adversarial: node {node.name!r} ~ {node.conditional.variable.summary} is learned and not reparameterized, so critics cannot train it; fix "
                     f"its parameters, make it a Given input, or train it apart by dgm.MaximumLikelihood"
                 )
+            if node.name not in above and learned:
+                raise GraphError(
+                    f"Adversarial: node {node.name!r} ~ {node.conditional.variable.summary} is learned, and no critic judges it or anything made of it, so it would stay as it "
+                    f"began; add {{{node.name!r}: dgm.MLP(128)}}, fix its parameters, or train it apart by dgm.MaximumLikelihood"
+                )
         for name in () if self.guide is None else self.guide.random:
             if name not in judged:
                 raise GraphError(f"Adversarial: no critic judges the guide's latent {name!r}, so nothing would train the guide; add {name!r} to a critic's nodes")
+
+    def _check_slope(self) -> None:
+        if not isinstance(self.game, Wasserstein) or self.game.clip is not None or self.penalties:
+            return
+        for critic in (network.critic for network in self.critics):
+            if isinstance(critic.net, Net) and not isinstance(critic.net, SpectralNorm):
+                raise GraphError(
+                    f"Adversarial: nothing bounds the slope of {critic!r}, so the distance of Wasserstein() has no bound either; add penalties=dgm.GradientPenalty(), "
+                    f"net=dgm.SpectralNorm({critic.net!r}), or game=dgm.Wasserstein(clip=0.01)"
+                )
 
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
         values = self.model.layout.rowed(self.model.encode(data))
@@ -182,3 +202,18 @@ class Adversarial(Objective):
             "critics": [repr(critic.critic) for critic in self.critics], "game": repr(self.game), "penalties": [repr(one) for one in self.penalties],
             "terms": [term.describe() for term in self.terms], "critic_steps": self.critic_steps,
         }
+
+
+def _check_compiled(role: str, value: Any) -> None:
+    if not isinstance(value, Model):
+        mend = "dgm.Adversarial(dgm.compile(net), {'x': dgm.MLP(128)})" if role == "model" else "guide=dgm.compile(dgm.amortize(net, observed='x'))"
+        raise GraphError(f"Adversarial: expected a compiled {role}; got {type(value).__name__}; try {mend}")
+
+
+def _listed(name: str, given: Any, kind: type, mend: str) -> tuple[Any, ...]:
+    """One object or a list of them, as a tuple."""
+    found = tuple(given) if isinstance(given, (list, tuple)) else (given,)
+    for value in found:
+        if not isinstance(value, kind):
+            raise GraphError(f"Adversarial: expected {name} such as {mend}; got {value!r}")
+    return found

@@ -13,7 +13,7 @@ from ..conditionals import Port
 from ..conditionals.networks import network_of
 from ..families import Setting
 from ..graph import GraphError, did_you_mean
-from ..nets import MLP
+from ..nets import MLP, Net
 from ..network import BayesNet
 
 __all__ = ["Critic", "CriticNetwork", "critics_of"]
@@ -38,6 +38,10 @@ class Critic(Setting):
         against = (against,) if isinstance(against, str) else tuple(against)
         if not nodes or not all(isinstance(name, str) for name in nodes):
             raise GraphError(f"Critic: expected names of nodes; got {nodes!r}; try dgm.Critic('x', net=dgm.MLP(128))")
+        if len(set(nodes)) < len(nodes):
+            raise GraphError(f"Critic: expected each node once; got {list(nodes)}")
+        if net is not None and not isinstance(net, (Net, nn.Module)):
+            raise GraphError(f"Critic: expected a network for {', '.join(map(repr, nodes))} such as dgm.MLP(128) or any torch module; got {net!r}")
         if against and len(against) != len(nodes):
             raise GraphError(f"Critic: expected one column for each of the nodes {list(nodes)} in against; got {list(against)}")
         for name, value in (("nodes", nodes), ("net", MLP(128) if net is None else net), ("against", against or nodes)):

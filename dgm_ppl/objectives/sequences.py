@@ -29,7 +29,8 @@ class SequenceLikelihood:
             GraphError: hidden nodes that cannot be eliminated, with the reason.
         """
         watched, layout = watch(self.model, data), self.model.layout
-        chain_engine(self.model, watched)
+        if watched.holes or not watched.values.keys() >= set(self.model.random):
+            chain_engine(self.model, watched)                               # what cannot be eliminated is refused here
         holes = {}
         for name, hole in watched.holes.items():
             inner = len(layout.members[name]) + len(layout.events[name])

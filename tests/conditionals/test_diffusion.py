@@ -221,7 +221,7 @@ def test_written_and_read(net, tmp_path):
 REFUSED = {
     "no noise at the data": (lambda: dgm.LogLinear(high=math.inf), r"finite log signal-to-noise ratios.*t = 0.*try high=13.0"),
     "noise at the wrong end": (lambda: dgm.Cosine(high=-5.0, low=5.0), r"high, that of t = 0, above low"),
-    "no noise to begin with": (lambda: dgm.VarianceExploding(0.0, 1.0), r"0 < least < most, so that there is noise at t = 0"),
+    "no noise to begin with": (lambda: dgm.VarianceExploding(0.0, 1.0), r"0 < least < most, both finite, so that there is noise at t = 0"),
     "the straight schedule": (lambda: dgm.Diffusion(2, net=dgm.MLP(4), schedule=dgm.conditionals.Straight()), r"use dgm.FlowMatching"),
     "a schedule by name": (lambda: dgm.Diffusion(2, net=dgm.MLP(4), schedule="cosine"), r"schedule=dgm.Cosine\(\)"),
     "levels": (lambda: dgm.Diffusion(2, net=dgm.MLP(4), levels=1), r"expected levels to be a whole number from 2"),
