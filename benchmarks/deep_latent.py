@@ -38,35 +38,23 @@ def layers(*widths: int) -> dgm.MLP:
     return dgm.MLP(*widths, activation=nn.Tanh)
 
 
-def declared(name: str) -> tuple[dgm.BayesNet, dict[str, dgm.MLP]]:
-    """The net, and the networks of its guide by latent."""
+def declared(name: str, scale: float, pixels: torch.Tensor) -> tuple[dgm.BayesNet, dict[str, dgm.MLP]]:
+    """The net, and the networks of its guide by latent; scales start at `scale`, and each pixel with its mean as probability."""
+    logits = dgm.start(pixels.flatten().clamp(1e-3, 1 - 1e-3).logit().numpy())
     if name == "burda":
         net = dgm.BayesNet(
-            z2=dgm.Normal(50, loc=0.0, scale=1.0), z1=dgm.Normal(100).given("z2", net=layers(100, 100)), x=dgm.Bernoulli(784).given("z1", net=layers(200, 200)),
+            z2=dgm.Normal(50, loc=0.0, scale=1.0), z1=dgm.Normal(100, scale=dgm.start(scale)).given("z2", net=layers(100, 100)), x=dgm.Bernoulli(784, logits=logits).given("z1", net=layers(200, 200)),
         )
         return net, {"z1": layers(200, 200), "z2": layers(100, 100)}
     nodes = {"z10": dgm.Normal(10, loc=0.0, scale=1.0)}
     for place in range(9, 0, -1):
-        nodes[f"z{place}"] = dgm.Normal(10).given(f"z{place + 1}", net=layers(200))
-    return dgm.BayesNet(**nodes, x=dgm.Bernoulli(784).given("z1", net=layers(200, 200))), {latent: layers(200) if latent != "z1" else layers(200, 200) for latent in nodes}
-
-
-@torch.no_grad()
-def start_quietly(model: dgm.Model, guide: dgm.Model, pixels: torch.Tensor) -> None:
-    """Small scales at first, and each pixel's mean as its probability: where noise drowns what a latent says, it is left unused for long."""
-    for each in (guide, model):
-        for name in each.random:
-            last = [part for part in each.conditional(name).modules() if isinstance(part, nn.Linear)][-1:]
-            if name == "x":
-                last[0].bias.copy_(pixels.clamp(1e-3, 1 - 1e-3).logit())
-            elif last:
-                last[0].bias[len(last[0].bias) // 2:] -= 2.0
+        nodes[f"z{place}"] = dgm.Normal(10, scale=dgm.start(scale)).given(f"z{place + 1}", net=layers(200))
+    return dgm.BayesNet(**nodes, x=dgm.Bernoulli(784, logits=logits).given("z1", net=layers(200, 200))), {latent: layers(200) if latent != "z1" else layers(200, 200) for latent in nodes}
 
 
 def train(name: str, structure: str, digits: Digits, options: argparse.Namespace) -> dict[str, object]:
-    net, nets = declared(name)
-    model, guide = dgm.compile(net, seed=options.seed), dgm.compile(dgm.amortize(net, "x", structure=STRUCTURES[structure], nets=nets), seed=options.seed + 1)
-    start_quietly(model, guide, digits.mean)
+    net, nets = declared(name, options.scale, digits.mean)
+    model, guide = dgm.compile(net, seed=options.seed), dgm.compile(dgm.amortize(net, "x", structure=STRUCTURES[structure], nets=nets, family=dgm.Usual(scale=options.scale)), seed=options.seed + 1)
     steps, start, curve = math.ceil(len(digits.train) / options.batch_size), time.perf_counter(), []
     last = max(1, steps * options.anneal)
     objective = dgm.ELBO(model, guide, kl_weight=lambda step: min(1.0, step / last)) if options.particles == 1 else dgm.IWAE(model, guide, particles=options.particles)
@@ -100,6 +88,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--anneal", type=int, default=10, help="epochs in which the weight of the divergence grows from nothing to 1")
     parser.add_argument("--particles", type=int, default=1, help="1 trains the ELBO, more the importance-weighted bound")
+    parser.add_argument("--scale", type=float, default=math.exp(-2), help="where the scales of the latents start, in the model and in the guide")
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--samples", type=int, default=5000, help="importance samples of the final estimate")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .drawing import draw, draw_difference, draw_steps
     from .estimation import EM, BDeu, Estimate, PseudoCounts, TablePosterior, TablePrior, estimate
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
-    from .guides import Apart, BlockFlow, Faithful, Forward, Full, InTurn, Jointly, LowRank, MeanField, PriorAnchored, amortize
+    from .guides import Apart, BlockFlow, Faithful, Forward, Full, InTurn, Jointly, LowRank, MeanField, PriorAnchored, Usual, amortize
     from .nets import FVSBN, MADE, NADE, Bidirectional, DiT, PixelCNN, PixelSNAIL, Recurrent, RecurrentState, SpectralNorm, Transformer, UNet, WaveNet, mu_law, mu_law_inverse
     from .objectives import (
         CUBO, ELBO, IWAE, MIWAE, R1, R2, VIMCO, Adversarial, BetaTCVAE, Consistency, Critic, Denoising, DoublyReparameterized, Estimator, FDivergence, ForwardKL,
@@ -65,7 +65,7 @@ LATER = {                                                                   # wh
     "drawing": ["draw", "draw_difference", "draw_steps"],
     "estimation": ["EM", "BDeu", "Estimate", "PseudoCounts", "TablePosterior", "TablePrior", "estimate"],
     "formats": ["FormatError", "read", "to_pyro", "to_pyro_state", "write"],
-    "guides": ["Apart", "BlockFlow", "Faithful", "Forward", "Full", "InTurn", "Jointly", "LowRank", "MeanField", "PriorAnchored", "amortize"],
+    "guides": ["Apart", "BlockFlow", "Faithful", "Forward", "Full", "InTurn", "Jointly", "LowRank", "MeanField", "PriorAnchored", "Usual", "amortize"],
     "metrics": [],
     "nets": [
         "FVSBN", "MADE", "NADE", "Bidirectional", "DiT", "PixelCNN", "PixelSNAIL", "Recurrent", "RecurrentState", "SpectralNorm", "Transformer", "UNet", "WaveNet", "mu_law", "mu_law_inverse",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints, transform_to
 
-from ..families import Constant, Expression, Free, Noise, Tied, Variable
+from ..families import Constant, Expression, Free, Noise, Start, Tied, Variable
 from ..families.affine import Affine, Coefficients, affine_evaluator, location_of
 from ..families.evaluation import evaluator, pad_event
 from ..families.shapes import broadcast
@@ -90,7 +90,10 @@ class Parametric(Conditional):
         elif variable.fn is not None:
             self.computed, self.predictor = opened, Function(self.name, variable.fn, opened, self._shapes(opened))
         elif not variable.classical:
+            known = id(variable.net) in shared                              # shared weights have started already
             self.computed, self.predictor = opened, network_of(self.name, variable.net, self._predicted, opened, self._shapes(opened), shared, self.plates)
+            if variable.started and not known and not isinstance(variable.net, nn.Module):
+                self._move_to_starts()
         elif len(finite) == len(self._predicted):
             self.computed, self.predictor = opened, self._table(opened) if opened else None
         else:
@@ -131,14 +134,24 @@ class Parametric(Conditional):
 
     def _start(self, parameter: str) -> Tensor:
         shape = self.variable.parameter_shape(parameter)
-        given, constraint = self.variable.fixed.get(parameter), self._constraint(parameter)
-        if isinstance(given, Free) and given.initial is not None:
+        given, constraint = self.variable.fixed.get(parameter, self.variable.started.get(parameter)), self._constraint(parameter)
+        if isinstance(given, (Free, Start)) and given.initial is not None:
             value = torch.tensor(given.initial.array, dtype=torch.get_default_dtype()).expand(shape).clone()
             start = transform_to(constraint).inv(value)
             if not bool(start.isfinite().all()):
                 raise GraphError(f"node {self.name!r}: parameter {parameter!r} = {given} starts on the boundary of its range, which it could never leave; start inside")
             return start
         return self.variable.family.start(parameter, shape)
+
+    @torch.no_grad()
+    def _move_to_starts(self) -> None:
+        """Moves the bias of the network's last layer to where parameters start, where it computes them."""
+        linear = [part for part in self.predictor.modules() if isinstance(part, nn.Linear)][-1:]
+        numbers = [math.prod(shape) for shape in self._shapes(self.computed)]
+        if linear and linear[0].bias is not None and linear[0].out_features == sum(numbers):
+            for parameter, part in zip(self.computed, linear[0].bias.split(numbers)):
+                if parameter in self.variable.started:
+                    part += self._start(parameter).flatten()
 
     def _constraint(self, parameter: str) -> constraints.Constraint:
         constraint = self.variable.family.parameters[parameter].constraint

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..graph import GraphError, did_you_mean
 
 __all__ = [
-    "Constant", "Expression", "Free", "Operation", "Ref", "as_expression", "exp", "free", "indices", "log", "matmul", "operation", "references", "refs", "sigmoid",
+    "Constant", "Expression", "Free", "Operation", "Ref", "as_expression", "exp", "free", "indices", "log", "matmul", "operation", "Start", "references", "refs", "sigmoid", "start",
     "softplus",
 ]
 
@@ -154,6 +154,28 @@ def free(initial: Any = None) -> Free:
     free(0.1)
     """
     return Free(None if initial is None else Constant(initial))
+
+
+@dataclass(frozen=True)
+class Start:
+    """A parameter that is left out, and where it starts."""
+
+    initial: Constant
+
+    def __repr__(self) -> str:
+        return f"start({self.initial})"
+
+
+def start(initial: Any) -> Start:
+    """Leaves a parameter out, computed from the parents where there are any, and says near which value it starts: `Normal(20, scale=start(0.1)).given("x", net=...)`.
+
+    The last layer's bias of the network that a builder makes is moved by so much, or the rows of a table; a module of your own keeps its weights. It is no part of the
+    distribution, so summaries leave it out.
+
+    >>> start(0.1)
+    start(0.1)
+    """
+    return Start(Constant(initial))
 
 
 def refs(names: str) -> tuple[Ref, ...] | Ref:

@@ -13,7 +13,7 @@ import pyro.distributions as dist
 from torch.distributions import constraints
 
 from ..graph import GraphError, did_you_mean
-from .expressions import Constant, Expression, Free, Ref
+from .expressions import Constant, Expression, Free, Ref, Start
 from .forms import Forms
 from .kind import Kind
 from .spaces import Space, space_of
@@ -98,7 +98,7 @@ class Family(Kind):
         return variable.shape if rule is None else rule(variable.shape, variable)
 
     def summary(self, variable: Variable) -> str:
-        shape, parameters = [*map(str, variable.shape)], [f"{name}={value}" for name, value in variable.parameters]
+        shape, parameters = [*map(str, variable.shape)], [f"{name}={value}" for name, value in variable.fixed.items()]
         if self.deterministic or variable.size is None:
             return f"{self.name}({', '.join([*shape, *parameters])})"
         parts = [variable.states, *shape] if self.sized else [*shape, f"rank={variable.size}"]
@@ -128,7 +128,7 @@ def given_parameter(place: str, name: str, value: Any) -> Constant | Expression 
     """What was given for a parameter, as data: a number or array, a node's name, an expression, `free(...)`."""
     if isinstance(value, str):
         return Ref(value)
-    if isinstance(value, (Expression, Free)):
+    if isinstance(value, (Expression, Free, Start)):
         return value
     try:
         return Constant(value)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..graph import GraphError
-from .expressions import Constant, Expression, Free, references
+from .expressions import Constant, Expression, Free, Start, references
 from .kind import Architecture, Setting
 from .lags import Lag, Lagged, joined_initials, lags_in
 from .shapes import whole
@@ -124,12 +124,17 @@ class Variable:
     @cached_property
     def fixed(self) -> Mapping[str, Fixed]:
         """The parameters that were given, by name."""
-        return dict(self.parameters)
+        return {name: value for name, value in self.parameters if not isinstance(value, Start)}
+
+    @cached_property
+    def started(self) -> Mapping[str, Start]:
+        """The parameters that were left out but for where they start, by name."""
+        return {name: value for name, value in self.parameters if isinstance(value, Start)}
 
     @cached_property
     def signature(self) -> tuple[str, ...]:
         """The parameters of the distribution, in order."""
-        return () if self.family is None else self.family.signature(self.fixed)
+        return () if self.family is None else self.family.signature(dict(self.parameters))
 
     @cached_property
     def expression_parents(self) -> tuple[str, ...]:

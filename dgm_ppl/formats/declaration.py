@@ -11,7 +11,7 @@ import numpy
 from torch import nn
 
 from .. import conditionals
-from ..families import CATALOGUE, Architecture, Constant, Expression, Family, Free, Given, Operation, Ref, Setting, Tied, Variable, spaces
+from ..families import CATALOGUE, Architecture, Constant, Expression, Family, Free, Given, Operation, Ref, Setting, Start, Tied, Variable, spaces
 from ..families.expressions import as_expression, operation
 from ..families.lags import Lag, Lagged, lag, lead
 from ..families.variable import checked_shape, states_of
@@ -125,6 +125,8 @@ def _net(value: Any) -> dict[str, Any]:
 def _value(value: Any) -> Any:
     if isinstance(value, Free):
         return {"free": None if value.initial is None else _value(value.initial)}
+    if isinstance(value, Start):
+        return {"start": _value(value.initial)}
     if isinstance(value, Lag):
         return _lag(value.name, value.initial)
     if isinstance(value, Ref):
@@ -285,7 +287,9 @@ def _strings(written: Any) -> tuple[str, ...]:
     return tuple(written)
 
 
-def _read(written: Mapping[str, Any]) -> Constant | Expression | Free:
+def _read(written: Mapping[str, Any]) -> Constant | Expression | Free | Start:
+    if "start" in written:
+        return Start(_constant(written["start"]))
     if "free" in written:
         return Free(None if written["free"] is None else _constant(written["free"]))
     if "lag" in written:

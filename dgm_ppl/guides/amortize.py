@@ -78,7 +78,7 @@ def amortize(
             `encoders={"x": ConvNet(32, 64)}`. Where `net` is left out, images above 32 x 32 have `ConvNet(32, 64, 64)`, and nodes that the model draws one
             step after another (`Autoregressive` with `Recurrent`, `Transformer` or `WaveNet`) `Bidirectional(64)`; `encoders={"x": None}` leaves it out.
         missing: observed nodes of which cells may be missing (NaN), over a chain: the guide reads zero in their place and a mask beside, which bounds fill in from the data.
-        family: how families follow from supports: `Usual()`, `LowRank(rank)`, `PriorAnchored()`, one flow over all latents, `BlockFlow()`; or one declaration that every latent takes whose values it can have:
+        family: how families follow from supports: `Usual(scale)`, `LowRank(rank)`, `PriorAnchored()`, one flow over all latents, `BlockFlow()`; or one declaration that every latent takes whose values it can have:
             `Flow(NSF())`, `Mixture(Normal(), components=5)`, `FlowMatching(net=...)`, `Diffusion(net=...)`, the last two for `ForwardKL`.
         families: families, declarations such as `MultivariateNormal(20, rank=2)`, or the above, by latent.
         coupling: how copies that depend on each other are drawn: `Jointly(rank)`, `InTurn()`, or `Apart()`, which drops their dependence,
@@ -145,7 +145,7 @@ def amortize(
 
     def kept(name: str) -> bool:
         """Whether a latent was asked a recognition conditional for."""
-        return everything or name in asked or family != Usual() and model[name].space.cardinality is None
+        return everything or name in asked or not isinstance(family, Usual) and model[name].space.cardinality is None
 
     if encoder is not None:
         raise GraphError("amortize: encoder reads the sequences of a chain, and the net has none; leave it out; what reads a plate is pool=dgm.DeepSet(64)")

@@ -9,7 +9,7 @@ import torch
 from pyro.distributions import constraints
 from torch import nn
 
-from ..families import Architecture, Constant, Expression, Free, Ref, Simplex, Tied, Variable
+from ..families import Architecture, Constant, Expression, Free, Ref, Simplex, Start, Tied, Variable
 from ..families.expressions import indices
 from ..graph import GraphError
 from ..nets import Net, SetNet
@@ -40,7 +40,7 @@ def check_variable(name: str, variable: Variable, variables: Mapping[str, Variab
     for parameter, value in variable.parameters:
         if isinstance(value, Constant):
             _check_constant(name, variable, parameter, value, variables, plates)
-        elif isinstance(value, Free):
+        elif isinstance(value, (Free, Start)):
             _check_free(name, variable, parameter, value)
         elif isinstance(value, Ref):
             _check_ref(name, variable, parameter, variables[value.name], value)
@@ -86,7 +86,7 @@ def _check_learnable(name: str, variable: Variable, parameter: str) -> None:
         raise GraphError(f"node {name!r}: {variable.family_name}'s parameter {parameter!r} cannot be learned; give it: {variable.family_name}({parameter}=...)")
 
 
-def _check_free(name: str, variable: Variable, parameter: str, value: Free) -> None:
+def _check_free(name: str, variable: Variable, parameter: str, value: Free | Start) -> None:
     _check_learnable(name, variable, parameter)
     if value.initial is None:
         return
