@@ -36,7 +36,7 @@ class Usual(Recognition):
     Categorical. Counts: Binomial where there is a largest, else NegativeBinomial.
 
     The first three may start with a `scale` of your choice, in units of the latent's own where that is fixed, instead of about 1, for networks that are made by
-    builders. A narrow one, as in Pyro's `AutoNormal`, lets deep hierarchies of latents use what each says before noise drowns it: `Usual(scale=0.1)`.
+    builders. A narrow one, as in Pyro's `AutoNormal`, helps deep hierarchies of latents that are trained without a warm-up of the divergence: `Usual(scale=0.1)`.
     """
 
     scale: float | None = None

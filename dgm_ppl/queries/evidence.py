@@ -81,7 +81,12 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         return Score(value, "estimate", stderr, f"{method.samples} importance samples")
     exact = method is None or isinstance(method, Exact)
     if model.net.chains and exact:
-        return Score(sequence_log_prob(model, watch(model, data), method or Exact()), "exact")
+        watched = watch(model, data)
+        if bounded(model, watched.values) and not watched.holes and watched.values.keys() >= set(model.random):
+            with torch.no_grad():
+                value, stderr = bounds(lambda: model.log_prob(watched.values))
+            return Score(value, "bound", stderr)
+        return Score(sequence_log_prob(model, watched, method or Exact()), "exact")
     found = cells(model, data) if exact and integrates(model) else None
     if found is not None and (relevant(model, found) or found.holes or found.soft) and not by_cliques(model, found):
         try:

@@ -29,7 +29,16 @@ def test_transforms_along_a_chain(name):
     found, chained = model.log_prob(values), model.conditional("x")
     assert found.shape == (3,) and found.isfinite().all()
     assert chained.density == ("bound" if name in BOUNDS else "exact")
-    if name not in BOUNDS:
+    score = dgm.log_prob(model, values)
+    assert score.kind == chained.density
+    if name in BOUNDS:
+        assert dgm.bits_per_dimension(model, values).kind == "bound"
+        with torch.no_grad():
+            draws = torch.stack([model.log_prob(values) for _ in range(400)])
+        spread = (score.stderr.square() + draws.var(0) / 400).sqrt()
+        assert (score.value - draws.mean(0)).abs().le(6 * spread + 1e-6).all()
+    else:
+        torch.testing.assert_close(score.value, found, check_dtype=False)
         x, at_first = values["x"], net["x"].starts
         start, first = (chained.starts[0], ()) if at_first else (chained.main, (torch.ones(2).double(),))
         terms = [start.log_density(x[:, 0], start.prepare(*first)), *(chained.main.log_density(x[:, step], chained.main.prepare(x[:, step - 1])) for step in range(1, 4))]
