@@ -13,7 +13,7 @@ from ..compile import Model
 from ..exact import plan_latents
 from ..families import Architecture, Family, Variable
 from ..graph import Faithful, GraphError, Inversion, Order, Structure, did_you_mean
-from ..nets import MLP, RecurrentState, SetNet
+from ..nets import MLP, AttentionState, RecurrentState, SetNet
 from ..network import AnySubset, BayesNet, Plate, RecognitionNet, SequenceGuide, SubsetRecognition, given_as, inverted
 from .block import BlockFlow, block_of
 from .coupling import Apart, Coupling, usual
@@ -41,7 +41,7 @@ def amortize(
     net: Any = None,
     nets: Mapping[str, Any] = NOTHING,
     pool: SetNet | None = None,
-    encoder: RecurrentState | None = None,
+    encoder: RecurrentState | AttentionState | None = None,
     encoders: Mapping[str, Any] = NOTHING,
     missing: str | Iterable[str] = (),
     family: Recognition | Variable = Usual(),
@@ -73,7 +73,7 @@ def amortize(
         nets: builders or modules by latent; the same object twice shares its weights.
         pool: the builder for latents that read a plate whole, such as `DeepSet(64)` or `SetTransformer(64)`; by default a `DeepSet` of
             the widths of `net`.
-        encoder: the builder of the states that read a chain's sequences, such as `RecurrentState(64)`; by default as wide as the first layer of `net`.
+        encoder: the builder of the states that read a chain's sequences, `RecurrentState(64)` or `AttentionState(8)`; by default recurrent and as wide as the first layer of `net`.
         encoders: networks by observed node, each of which sums it up to 128 numbers for all latents that read it, in plates each member by itself:
             `encoders={"x": ConvNet(32, 64)}`. Where `net` is left out, images above 32 x 32 have `ConvNet(32, 64, 64)`, and nodes that the model draws one
             step after another (`Autoregressive` with `Recurrent`, `Transformer` or `WaveNet`) `Bidirectional(64)`; `encoders={"x": None}` leaves it out.

@@ -21,6 +21,7 @@ from ..graph import Faithful, Full, GraphError, MeanField, MinFill, Reverse, Str
 from ..graph.sequences import Sight, sight
 from ..graph.structures import Forward
 from ..nets import MLP, Net
+from ..nets.attention_state import AttentionState
 from ..nets.recurrent_state import RecurrentState
 from ..network import THERE, BayesNet, Chain, SequenceGuide, random_dag
 from ..network.unrolling import at_step
@@ -143,11 +144,11 @@ def _by_chain(model: BayesNet, latents: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for group in groups.values() for name in group)
 
 
-def _encoder(encoder: Net | None, net: Any) -> RecurrentState:
+def _encoder(encoder: Net | None, net: Any) -> RecurrentState | AttentionState:
     if encoder is None:
         return RecurrentState(next(iter(net.hidden), 64) if isinstance(net, MLP) else 64)
-    if not isinstance(encoder, RecurrentState):
-        raise GraphError(f"amortize: encoder: expected the builder of a state, such as dgm.RecurrentState(64); got {encoder!r}")
+    if not isinstance(encoder, (RecurrentState, AttentionState)):
+        raise GraphError(f"amortize: encoder: expected the builder of a state, such as dgm.RecurrentState(64) or dgm.AttentionState(8); got {encoder!r}")
     return encoder
 
 
@@ -189,7 +190,7 @@ def _sights(model: BayesNet, observed: Sequence[str], latents: tuple[str, ...], 
 class States:
     """The encoders of a guide: one state for each set of nodes that are needed at all steps before or after; latents that need the same share it."""
 
-    def __init__(self, model: BayesNet, net: RecurrentState, masks: Mapping[str, str]):
+    def __init__(self, model: BayesNet, net: RecurrentState | AttentionState, masks: Mapping[str, str]):
         self.model, self.net, self.masks = model, net, masks
         self.variables: dict[str, Variable] = {}
         self.chains: dict[str, str | None] = {}
