@@ -50,7 +50,11 @@ def mixture() -> Task:
     net = dgm.BayesNet(
         c=dgm.Bernoulli(probs=0.5), theta=dgm.Uniform(2, low=-10.0, high=10.0), x=dgm.Normal(2, loc=theta, scale=1.0 - 0.9 * c),
     )
-    return Task(net, lambda x: {"x": x[None]}, lambda draws: draws["theta"][:, 0], lambda net: dgm.amortize(net, "x", net=dgm.MLP(64)))
+    flow = dgm.Flow(dgm.NSF(3, bins=8, hidden=(50, 50)), space=dgm.Interval(-10.0, 10.0))
+    return Task(
+        net, lambda x: {"x": x[None]}, lambda draws: draws["theta"][:, 0],
+        lambda net: dgm.amortize(net, "x", net=dgm.DeepSet(50), families={"theta": flow}, order=["c", "theta"]),
+    )
 
 
 def slcp() -> Task:

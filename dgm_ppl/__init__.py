@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .estimation import EM, BDeu, Estimate, PseudoCounts, TablePosterior, TablePrior, estimate
     from .formats import FormatError, read, to_pyro, to_pyro_state, write
     from .guides import Apart, BlockFlow, Faithful, Forward, Full, InTurn, Jointly, LowRank, MeanField, PriorAnchored, Usual, amortize
-    from .nets import FVSBN, MADE, NADE, Bidirectional, DiT, PixelCNN, PixelSNAIL, Recurrent, RecurrentState, SpectralNorm, Transformer, UNet, WaveNet, mu_law, mu_law_inverse
+    from .nets import FVSBN, MADE, NADE, AttentionState, Bidirectional, DiT, PixelCNN, PixelSNAIL, Recurrent, RecurrentState, SpectralNorm, Transformer, UNet, WaveNet, mu_law, mu_law_inverse
     from .objectives import (
         CUBO, ELBO, IWAE, MIWAE, R1, R2, VIMCO, Adversarial, BetaTCVAE, Consistency, Critic, Denoising, DoublyReparameterized, Estimator, FDivergence, ForwardKL,
         FreeBits, GradientPenalty, Hinge, InfoVAE, JensenShannon, KullbackLeibler, LeastSquares, Matching, MaximumLikelihood, MutualInformation, Objective,
@@ -68,7 +68,7 @@ LATER = {                                                                   # wh
     "guides": ["Apart", "BlockFlow", "Faithful", "Forward", "Full", "InTurn", "Jointly", "LowRank", "MeanField", "PriorAnchored", "Usual", "amortize"],
     "metrics": [],
     "nets": [
-        "FVSBN", "MADE", "NADE", "Bidirectional", "DiT", "PixelCNN", "PixelSNAIL", "Recurrent", "RecurrentState", "SpectralNorm", "Transformer", "UNet", "WaveNet", "mu_law", "mu_law_inverse",
+        "FVSBN", "MADE", "NADE", "AttentionState", "Bidirectional", "DiT", "PixelCNN", "PixelSNAIL", "Recurrent", "RecurrentState", "SpectralNorm", "Transformer", "UNet", "WaveNet", "mu_law", "mu_law_inverse",
     ],
     "objectives": [
         "CUBO", "ELBO", "IWAE", "MIWAE", "R1", "R2", "VIMCO", "Adversarial", "BetaTCVAE", "Consistency", "Critic", "Denoising", "DoublyReparameterized", "Estimator",

@@ -6,13 +6,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..conditionals import Conditional
 from ..exact import Collapse, Given, Obstacle, hinges
 from ..families import Codewords, Counts, Noise, Simplex, Space
 from ..graph import GraphError, did_you_mean
-from ..network import RecognitionNet
+from ..network import RecognitionNet, SequenceGuide
 from .model import Model
 from .reduction import PerWorld, Reduction, added
 from .schedule import Node
@@ -27,6 +28,8 @@ def check_guide(model: Model, guide: Model) -> None:
     for name in guide.net:
         if name not in model.net and guide.net[name].is_deterministic:
             continue                                                        # what a guide computes on the way, such as the state of a recurrent encoder
+        if name in masks_of(guide).values():
+            continue
         if name not in model.net:
             raise GraphError(f"guide: the model has no node {name!r}{did_you_mean(name, model.net)}")
         ours, theirs = guide.net[name], model.net[name]
@@ -56,6 +59,11 @@ def check_guide(model: Model, guide: Model) -> None:
 def own_latents(guide: Model) -> tuple[str, ...]:
     """The latents for which a derived guide takes the model's own conditional."""
     return guide.net.own if isinstance(guide.net, RecognitionNet) else ()
+
+
+def masks_of(guide: Model) -> Mapping[str, str]:
+    """For each observed node of which a guide reads where cells are missing, the input that says so."""
+    return guide.net.masks if isinstance(guide.net, SequenceGuide) else {}
 
 
 def _held(space: Space) -> str:
@@ -102,6 +110,7 @@ class Pairing:
     def __init__(self, model: Model, guide: Model, observed: Collection[str], partial: Collection[str] = ()):
         self.model, self.guide, self.partial = model, guide, tuple(partial)
         self.observed = tuple(name for name in model.random if name in observed)
+        self.masks = masks_of(guide)
         self._check(observed)
         self.collapse = self._collapse(observed)
         touched = frozenset() if self.collapse is None else frozenset(self.collapse.touched)
@@ -121,7 +130,7 @@ class Pairing:
     def _check(self, observed: Collection[str]) -> None:
         model, guide = self.model, self.guide
         for name in guide.net.inputs:
-            if name not in observed:
+            if name not in observed and name not in self.masks.values():
                 raise GraphError(f"guide: it is given {name!r}, which the data lack; add {name!r} to the data, or derive the guide without it")
         if not self.observed:
             raise GraphError(f"data: no random node of the model is observed; give data for at least one of {list(model.random)}")
@@ -137,10 +146,12 @@ class Pairing:
         model, drawn = self.model, self.guide.random
         below = set(model.net.ancestors(*self.observed))
         missing = [name for name in model.random if name in below and name not in observed and name not in drawn]
-        if not missing and not self.partial:
+        if not missing and not set(self.partial) - set(self.masks):
             return None
         for name in self.partial:
-            if name in self.guide.net.inputs:
+            if name in self.guide.net.inputs and name not in self.masks:
+                if model.net.chains:
+                    raise GraphError(f"guide: it reads {name!r}, which has missing cells; derive it to know of them: dgm.amortize(net, observed={list(self.observed)}, missing={list(self.partial)})")
                 raise GraphError(
                     f"guide: it reads {name!r}, which has missing cells; derive it without: "
                     f"dgm.amortize(net, observed={[n for n in self.observed if n not in self.partial]}, collapse=True); or, to read values and holes, "
@@ -206,8 +217,20 @@ class Pairing:
         shape = batch[self._first].shape
         return tuple(shape[: len(shape) - self._inner])
 
+    def masked(self, values: Mapping[str, Tensor], holes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Aligned values with the guide's masks, and zero (or another value of the node) in their holes, whatever stood there."""
+        found = dict(values)
+        for name, mask in self.masks.items():
+            if name in holes:
+                example = self.model.net[name].space.example(self.model.net[name].shape, values[name]).to(values[name].dtype)
+                found[name] = torch.where(holes[name], example, values[name])
+            there = values[name].new_ones(values[name].shape, dtype=self.model.anchor.dtype)
+            found[mask] = there.masked_fill(holes[name], 0.0) if name in holes else there
+        return found
+
     def draw(self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Every node's aligned value, latents drawn from the guide, and what the guide's conditionals were prepared with."""
+        values = values if all(mask in values for mask in self.masks.values()) else self.masked(values, {})
         found, prepared = dict(values), {}
         if self.model.net.chains:
             found = self.guide.run({name: value for name, value in values.items() if name in self.guide.layout.members}, worlds, sizes, noise)
@@ -284,7 +307,11 @@ class Pairing:
     def model_term(self, node: Node, found: Mapping[str, Tensor], reduce: Reduction) -> Tensor:
         """-log p of a node given its parents."""
         value = found[node.name]
-        return reduce(node, node.conditional.surprisals(value, node.prepare(found)), value)
+        term = node.conditional.surprisals(value, node.prepare(found))
+        if node.name in self.masks:                                         # a missing cell counts for nothing, nobody reads it
+            there = found[self.masks[node.name]] > 0
+            term = torch.where(there.flatten(there.ndim - node.joint).all(-1) if node.joint else there, term, 0.0)
+        return reduce(node, term, value)
 
     def guide_term(self, latent: Latent, found: Mapping[str, Tensor], prepared: Mapping[str, Any], reduce: Reduction) -> Tensor:
         """-log q of a latent given its parents in the guide."""

@@ -13,7 +13,7 @@ from ..compile import Model
 from ..exact import plan_latents
 from ..families import Architecture, Family, Variable
 from ..graph import Faithful, GraphError, Inversion, Order, Structure, did_you_mean
-from ..nets import MLP, RecurrentState, SetNet
+from ..nets import MLP, AttentionState, RecurrentState, SetNet
 from ..network import AnySubset, BayesNet, Plate, RecognitionNet, SequenceGuide, SubsetRecognition, given_as, inverted
 from .block import BlockFlow, block_of
 from .coupling import Apart, Coupling, usual
@@ -41,8 +41,9 @@ def amortize(
     net: Any = None,
     nets: Mapping[str, Any] = NOTHING,
     pool: SetNet | None = None,
-    encoder: RecurrentState | None = None,
+    encoder: RecurrentState | AttentionState | None = None,
     encoders: Mapping[str, Any] = NOTHING,
+    missing: str | Iterable[str] = (),
     family: Recognition | Variable = Usual(),
     families: Mapping[str, Any] = NOTHING,
     coupling: Coupling | Mapping[str, Coupling] | None = None,
@@ -72,10 +73,11 @@ def amortize(
         nets: builders or modules by latent; the same object twice shares its weights.
         pool: the builder for latents that read a plate whole, such as `DeepSet(64)` or `SetTransformer(64)`; by default a `DeepSet` of
             the widths of `net`.
-        encoder: the builder of the states that read a chain's sequences, such as `RecurrentState(64)`; by default as wide as the first layer of `net`.
+        encoder: the builder of the states that read a chain's sequences, `RecurrentState(64)` or `AttentionState(8)`; by default recurrent and as wide as the first layer of `net`.
         encoders: networks by observed node, each of which sums it up to 128 numbers for all latents that read it, in plates each member by itself:
             `encoders={"x": ConvNet(32, 64)}`. Where `net` is left out, images above 32 x 32 have `ConvNet(32, 64, 64)`, and nodes that the model draws one
             step after another (`Autoregressive` with `Recurrent`, `Transformer` or `WaveNet`) `Bidirectional(64)`; `encoders={"x": None}` leaves it out.
+        missing: observed nodes of which cells may be missing (NaN), over a chain: the guide reads zero in their place and a mask beside, which bounds fill in from the data.
         family: how families follow from supports: `Usual(scale)`, `LowRank(rank)`, `PriorAnchored()`, one flow over all latents, `BlockFlow()`; or one declaration that every latent takes whose values it can have:
             `Flow(NSF())`, `Mixture(Normal(), components=5)`, `FlowMatching(net=...)`, `Diffusion(net=...)`, the last two for `ForwardKL`.
         families: families, declarations such as `MultivariateNormal(20, rank=2)`, or the above, by latent.
@@ -135,7 +137,9 @@ def amortize(
         if isinstance(family, BlockFlow):
             raise GraphError(f"amortize: BlockFlow is for nets without plates and chains; over the chain {model.chains[0]!r} try family=dgm.Flow({family.kind!r})")
         net = MLP(128, activation=nn.Tanh) if automatic else net            # what is fed back step after step must not run away
-        return sequence_guide(model, names, _structure(structure, order), order, net=net, nets=nets, encoder=encoder, family=family, families=families)
+        return sequence_guide(model, names, _structure(structure, order), order, net=net, nets=nets, encoder=encoder, family=family, families=families, missing=(missing,) if isinstance(missing, str) else tuple(missing))
+    if missing:
+        raise GraphError("amortize: missing is for a net with a chain; elsewhere train by dgm.MIWAE(model, guide, masks=...), or let any cell be missing: observed=dgm.AnySubset(...)")
     chosen, asked = _structure(structure, order), {*families, *nets, *(coupling if isinstance(coupling, Mapping) else ())}
     everything = chosen != Faithful() or coupling is not None
 

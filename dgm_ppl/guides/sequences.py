@@ -15,14 +15,15 @@ import torch
 from torch import nn
 
 from ..conditionals.denoising import Denoising
-from ..families import Constant, Delta, Ref, Variable, free
+from ..families import Constant, Delta, Given, Ref, Variable, free
 from ..families.lags import Lag, lag, lead, node_of
 from ..graph import Faithful, Full, GraphError, MeanField, MinFill, Reverse, Structure, Topological, did_you_mean
 from ..graph.sequences import Sight, sight
 from ..graph.structures import Forward
 from ..nets import MLP, Net
+from ..nets.attention_state import AttentionState
 from ..nets.recurrent_state import RecurrentState
-from ..network import BayesNet, Chain, SequenceGuide, random_dag
+from ..network import THERE, BayesNet, Chain, SequenceGuide, random_dag
 from ..network.unrolling import at_step
 from .recognition import Recognition, recognition_variable
 
@@ -39,7 +40,7 @@ class Turn:
 
 def sequence_guide(
     model: BayesNet, observed: Sequence[str], structure: Structure, order: Any, *, net: Any, nets: Mapping[str, Any], encoder: Net | None, family: Recognition,
-    families: Mapping[str, Any],
+    families: Mapping[str, Any], missing: Sequence[str] = (),
 ) -> SequenceGuide:
     """The guide of a net with chains, for the nodes that are observed (checked, inputs among them)."""
     _check_plates(model)
@@ -51,18 +52,19 @@ def sequence_guide(
     if isinstance(net, nn.Module) and len([latent for latent in latents if latent not in nets]) > 1:
         raise GraphError(f"amortize: one module cannot serve the latents {list(latents)}; give a builder such as net=dgm.MLP(128), or one module each: nets={{...}}")
     turn = _turn(model, latents, structure, order)
-    states = States(model, _encoder(encoder, net))
+    states = States(model, _encoder(encoder, net), _masks(model, observed, missing))
     variables: dict[str, Variable] = {name: Variable(None, model[name].shape, size=model[name].size, labels=model[name].labels, declared_space=model[name].space) for name in observed}
+    variables |= {mask: Given(*model[name].shape) for name, mask in states.masks.items()}
     learned = {}
     for latent, seen in _sights(model, observed, latents, turn, structure).items():
         variable = recognition_variable(latent, model[latent], families.get(latent), family)
         if isinstance(variable.family, Denoising):
             raise GraphError(f"amortize: {variable.family.name} is no family for {latent!r}, a latent of the chain {model.chains[0]!r}: its steps are drawn one after another; try dgm.Flow(...)")
         network = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
-        parents = [*seen.outside, *states.summaries(seen), *states.near(seen, isinstance(network, nn.Module)), *states.reading(seen)]
+        parents = [*states.masked(seen.outside), *states.summaries(seen), *states.near(seen, isinstance(network, nn.Module)), *states.reading(seen)]
         learned[latent] = variable.given(*parents, net=network) if parents else variable
     variables |= states.variables | learned
-    inside = {chain: [name for name in variables if name in model.plates[chain].nodes or states.chains.get(name) == chain] for chain in model.chains}
+    inside = {chain: [name for name in variables if name.removesuffix(THERE) in model.plates[chain].nodes or name in model.plates[chain].nodes or states.chains.get(name) == chain] for chain in model.chains}
     return SequenceGuide(variables, model=model, plates={chain: Chain(nodes, model.plates[chain].size) for chain, nodes in inside.items()})
 
 
@@ -84,6 +86,20 @@ def _check_plates(model: BayesNet) -> None:
                 f"amortize: node {name!r} of the chain {own.name!r} reads all steps of {across[0]!r}, which is in the chain {model.chain_of(across[0]).name!r}; put both into one "
                 f"chain, whose steps go side by side, or write the guide as a BayesNet over the same plates"
             )
+
+
+def _masks(model: BayesNet, observed: Sequence[str], missing: Sequence[str]) -> dict[str, str]:
+    """The input that says where the cells of a node are, for each node that may lack some."""
+    for name in missing:
+        if name not in observed or model[name].is_given:
+            raise GraphError(f"amortize: missing names {name!r}, which is no observed random node{did_you_mean(name, observed)}; it names those whose cells may be missing (NaN)")
+        if model.descendants(name):
+            raise GraphError(
+                f"amortize: missing names {name!r}, which {model.descendants(name)[0]!r} reads: where it is missing it would be a latent of its own; leave it out of missing, and fill its cells in"
+            )
+        if f"{name}{THERE}" in model:
+            raise GraphError(f"amortize: missing: the guide's mask of {name!r} would be called {name + THERE!r}, as a node of the model is; rename that node")
+    return {name: f"{name}{THERE}" for name in missing}
 
 
 def _latents(model: BayesNet, observed: Sequence[str]) -> tuple[str, ...]:
@@ -128,11 +144,11 @@ def _by_chain(model: BayesNet, latents: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for group in groups.values() for name in group)
 
 
-def _encoder(encoder: Net | None, net: Any) -> RecurrentState:
+def _encoder(encoder: Net | None, net: Any) -> RecurrentState | AttentionState:
     if encoder is None:
         return RecurrentState(next(iter(net.hidden), 64) if isinstance(net, MLP) else 64)
-    if not isinstance(encoder, RecurrentState):
-        raise GraphError(f"amortize: encoder: expected the builder of a state, such as dgm.RecurrentState(64); got {encoder!r}")
+    if not isinstance(encoder, (RecurrentState, AttentionState)):
+        raise GraphError(f"amortize: encoder: expected the builder of a state, such as dgm.RecurrentState(64) or dgm.AttentionState(8); got {encoder!r}")
     return encoder
 
 
@@ -174,8 +190,8 @@ def _sights(model: BayesNet, observed: Sequence[str], latents: tuple[str, ...], 
 class States:
     """The encoders of a guide: one state for each set of nodes that are needed at all steps before or after; latents that need the same share it."""
 
-    def __init__(self, model: BayesNet, net: RecurrentState):
-        self.model, self.net = model, net
+    def __init__(self, model: BayesNet, net: RecurrentState | AttentionState, masks: Mapping[str, str]):
+        self.model, self.net, self.masks = model, net, masks
         self.variables: dict[str, Variable] = {}
         self.chains: dict[str, str | None] = {}
         self._flags: dict[str, str] = {}
@@ -206,7 +222,7 @@ class States:
         if (back, entries) not in self._names:
             name = self._free("before" if back > 0 else "after")
             own = lag(name, initial=free()) if back > 0 else lead(name, initial=free())
-            self.variables[name] = Delta(self.net.width).given(own, *(self._single(node, offset, True) for node, offset in entries), net=copy(self.net))
+            self.variables[name] = Delta(self.net.width).given(own, *self._read(entries, True), net=copy(self.net))
             self.chains[name] = self.model.chain_of(entries[0][0]).name
             self._names[back, entries] = name
         return self._names[back, entries]
@@ -216,13 +232,22 @@ class States:
 
         `always`: one network for all steps, as a module cannot do with fewer parents at the first of them.
         """
-        yield from (self._single(node, offset, always) for node, offset in seen.near)
+        yield from self._read(seen.near, always)
         for offset in sorted({offset for _, offset in seen.near if offset > 0 or offset and always}):
             chain = self.model.chain_of(seen.near[0][0]).name
             if chain not in self._flags:
                 self._flags[chain] = name = self._free("beyond")
                 self.variables[name], self.chains[name] = Delta(v=0.0), chain
             yield lag(self._flags[chain], -offset, initial=1.0) if offset < 0 else lead(self._flags[chain], offset, initial=1.0)
+
+    def masked(self, names: Iterable[str]) -> Iterator[str]:
+        """Nodes, each followed by its mask where it has one."""
+        for name in names:
+            yield from (name, self.masks[name]) if name in self.masks else (name,)
+
+    def _read(self, entries: Iterable[tuple[str, int]], always: bool) -> Iterator[str | Lag]:
+        for node, offset in entries:
+            yield from (self._single(name, offset, always) for name in self.masked([node]))
 
     def _single(self, node: str, offset: int, always: bool) -> str | Lag:
         if not offset:
@@ -236,5 +261,7 @@ class States:
         return name
 
     def _example(self, node: str) -> Constant:
+        if node in self.masks.values():
+            return Constant(0.0)
         variable = self.model[node]
         return Constant(variable.space.example(variable.shape, torch.zeros(())).numpy())

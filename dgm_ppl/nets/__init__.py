@@ -19,6 +19,7 @@ LATER = {                                                                   # th
     "pixelcnn": ["PixelCNN"],
     "pixelsnail": ["PixelSNAIL"],
     "recurrent": ["Recurrent"],
+    "attention_state": ["AttentionState"],
     "recurrent_state": ["RecurrentState"],
     "spectral": ["SpectralNorm"],
     "transformer": ["Transformer"],

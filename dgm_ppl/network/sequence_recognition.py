@@ -11,7 +11,9 @@ from .bayes_net import BayesNet
 from .plates import Plate
 from .unrolling import at_step
 
-__all__ = ["SequenceGuide", "random_dag"]
+__all__ = ["THERE", "SequenceGuide", "random_dag"]
+
+THERE = "_there"                                    # after a node's name, the input that says where its cells are
 
 
 def random_dag(net: BayesNet, steps: int, gone: Iterable[str] = ()) -> DAG:
@@ -34,7 +36,12 @@ class SequenceGuide(BayesNet):
     @property
     def observed(self) -> tuple[str, ...]:
         """What the guide is given."""
-        return self.inputs
+        return tuple(name for name in self.inputs if name in self.model)
+
+    @property
+    def masks(self) -> Mapping[str, str]:
+        """For each observed node whose cells may be missing, the input that is 1 where a cell is there."""
+        return {name.removesuffix(THERE): name for name in self.inputs if name not in self.model and name.endswith(THERE)}
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -44,12 +51,12 @@ class SequenceGuide(BayesNet):
     def certificate(self, steps: int = 4) -> Certificate:
         """For each latent of a sequence of so many steps: the nodes it reads, through the encoders too, and the separation in the model's graph that
         justifies dropping the others."""
-        ours = random_dag(self, steps)
+        ours = random_dag(self, steps, self.masks.values())
         order = [name for name in self.unroll(steps).order if name in ours and name not in self._given(steps)]
         return certify(random_dag(self.model, steps, self.own), ours, self._given(steps), order=order)
 
     def _given(self, steps: int) -> list[str]:
-        return [at_step(name, step) for name in self.inputs if self.chain_of(name) is not None for step in range(steps)] + [name for name in self.inputs if self.chain_of(name) is None]
+        return [at_step(name, step) for name in self.observed if self.chain_of(name) is not None for step in range(steps)] + [name for name in self.observed if self.chain_of(name) is None]
 
     def _with(self, variables: Mapping[str, Variable], plates: Mapping[str, Plate] | None = None) -> SequenceGuide:
         return SequenceGuide(variables, model=self.model, plates=self.plates if plates is None else plates)

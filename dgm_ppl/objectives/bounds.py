@@ -91,8 +91,9 @@ class Bound(Objective):
         worlds = pairing.worlds(batch)
         rows = (self.particles, *worlds) if self.particles > 1 else worlds
         sizes = layout.sizes(batch) if layout.rank else {}
-        found, prepared = pairing.draw(layout.align_all(batch), rows, sizes, self._noise(worlds))
-        return Drawn(pairing, found, prepared, rows, sizes, layout.align_all(holes))
+        gone = layout.align_all(holes)
+        found, prepared = pairing.draw(pairing.masked(layout.align_all(batch), gone), rows, sizes, self._noise(worlds))
+        return Drawn(pairing, found, prepared, rows, sizes, gone)
 
     def log_weights(self, batch: Mapping[str, Tensor]) -> Tensor:
         """log p(x, z) - log q(z | x) of every particle, `(particles, *worlds)` (no particle dimension for one)."""

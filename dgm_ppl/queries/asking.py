@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..compile import Model
-from ..data import columns, row_labels
+from ..data import row_labels
 from ..exact import FiniteChain, GaussianChain, Obstacle, SwitchingChain, cells, chain_engine, refuse_soft, see, watch
 from ..graph import GraphError
 from .bounded import refuse_implicit
@@ -25,6 +25,7 @@ from .reverse import ReversePosterior
 from .sequences import SequencePosterior
 from .subsets import SubsetPosterior, serves_subsets
 from .switching import SwitchingPosterior
+from .weighting import evidence_for
 
 __all__ = ["posterior"]
 
@@ -49,7 +50,7 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
     if serves_subsets(method):
         return SubsetPosterior(model, evidence, method)
     refuse_soft(evidence, "posterior", method)
-    values = model.encode(evidence if isinstance(evidence, Mapping) else columns(evidence))
+    values = evidence_for(model, evidence, method)
     _check_open(model, values)
     if not isinstance(method, Amortized):
         refuse_implicit(model, values, f"posterior by {type(method).__name__}")

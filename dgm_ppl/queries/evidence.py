@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..data import columns
 from ..exact import Obstacle, cells, complete_log_prob, refuse_soft, see, watch
 from ..graph import GraphError
 from .bounded import bounded, bounds, check_weights, flowing, refuse_implicit
@@ -20,7 +19,7 @@ from .exact import Exact, exact_log_prob, why_not
 from .methods import Bound, Importance, Method, ProbabilityFlow
 from .sequences import sequence_log_prob
 from .subsets import serves_subsets, subset_estimate
-from .weighting import WeightedDraws
+from .weighting import WeightedDraws, evidence_for
 
 __all__ = ["Score", "log_prob"]
 
@@ -107,7 +106,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
     else:
         refuse_soft(data, "log_prob", method)
     whole = exact and not (seen.holes or seen.gaps or seen.empty)
-    values = seen.complete if whole else model.encode(data if isinstance(data, Mapping) else columns(data))
+    values = seen.complete if whole else evidence_for(model, data, method)
     refuse_implicit(model, values, "log_prob")
     if isinstance(method, ProbabilityFlow):
         value, stderr = flowing(model, values, method)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..compile import Model, SubsetGuide
-from ..compile.pairing import Pairing, check_guide
+from ..compile.pairing import Pairing, check_guide, masks_of
+from ..data import columns
+from ..exact import Cells, cells
 from ..families import noise
 from ..graph import GraphError
+from .methods import Amortized, Bound, Importance, Method
 
-__all__ = ["WeightedDraws", "paired", "pick"]
+__all__ = ["WeightedDraws", "evidence_for", "paired", "pick"]
 
 CELLS = 4_000_000                                   # numbers in the largest value of one piece: a few tens of megabytes
 ON_ACCELERATORS = 16                                # times as many there, so that a piece is worth its launches
@@ -28,7 +32,8 @@ class WeightedDraws:
         if guide.device != model.device:
             raise GraphError(f"guide: expected it on the model's device, {model.device}; got {guide.device}; try guide.to(model.device)")
         self.model, self.layout = model, model.layout
-        self.pairing = Pairing(model, guide, frozenset(values))
+        self.holes = values.holes if isinstance(values, Cells) else {}
+        self.pairing = Pairing(model, guide, frozenset(values), tuple(self.holes))
         self.values, self.worlds, self.sizes = dict(values), model.layout.worlds(values), model.layout.sizes(values)
 
     def draw(self, samples: int) -> tuple[dict[str, Tensor], Tensor]:
@@ -41,13 +46,14 @@ class WeightedDraws:
         found, weigh = self._drawn(samples)
         with torch.no_grad():
             every = self.pairing.completed(found, (samples, *self.worlds), self.sizes, noise)
-        return {name: value for name, value in every.items() if name not in self.values}, weigh
+        return {name: value for name, value in every.items() if name not in self.values and name in self.model.net}, weigh
 
     def _drawn(self, samples: int) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
         """The guide's draws, and how they are weighed."""
         worlds = (samples, *self.worlds)
         with torch.no_grad():
-            found, prepared = self.pairing.draw(self.layout.align_all(self.values), worlds, self.sizes, noise)
+            values = self.pairing.masked(self.layout.align_all(self.values), self.layout.align_all(self.holes))
+            found, prepared = self.pairing.draw(values, worlds, self.sizes, noise)
 
         def weigh() -> Tensor:
             with torch.no_grad():
@@ -77,6 +83,7 @@ class WeightedDraws:
         piece = object.__new__(WeightedDraws)
         piece.model, piece.layout, piece.pairing = self.model, self.layout, self.pairing
         piece.values, piece.sizes = values, self.sizes
+        piece.holes = {name: hole[rows] if hole.ndim > whole[name] else hole for name, hole in self.holes.items()}
         piece.worlds = self.layout.worlds(values)
         return piece
 
@@ -88,6 +95,13 @@ class WeightedDraws:
         for size in self.sizes.values():
             members *= size
         return members * max(self.model.net[name].numel for name in self.model.net)
+
+
+def evidence_for(model: Model, data: Any, method: Method) -> dict[str, Tensor]:
+    """Checked data, which may have missing cells where the guide of a method reads masks."""
+    if isinstance(method, (Amortized, Bound, Importance)) and masks_of(method.guide):
+        return cells(model, data)
+    return model.encode(data if isinstance(data, Mapping) else columns(data))
 
 
 def paired(model: Model, guide: Model, values: Mapping[str, Tensor]) -> WeightedDraws:

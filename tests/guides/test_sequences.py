@@ -204,7 +204,7 @@ BAD = {
     "coupling": (of(DEEP, coupling=dgm.Apart()), "amortize: coupling is not for a net with a chain"),
     "a pool": (of(DEEP, pool=dgm.DeepSet(4)), "amortize: pool is not for a net with a chain"),
     "an encoder without a chain": (of(dgm.BayesNet(z=dgm.Normal(), x=dgm.Normal().given("z")), encoder=dgm.RecurrentState(4)), "amortize: encoder reads the sequences of a chain"),
-    "another encoder": (of(DEEP, encoder=dgm.MLP(4)), "amortize: encoder: expected the builder of a state, such as dgm.RecurrentState(64); got MLP(4)"),
+    "another encoder": (of(DEEP, encoder=dgm.MLP(4)), "amortize: encoder: expected the builder of a state, such as dgm.RecurrentState(64) or dgm.AttentionState(8); got MLP(4)"),
     "one module for two": (of(NETS["switching"], net=torch.nn.Linear(3, 4)), "amortize: one module cannot serve the latents ['s', 'z']"),
     "nets by another name": (of(DEEP, nets={"y": dgm.MLP(4)}), "amortize: nets names 'y'"),
     "a family that does not fit": (of(DEEP, families={"z": dgm.LogNormal}), "amortize: LogNormal has values in"),

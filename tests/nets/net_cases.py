@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from dgm_ppl.nets import MLP, Bidirectional, ConvNet, ConvTransposeNet, DiT, Flat, RecurrentState, ResNet, Shaped, SpectralNorm, UNet
+from dgm_ppl.nets import MLP, AttentionState, Bidirectional, ConvNet, ConvTransposeNet, DiT, Flat, RecurrentState, ResNet, Shaped, SpectralNorm, UNet
 from dgm_ppl.nets.sets import DeepSet, SetTransformer
 
 __all__ = ["CASES", "DATA"]
@@ -43,6 +43,7 @@ DATA = {  # builders that are data: they can be saved
     "resnet to one pixel": (ResNet(4, 4, blocks=1), ((1, 3, 3),), ((1,),)),
     "bidirectional": (Bidirectional(5, layers=2), ((6, 3), (2,), (6,), ()), TWO),
     "bidirectional of numbers": (Bidirectional(5, cell=nn.LSTM), ((6,),), TWO),
+    "attention state": (AttentionState(2, features=4), ((10,), (3,), ()), ((10,),)),
     "recurrent state": (RecurrentState(5), ((5,), (3,), ()), ((5,),)),
 }
 
