@@ -133,6 +133,7 @@ def games(task: Task) -> None:
     players = {
         "GAN (R1)": ("perceptron", dgm.JensenShannon(), dgm.R1(1.0), 1, 0.998),
         "WGAN-GP, perceptrons": ("perceptron", dgm.Wasserstein(), dgm.GradientPenalty(10.0), 3, 0.999),
+        "GAN (R1), convolutions": ("convolutions", dgm.JensenShannon(), dgm.R1(1.0), 1, 0.998),
         "WGAN-GP": ("convolutions", dgm.Wasserstein(), dgm.GradientPenalty(10.0), 3, 0.998),
         "DCGAN": ("DCGAN", dgm.JensenShannon(), (), 1, None),
     }

@@ -16,7 +16,7 @@ from ..families import Noise, noise
 from ..families.lags import node_of
 from ..families.shapes import broadcast
 from ..graph import Displayed, GraphError, did_you_mean
-from ..network import BayesNet, Layout, build_conditionals
+from ..network import BayesNet, Layout, SequenceGuide, build_conditionals
 from ..network.chains import segments, stages
 from .ancestral import draws_of_tables, has_tables
 from .program import run_program
@@ -39,8 +39,6 @@ class Model(Displayed, nn.Module):
     distribution of their own, parents first.
     """
 
-    is_guide = False
-
     def __init__(self, net: BayesNet, conditionals: Mapping[str, Conditional], shared: Mapping[int, tuple]):
         super().__init__()
         self.net, self.layout = net, Layout(net)
@@ -48,6 +46,11 @@ class Model(Displayed, nn.Module):
         self.register_buffer("anchor", torch.empty(0), persistent=False)
         self.shared, self.memo = dict(shared), {}
         self._schedule()
+
+    @property
+    def is_guide(self) -> bool:
+        """Whether it was derived for a model, so that what it computes on the way is no site of its Pyro program."""
+        return isinstance(self.net, SequenceGuide)
 
     def _schedule(self) -> None:
         self.schedule = tuple(self._node(name) for name in self.net.order if name in self.conditionals)

@@ -230,7 +230,8 @@ class Pairing:
 
     def draw(self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Every node's aligned value, latents drawn from the guide, and what the guide's conditionals were prepared with."""
-        values = values if all(mask in values for mask in self.masks.values()) else self.masked(values, {})
+        if self.masks and not values.keys() >= {*self.masks.values()}:
+            values = self.masked(values, {})
         found, prepared = dict(values), {}
         if self.model.net.chains:
             found = self.guide.run({name: value for name, value in values.items() if name in self.guide.layout.members}, worlds, sizes, noise)

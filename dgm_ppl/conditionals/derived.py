@@ -94,7 +94,7 @@ def derived(place: str, base: Any, kind: Any, **own: Any) -> Variable:
     if base.parents or base.net is not None or base.fn is not None:
         raise GraphError(f"{place}: parents are given to the whole; got {base!r}; try dgm.{place}({base.summary}, ...).given({', '.join(map(repr, base.parents))})")
     named = {name: given_parameter(place, name, value) for name, value in own.items() if value is not None}
-    found, together = kind(replace(base, parameters=())), {**base.fixed, **named}
+    found, together = kind(replace(base, parameters=())), {**dict(base.parameters), **named}
     parameters = tuple((name, together[name]) for name in found.signature(together) if name in together)
     return Variable(found, base.shape, parameters, size=base.size, labels=base.labels)
 

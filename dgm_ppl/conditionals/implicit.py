@@ -67,6 +67,11 @@ class Implicit(Architecture):
         return f"Generator({', '.join(map(str, variable.shape))})"
 
     def check(self, name: str, variable: Variable, parents: Mapping[str, Variable]) -> None:
+        if all(parent.is_given for parent in parents.values()) and parents:
+            raise GraphError(
+                f"node {name!r}: a Generator's randomness is that of its parents, so one of them at least is random; got {list(parents)}, all Given; "
+                f"try z=dgm.Normal(8, loc=0.0, scale=1.0) and .given('z', {', '.join(map(repr, parents))}, ...)"
+            )
         if not parents:
             raise GraphError(f"node {name!r}: a Generator makes its value of its parents; got none; try dgm.Generator(...).given('z', net=dgm.MLP(128))")
 

@@ -22,7 +22,7 @@ from ..graph import GraphError
 from .base import Conditional
 from .networks import Shared, network_of
 from .ports import Port
-from .predictors import Configurations, Function, Linear, LinearAndTable, Table
+from .predictors import Configurations, Function, Linear, LinearAndTable, Table, biases
 
 __all__ = ["Parametric"]
 
@@ -83,6 +83,7 @@ class Parametric(Conditional):
         finite = [i for i, port in enumerate(self._predicted) if port.is_configuration]
         self.configurations = Configurations(self._predicted, finite) if finite and variable.classical else None
         free = [parameter for parameter, value in variable.parameters if isinstance(value, Free)]
+        known = variable.net is not None and id(variable.net) in shared     # shared weights have started already
         if computed_outside:
             self.computed = opened
         elif not self._predicted:
@@ -90,14 +91,13 @@ class Parametric(Conditional):
         elif variable.fn is not None:
             self.computed, self.predictor = opened, Function(self.name, variable.fn, opened, self._shapes(opened))
         elif not variable.classical:
-            known = id(variable.net) in shared                              # shared weights have started already
             self.computed, self.predictor = opened, network_of(self.name, variable.net, self._predicted, opened, self._shapes(opened), shared, self.plates)
-            if variable.started and not known and not isinstance(variable.net, nn.Module):
-                self._move_to_starts()
         elif len(finite) == len(self._predicted):
             self.computed, self.predictor = opened, self._table(opened) if opened else None
         else:
             free += self._place_linear(opened)
+        if variable.started and not known:
+            self._move_to_starts()
         for parameter in free:
             self.unconstrained[parameter] = nn.Parameter(self._start(parameter))
         if isinstance(variable.net, Tied):
@@ -145,13 +145,23 @@ class Parametric(Conditional):
 
     @torch.no_grad()
     def _move_to_starts(self) -> None:
-        """Moves the bias of the network's last layer to where parameters start, where it computes them."""
-        linear = [part for part in self.predictor.modules() if isinstance(part, nn.Linear)][-1:]
-        numbers = [math.prod(shape) for shape in self._shapes(self.computed)]
-        if linear and linear[0].bias is not None and linear[0].out_features == sum(numbers):
-            for parameter, part in zip(self.computed, linear[0].bias.split(numbers)):
-                if parameter in self.variable.started:
-                    part += self._start(parameter).flatten()
+        """Adds to the bias of what computes parameters where they start."""
+        builder = not isinstance(self.variable.net, nn.Module)              # a module's weights are the user's
+        added = dict(zip(self.computed, biases(self.predictor, self._shapes(self.computed)) if builder and self.predictor is not None else ()))
+        for parameter in self.variable.started:
+            if parameter in self.computed and parameter not in added:
+                raise GraphError(
+                    f"node {self.name!r}: {parameter}={self.variable.started[parameter]} expected a network of a builder whose last layer is linear, a linear predictor or a table, "
+                    f"whose bias is moved; got {self._computing()}; leave it out, and start a module of your own where you like: set its last bias, then net=module"
+                )
+            if parameter in self.computed:
+                added[parameter] += self._start(parameter).flatten()
+
+    def _computing(self) -> str:
+        if self.predictor is None:
+            return "parameters that are computed elsewhere"
+        net = self.variable.net
+        return "a function (fn)" if isinstance(self.predictor, Function) else f"a module of your own, {type(net).__name__}" if isinstance(net, nn.Module) else f"net={net!r}"
 
     def _constraint(self, parameter: str) -> constraints.Constraint:
         constraint = self.variable.family.parameters[parameter].constraint

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..graph import GraphError
 from .ports import Port, broadcast_batch
 
-__all__ = ["Configurations", "Function", "Linear", "LinearAndTable", "Network", "Table"]
+__all__ = ["Configurations", "Function", "Linear", "LinearAndTable", "Network", "Table", "biases"]
 
 LARGEST_TABLE = 50_000_000
 Shapes = Sequence[tuple[int, ...]]
@@ -60,6 +60,10 @@ class Table(nn.Module):
         row = self.configurations(*parents)
         return [rows[row] for rows in self._modules["rows"]._parameters.values()]  # on a CPU many times faster, backwards, than an embedding
 
+    def biases(self) -> list[Tensor]:
+        """What is added to each parameter, its numbers in the last dimension."""
+        return [rows.view(self.configurations.count, -1) for rows in self.rows.values()]
+
     def laid_out(self, *parents: Tensor) -> list[Tensor]:
         """The rows where each parent holds all its states, in order, along a dimension of its own: nothing has to be looked up."""
         configurations = self.configurations
@@ -106,6 +110,10 @@ class Linear(nn.Module):
         product = (self.weight[row] @ features.unsqueeze(-1)).squeeze(-1)
         return split(product + self.bias[row], self.sizes, self.shapes)
 
+    def biases(self) -> list[Tensor]:
+        """What is added to each parameter, its numbers in the last dimension."""
+        return list((self.predictor.bias if self.configurations is None else self.bias).split(self.sizes, -1))
+
     def coefficients(self, parents: Sequence[Tensor], parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """The coefficients of the first parameter, `(coordinates, *batch, *shape)`, from those of the parents."""
         weight = self.predictor.weight if self.configurations is None else self.weight[self.configurations(*parents)]
@@ -130,6 +138,10 @@ class LinearAndTable(nn.Module):
 
     def forward(self, *parents: Tensor) -> list[Tensor]:
         return [*self.linear(*parents), *self.table(*parents)]
+
+    def biases(self) -> list[Tensor]:
+        """What is added to each parameter, its numbers in the last dimension."""
+        return [*self.linear.biases(), *self.table.biases()]
 
 
 class Network(nn.Module):
@@ -199,6 +211,15 @@ class Function(nn.Module):
 
     def _mend(self) -> str:
         return f"dict({', '.join(f'{name}=...' for name in self.names)})"
+
+
+def biases(predictor: Any, shapes: Shapes) -> list[Tensor]:
+    """What is added to each parameter of the given shapes, its numbers in the last dimension; nothing where no bias of so many numbers comes last."""
+    if isinstance(predictor, (Table, Linear, LinearAndTable)):
+        return predictor.biases()
+    linear, sizes = [part for part in predictor.modules() if isinstance(part, nn.Linear)][-1:], [math.prod(shape) for shape in shapes]
+    fits = linear and linear[0].bias is not None and linear[0].out_features == sum(sizes)
+    return list(linear[0].bias.split(sizes)) if fits else []
 
 
 def joined(ports: Sequence[Port], parents: Sequence[Tensor], like: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class Recognition:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Usual(Recognition):
     """One number at a time, by support.
 
@@ -44,6 +44,9 @@ class Usual(Recognition):
     def __post_init__(self) -> None:
         if self.scale is not None and not self.scale > 0:
             raise GraphError(f"Usual: expected a positive scale; got {self.scale!r}; try dgm.Usual(scale=0.1)")
+
+    def __repr__(self) -> str:
+        return "Usual()" if self.scale is None else f"Usual(scale={self.scale})"
 
     def declare(self, latent: Variable) -> Variable:
         found, placed = usual(latent), place_and_size(latent)

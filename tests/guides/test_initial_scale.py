@@ -36,11 +36,30 @@ def test_any_parameter_may_start_somewhere():
     assert (model.conditional("x").parameters_of(torch.zeros(2))["logits"] - pixels).abs().max() < 0.3
 
 
-def test_a_module_keeps_its_weights():
-    module = nn.Linear(4, 6)
-    bias = module.bias.detach().clone()
-    dgm.compile(dgm.amortize(net(), "x", net=module, family=dgm.Usual(scale=0.1), collapse=False))
-    assert torch.equal(module.bias, bias)
+REFUSED = {
+    r"a module of your own, Linear": dict(net=nn.Linear(3, 6)),
+    r"net=ConvTransposeNet\(4, 2\)": dict(net=dgm.ConvTransposeNet(4, 2)),
+    r"a function \(fn\)": dict(fn=lambda y: (y, y.exp())),
+}
+
+
+@pytest.mark.parametrize("got", REFUSED)
+def test_a_start_that_nothing_can_honour_is_refused(got):
+    asked = dgm.Normal(1, 8, 8, scale=dgm.start(0.1)) if "Conv" in got else dgm.Normal(3, scale=dgm.start(0.1))
+    with pytest.raises(dgm.GraphError, match=rf"node 'z': scale=start\(0.1\) expected a network of a builder .* got {got}; leave it out"):
+        dgm.compile(dgm.BayesNet(y=dgm.Normal(3), z=asked.given("y", **REFUSED[got])))
+
+
+def test_starts_within_tables_linear_predictors_and_mixtures():
+    y, states = torch.zeros(1, 3), torch.arange(3)
+    linear = dgm.compile(dgm.BayesNet(y=dgm.Normal(3), z=dgm.Normal(2, loc=dgm.start(50.0), scale=dgm.start(0.01)).given("y")), seed=0)
+    found = linear.conditional("z").parameters_of(y)
+    assert (found["loc"] - 50).abs().max() < 1 and torch.allclose(found["scale"], torch.tensor(0.01))
+    table = dgm.compile(dgm.BayesNet(y=dgm.Categorical(3), z=dgm.Normal(2, scale=dgm.start(0.01)).given("y")), seed=0)
+    assert (table.conditional("z").parameters_of(states)["scale"].log() - torch.tensor(0.01).log()).abs().max() < 0.5
+    both = dgm.compile(dgm.BayesNet(y=dgm.Categorical(3), w=dgm.Normal(2), z=dgm.Normal(2, loc=dgm.start(50.0), scale=dgm.start(0.01)).given("y", "w")), seed=0)
+    found = both.conditional("z").parameters_of(states, torch.zeros(3, 2))
+    assert (found["loc"] - 50).abs().max() < 1 and (found["scale"].log() - torch.tensor(0.01).log()).abs().max() < 0.5
 
 
 def test_shared_weights_start_once():
