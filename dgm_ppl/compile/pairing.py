@@ -152,10 +152,11 @@ class Pairing:
             if name in self.guide.net.inputs and name not in self.masks:
                 if model.net.chains:
                     raise GraphError(f"guide: it reads {name!r}, which has missing cells; derive it to know of them: dgm.amortize(net, observed={list(self.observed)}, missing={list(self.partial)})")
+                whole = [n for n in self.observed if n not in self.partial]
                 raise GraphError(
-                    f"guide: it reads {name!r}, which has missing cells; derive it without: "
-                    f"dgm.amortize(net, observed={[n for n in self.observed if n not in self.partial]}, collapse=True); or, to read values and holes, "
-                    f"for whatever cells are there: dgm.amortize(net, observed=dgm.AnySubset({' '.join(n for n in self.observed if not model.net[n].is_given)!r}))"
+                    f"guide: it reads {name!r}, which has missing cells; derive it to read values and holes, for whatever cells are there: "
+                    f"dgm.amortize(net, observed=dgm.AnySubset({' '.join(self.observed)!r}))"
+                    + (f"; or without: dgm.amortize(net, observed={whole}, collapse=True)" if whole else "")
                 )
         holed = [name for name in self.partial if hinges(model, name, {*observed, *drawn})]
         given = [name for name in (*model.net.inputs, *model.random) if name not in missing and name not in holed and (name in observed or name in drawn)]

@@ -25,7 +25,7 @@ __all__ = ["Generator", "Implicit"]
 def Generator(*shape: int, space: Space | None = None) -> Variable:
     """A node that a network makes of its parents: x = g(parents). It samples, and has no density.
 
-    Its randomness is that of its parents, so one of them at least is random. Objectives that compare samples train it:
+    Its randomness is that of its parents: of latents, or of the data where all are Given, as in translation. Objectives that compare samples train it:
     `Adversarial(model, critics)` and `Matching(model, distance)`.
 
     Args:
@@ -67,11 +67,6 @@ class Implicit(Architecture):
         return f"Generator({', '.join(map(str, variable.shape))})"
 
     def check(self, name: str, variable: Variable, parents: Mapping[str, Variable]) -> None:
-        if all(parent.is_given for parent in parents.values()) and parents:
-            raise GraphError(
-                f"node {name!r}: a Generator's randomness is that of its parents, so one of them at least is random; got {list(parents)}, all Given; "
-                f"try z=dgm.Normal(8, loc=0.0, scale=1.0) and .given('z', {', '.join(map(repr, parents))}, ...)"
-            )
         if not parents:
             raise GraphError(f"node {name!r}: a Generator makes its value of its parents; got none; try dgm.Generator(...).given('z', net=dgm.MLP(128))")
 

@@ -233,7 +233,7 @@ def joined(ports: Sequence[Port], parents: Sequence[Tensor], like: Tensor) -> Te
 def split(output: Tensor, sizes: Sequence[int], shapes: Shapes) -> Sequence[Tensor]:
     """A network's output `(*batch, numbers)` or `(n, *image)` cut into parameters `(*batch, *shape)` of `sizes` numbers."""
     if not any(shapes):
-        return output.unbind(-1)
+        return output.unbind(-1) if len(sizes) > 1 else (output.squeeze(-1),)
     pieces = (output,) if len(sizes) == 1 else torch.split_with_sizes(output, sizes, -1)
     return [piece if len(shape) == 1 else _shaped(piece, shape) for piece, shape in zip(pieces, shapes)]
 

@@ -289,7 +289,10 @@ def _is_missing(cell: Any) -> bool:
 
 
 def _missing(name: str) -> GraphError:
-    return GraphError(f"node {name!r} has missing cells (NaN or None); nothing here can handle them: drop the rows or fill them in")
+    return GraphError(
+        f"node {name!r} has missing cells (NaN or None), which cannot be handled here: drop the rows or fill them in; a guide that reads values and holes is "
+        f"dgm.amortize(net, observed=dgm.AnySubset({name!r}))"
+    )
 
 
 def _sample(values: Tensor) -> str:

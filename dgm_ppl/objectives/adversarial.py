@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..compile import Model
+from ..compile.reduction import added
 from ..families import Noise, ShardedNoise, noise
 from ..formats.declaration import describe
 from ..graph import GraphError
@@ -144,7 +145,7 @@ class Adversarial(Objective):
             truth, made = self._judged(critic, real, fake)
             losses.append(self.game.critic(critic(*truth), critic(*made)).mean())
             losses += [penalty(critic, truth, made).mean() for penalty in self.penalties]
-        return torch.stack(losses).sum()
+        return added(losses)
 
     def generator_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         """The model's (and guide's) loss, the mean over worlds."""
@@ -156,7 +157,7 @@ class Adversarial(Objective):
             losses.append(self.game.generator(critic(*made)).mean())
             if self.guide is not None:
                 losses.append(self.game.guide(critic(*truth)).mean())
-        return torch.stack(losses).sum()
+        return added(losses)
 
     def _clip(self) -> None:
         if isinstance(self.game, Wasserstein) and self.game.clip is not None:

@@ -204,7 +204,7 @@ REFUSED = {
     "no latent": (lambda: dgm.amortize(mixture_prior(), "x", collapse=["x"]), "collapse names 'x', which cannot be eliminated, it is no latent"),
     "read by the guide": (
         lambda: dgm.ELBO(dgm.compile(semi_supervised()), dgm.compile(dgm.amortize(semi_supervised(), ["x", "y"]))).prepare({"x": torch.zeros(2, 6), "y": ["a", None]}),
-        "guide: it reads 'y', which has missing cells; derive it without",
+        "guide: it reads 'y', which has missing cells; derive it to read values and holes",
     ),
     "missing inputs": (
         lambda: dgm.ELBO(*pair(dgm.BayesNet(t=dgm.Given(), k=dgm.Categorical(2), z=dgm.Normal().given("k"), x=dgm.Bernoulli().given("z", "t", net=dgm.MLP(4))), "x", False)).prepare({"x": [0.0, 1.0], "t": [0.0, None]}),
