@@ -5,13 +5,16 @@ observations. The nets say what a black-box estimator is not told: the ten dimen
 `gaussian_mixture` has a component, the four points of `slcp` are alike and independent given five numbers. C2ST is the benchmark's: a
 perceptron of two layers of 10 d on z-scored draws, 10,000 a side, five folds; here with early stopping, which takes a tenth of the time.
 
-    python benchmarks/simulation_tasks.py --data FOLDER [--tasks slcp] [--budgets 1000 10000] [--observations 1 2 3 4 5] [--json FILE]
+    python benchmarks/simulation_tasks.py --data FOLDER [--tasks slcp] [--budgets 1000 10000] [--observations 1 2 3 4 5] [--peer] [--json FILE]
+
+`--peer` trains sbi's own neural posterior estimation (spline flows, its defaults) on as many draws in the same run, where sbi is installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import math
 import time
 from collections.abc import Callable
@@ -130,6 +133,24 @@ def run(task: Task, budget: int, observations: list[Tensor], epochs: int, seed: 
     return draws, seconds
 
 
+def peer(name: str, task: Task, budget: int, observations: list[Tensor], seed: int) -> tuple[list[np.ndarray], float]:
+    """The same of sbi's neural posterior estimation with spline flows and its other defaults."""
+    from sbi.inference import NPE
+    from sbi.utils import BoxUniform
+
+    started = time.process_time()
+    torch.manual_seed(seed)
+    simulated = dgm.simulate(dgm.compile(task.net, seed=seed), budget, sizes=task.sizes, simulator=task.simulator)
+    theta = task.table({key: value.unsqueeze(1) for key, value in simulated.items()}).flatten(1)
+    x = torch.stack([simulated[column] for column in task.observed(observations[0])], -1).flatten(1)
+    size, bound = theta.shape[1], {"gaussian_mixture": 10.0, "slcp": 3.0, "two_moons": 1.0}.get(name)
+    prior = torch.distributions.MultivariateNormal(torch.zeros(size), 0.1 * torch.eye(size)) if bound is None else BoxUniform(torch.full((size,), -bound), torch.full((size,), bound))
+    inference = NPE(prior=prior, density_estimator="nsf", show_progress_bars=False)
+    inference.append_simulations(theta, x).train(training_batch_size=min(100, budget // 20))
+    posterior, seconds = inference.build_posterior(), time.process_time() - started
+    return [posterior.sample((10000,), x=seen[None], show_progress_bars=False).double().numpy() for seen in observations], seconds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder with reference_obs1-5.npz")
@@ -138,20 +159,27 @@ def main() -> None:
     parser.add_argument("--observations", nargs="+", type=int, default=[1, 2, 3, 4, 5])
     parser.add_argument("--epochs", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--peer", action="store_true", help="sbi's own NPE beside it")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.peer and importlib.util.find_spec("sbi") is None:
+        parser.error("--peer needs sbi, which is not installed: pip install sbi, or leave --peer out")
     tasks = {"gaussian_linear": linear, "gaussian_mixture": mixture, "two_moons": moons, "slcp": slcp}
     reference, results = np.load(options.data / "reference_obs1-5.npz"), []
-    print(f"{'task':18s} {'budget':>7s} {'C2ST':>7s} {'lowest':>7s} {'highest':>7s} {'published':>9s} {'seconds':>8s}")
+    print(f"{'task':24s} {'budget':>7s} {'C2ST':>7s} {'lowest':>7s} {'highest':>7s} {'published':>9s} {'seconds':>8s}")
     for name in options.tasks:
         for budget in options.budgets:
             observations = [torch.as_tensor(reference[f"{name}__{place}__obs"]).float().flatten() for place in options.observations]
-            draws, seconds = run(tasks[name](), budget, observations, options.epochs, options.seed)
-            scores = [c2st(reference[f"{name}__{place}__ref"].astype(float), drawn, options.seed) for place, drawn in zip(options.observations, draws, strict=True)]
-            known = published(options.data, name, budget)
-            results.append({"task": name, "budget": budget, "c2st": scores, "published": known, "seconds": seconds})
-            print(f"{name:18s} {budget:7d} {np.mean(scores):7.3f} {min(scores):7.3f} {max(scores):7.3f} {known or math.nan:9.3f} {seconds:8.0f}", flush=True)
+            ways = {"": lambda: run(tasks[name](), budget, observations, options.epochs, options.seed)}
+            if options.peer:
+                ways[" (sbi)"] = lambda: peer(name, tasks[name](), budget, observations, options.seed)
+            for way, drawn_by in ways.items():
+                draws, seconds = drawn_by()
+                scores = [c2st(reference[f"{name}__{place}__ref"].astype(float), drawn, options.seed) for place, drawn in zip(options.observations, draws, strict=True)]
+                known = published(options.data, name, budget)
+                results.append({"task": name + way, "budget": budget, "c2st": scores, "published": known, "seconds": seconds})
+                print(f"{name + way:24s} {budget:7d} {np.mean(scores):7.3f} {min(scores):7.3f} {max(scores):7.3f} {known or math.nan:9.3f} {seconds:8.0f}", flush=True)
     if options.json:
         write_json(options.json, {"environment": environment(**{key: str(value) for key, value in vars(options).items()}), "results": results})
 
