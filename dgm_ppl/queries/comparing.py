@@ -26,8 +26,9 @@ def compare(
     """A row for each method and inferred node: how its posterior compares on the same evidence.
 
     Columns: `seconds`; `spread`, the mean posterior standard deviation; `diagnosis`; with `truth`, the values that made the evidence: `rmse` of the
-    posterior mean, `psnr` in decibels against the truth's range, and `coverage`, the share of elements within the central interval of
-    `level`, with its binomial error `coverage_stderr` over worlds.
+    posterior mean, `psnr` in decibels against the truth's range, and `coverage`, the share of elements whose rank among the draws is in the central
+    `level`, with its error `coverage_stderr` over worlds. Of a calibrated posterior it is `level`, whatever the number of draws, and where they tie
+    with the truth (pixels that are certainly black) too.
 
     Args:
         model: a compiled net.
@@ -80,11 +81,17 @@ def _held(method: Method | None) -> int:
 
 
 def _against(draws: Tensor, truth: Tensor, level: float) -> dict[str, float]:
-    low, high = (draws.quantile(q, 0) for q in ((1 - level) / 2, (1 + level) / 2))
-    inside = ((truth >= low) & (truth <= high)).to(draws.dtype).reshape(len(truth), -1).mean(1)
+    inside = covered(draws, truth, level).reshape(len(truth), -1).mean(1)
     error = (draws.mean(0) - truth).square().mean()
     span = truth.max() - truth.min()
     return {
         "rmse": float(error.sqrt()), "psnr": float(10 * torch.log10(span.square() / error)), "coverage": float(inside.mean()),
         "coverage_stderr": float(inside.std() / len(inside) ** 0.5) if len(inside) > 1 else float("nan"),
     }
+
+
+def covered(draws: Tensor, truth: Tensor, level: float) -> Tensor:
+    """How much of each rank that the truth may have among the draws lies in the central `level` of all ranks."""
+    count = len(draws) + 1
+    low, high = (draws < truth).sum(0) / count, ((draws <= truth).sum(0) + 1) / count
+    return (high.clamp_max((1 + level) / 2) - low.clamp_min((1 - level) / 2)).clamp_min(0) / (high - low)

@@ -7,6 +7,7 @@ import torch
 from denoisers import MEAN, SCALE, Known
 
 import dgm_ppl as dgm
+from dgm_ppl.queries.comparing import covered
 
 torch.set_num_threads(1)
 
@@ -159,6 +160,23 @@ def test_methods_are_compared_on_the_same_measurement():
     assert exact["rmse"] == pytest.approx(langevin["rmse"], rel=0.1) and exact["psnr"] > 5
     for row in (exact, langevin):
         assert abs(row["coverage"] - 0.9) < 4 * row["coverage_stderr"] + 0.03
+
+
+def test_coverage_is_the_level_of_few_draws_too():
+    model = dgm.compile(dgm.BayesNet(x=dgm.Normal(2, loc=0.0, scale=1.0), y=dgm.Normal(2, loc=0.0 * dgm.Ref("x"), scale=1.0)))
+    exact = dgm.compile(dgm.BayesNet(x=dgm.Normal(2, loc=0.0, scale=1.0)))
+    torch.manual_seed(0)
+    truth = model.sample(3000)
+    (row,) = dgm.compare(model, {"y": truth["y"]}, {"few": dgm.Amortized(exact, samples=9)}, truth={"x": truth["x"]}, level=0.9).to_dict("records")
+    assert abs(row["coverage"] - 0.9) < 4 * row["coverage_stderr"] < 0.02
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_coverage_shares_out_ties(level):
+    torch.manual_seed(0)
+    draws = torch.randn(10, 20000).clamp_min(0.5)                           # most are the same
+    inside = covered(draws[1:], draws[0], level)
+    assert abs(inside.mean() - level) < 4 * inside.std() / len(inside) ** 0.5
 
 
 REFUSED = {
