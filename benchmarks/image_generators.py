@@ -130,22 +130,20 @@ def games(task: Task) -> None:
         "convolutions": (lambda: dgm.ConvTransposeNet(128, 64), lambda outputs: dgm.ConvNet(64, 128)),
         "DCGAN": (lambda: dgm.Flat(upward(latent, task.shape)), lambda outputs: dgm.Flat(downward(task.shape, outputs))),
     }
+    usual, slow = dgm.Adam(lr=start, betas=(0.5, 0.9)), dgm.Adam(lr=2e-4, betas=(0.0, 0.9))
     players = {
-        "GAN (R1)": ("perceptron", dgm.JensenShannon(), dgm.R1(1.0), 1, 0.998),
-        "WGAN-GP, perceptrons": ("perceptron", dgm.Wasserstein(), dgm.GradientPenalty(10.0), 3, 0.999),
-        "GAN (R1), convolutions": ("convolutions", dgm.JensenShannon(), dgm.R1(1.0), 1, 0.998),
-        "WGAN-GP": ("convolutions", dgm.Wasserstein(), dgm.GradientPenalty(10.0), 3, 0.998),
-        "DCGAN": ("DCGAN", dgm.JensenShannon(), (), 1, None),
+        "GAN (R1)": ("perceptron", lambda: networks["perceptron"][1](1), usual, dgm.JensenShannon(), dgm.R1(1.0), 1, 0.998),
+        "WGAN-GP, perceptrons": ("perceptron", lambda: dgm.MLP(512, 256, activation=Leaky), slow, dgm.Wasserstein(), dgm.GradientPenalty(10.0), 3, 0.999),
+        "GAN (R1), convolutions": ("convolutions", lambda: networks["convolutions"][1](1), usual, dgm.JensenShannon(), dgm.R1(1.0), 1, 0.998),
+        "WGAN-GP": ("convolutions", lambda: networks["convolutions"][1](1), usual, dgm.Wasserstein(), dgm.GradientPenalty(10.0), 3, 0.998),
+        "DCGAN": ("DCGAN", lambda: networks["DCGAN"][1](1), usual, dgm.JensenShannon(), (), 1, None),
     }
-    for name, (network, game, penalties, every, average) in players.items():
+    for name, (network, critic, optimizer, game, penalties, every, average) in players.items():
         if task.options.only not in network:
             continue
-        make, judge = networks[network]
-        model = dgm.compile(dgm.BayesNet(z=z, x=dgm.Generator(*task.shape, space=inside).given("z", net=make())), seed=0)
-        slow = name == "WGAN-GP, perceptrons"
-        critic = dgm.MLP(512, 256, activation=Leaky) if slow else judge(1)
-        objective = dgm.Adversarial(model, {"x": critic}, game=game, penalties=penalties, critic_steps=every)
-        run = task.fit(objective, {"x": task.x}, average=average, optimizer=dgm.Adam(lr=2e-4, betas=(0.0, 0.9)) if slow else dgm.Adam(lr=start, betas=(0.5, 0.9)))
+        model = dgm.compile(dgm.BayesNet(z=z, x=dgm.Generator(*task.shape, space=inside).given("z", net=networks[network][0]())), seed=0)
+        objective = dgm.Adversarial(model, {"x": critic()}, game=game, penalties=penalties, critic_steps=every)
+        run = task.fit(objective, {"x": task.x}, average=average, optimizer=optimizer)
         trained = model if average is None else run.averaged.model
         task.note(name, trained.eval().sample(count)["x"], steps=run.step, parameters=size(trained))
     for network, (make, judge) in networks.items():

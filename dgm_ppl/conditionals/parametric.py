@@ -22,7 +22,8 @@ from ..graph import GraphError
 from .base import Conditional
 from .networks import Shared, network_of
 from .ports import Port
-from .predictors import Configurations, Function, Linear, LinearAndTable, Table, biases
+from .predictors import Configurations, Function, Linear, LinearAndTable, Table
+from .starts import move_to_starts
 
 __all__ = ["Parametric"]
 
@@ -97,7 +98,7 @@ class Parametric(Conditional):
         else:
             free += self._place_linear(opened)
         if variable.started and not known:
-            self._move_to_starts()
+            move_to_starts(self.name, variable, self.predictor, {parameter: self._start(parameter) for parameter in self.computed})
         for parameter in free:
             self.unconstrained[parameter] = nn.Parameter(self._start(parameter))
         if isinstance(variable.net, Tied):
@@ -142,26 +143,6 @@ class Parametric(Conditional):
                 raise GraphError(f"node {self.name!r}: parameter {parameter!r} = {given} starts on the boundary of its range, which it could never leave; start inside")
             return start
         return self.variable.family.start(parameter, shape)
-
-    @torch.no_grad()
-    def _move_to_starts(self) -> None:
-        """Adds to the bias of what computes parameters where they start."""
-        builder = not isinstance(self.variable.net, nn.Module)              # a module's weights are the user's
-        added = dict(zip(self.computed, biases(self.predictor, self._shapes(self.computed)) if builder and self.predictor is not None else ()))
-        for parameter in self.variable.started:
-            if parameter in self.computed and parameter not in added:
-                raise GraphError(
-                    f"node {self.name!r}: {parameter}={self.variable.started[parameter]} expected a network of a builder whose last layer is linear, a linear predictor or a table, "
-                    f"whose bias is moved; got {self._computing()}; leave it out, and start a module of your own where you like: set its last bias, then net=module"
-                )
-            if parameter in self.computed:
-                added[parameter] += self._start(parameter).flatten()
-
-    def _computing(self) -> str:
-        if self.predictor is None:
-            return "parameters that are computed elsewhere"
-        net = self.variable.net
-        return "a function (fn)" if isinstance(self.predictor, Function) else f"a module of your own, {type(net).__name__}" if isinstance(net, nn.Module) else f"net={net!r}"
 
     def _constraint(self, parameter: str) -> constraints.Constraint:
         constraint = self.variable.family.parameters[parameter].constraint

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..graph import GraphError
 from .ports import Port, broadcast_batch
 
-__all__ = ["Configurations", "Function", "Linear", "LinearAndTable", "Network", "Table", "biases"]
+__all__ = ["Configurations", "Function", "Linear", "LinearAndTable", "Network", "Table"]
 
 LARGEST_TABLE = 50_000_000
 Shapes = Sequence[tuple[int, ...]]
@@ -211,15 +211,6 @@ class Function(nn.Module):
 
     def _mend(self) -> str:
         return f"dict({', '.join(f'{name}=...' for name in self.names)})"
-
-
-def biases(predictor: Any, shapes: Shapes) -> list[Tensor]:
-    """What is added to each parameter of the given shapes, its numbers in the last dimension; nothing where no bias of so many numbers comes last."""
-    if isinstance(predictor, (Table, Linear, LinearAndTable)):
-        return predictor.biases()
-    linear, sizes = [part for part in predictor.modules() if isinstance(part, nn.Linear)][-1:], [math.prod(shape) for shape in shapes]
-    fits = linear and linear[0].bias is not None and linear[0].out_features == sum(sizes)
-    return list(linear[0].bias.split(sizes)) if fits else []
 
 
 def joined(ports: Sequence[Port], parents: Sequence[Tensor], like: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from ..graph.structures import Forward
 from ..nets import MLP, Net
 from ..nets.attention_state import AttentionState
 from ..nets.recurrent_state import RecurrentState
-from ..network import THERE, BayesNet, Chain, SequenceGuide, random_dag
+from ..network import OBSERVED, BayesNet, Chain, SequenceGuide, random_dag
 from ..network.unrolling import at_step
 from .recognition import Recognition, recognition_variable
 
@@ -64,7 +64,7 @@ def sequence_guide(
         parents = [*states.masked(seen.outside), *states.summaries(seen), *states.near(seen, isinstance(network, nn.Module)), *states.reading(seen)]
         learned[latent] = variable.given(*parents, net=network) if parents else variable
     variables |= states.variables | learned
-    inside = {chain: [name for name in variables if name.removesuffix(THERE) in model.plates[chain].nodes or name in model.plates[chain].nodes or states.chains.get(name) == chain] for chain in model.chains}
+    inside = {chain: [name for name in variables if name.removesuffix(OBSERVED) in model.plates[chain].nodes or name in model.plates[chain].nodes or states.chains.get(name) == chain] for chain in model.chains}
     return SequenceGuide(variables, model=model, plates={chain: Chain(nodes, model.plates[chain].size) for chain, nodes in inside.items()})
 
 
@@ -97,9 +97,9 @@ def _masks(model: BayesNet, observed: Sequence[str], missing: Sequence[str]) -> 
             raise GraphError(
                 f"amortize: missing names {name!r}, which {model.descendants(name)[0]!r} reads: where it is missing it would be a latent of its own; leave it out of missing, and fill its cells in"
             )
-        if f"{name}{THERE}" in model:
-            raise GraphError(f"amortize: missing: the guide's mask of {name!r} would be called {name + THERE!r}, as a node of the model is; rename that node")
-    return {name: f"{name}{THERE}" for name in missing}
+        if f"{name}{OBSERVED}" in model:
+            raise GraphError(f"amortize: missing: the guide's mask of {name!r} would be called {name + OBSERVED!r}, as a node of the model is; rename that node")
+    return {name: f"{name}{OBSERVED}" for name in missing}
 
 
 def _latents(model: BayesNet, observed: Sequence[str]) -> tuple[str, ...]:

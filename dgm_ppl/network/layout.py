@@ -111,7 +111,7 @@ class Layout:
 
     def _check_codes(self, name: str, value: Tensor) -> None:
         if bool(value.isnan().any()):
-            raise _missing(name)
+            raise _missing(name, self.net[name])
         broken = value != value.round()
         if bool(broken.any()):
             raise GraphError(f"node {name!r}: {self.net[name].summary} has values in {self._space(name)}; got {_sample(value[broken])}, which is not whole")
@@ -132,7 +132,7 @@ class Layout:
         if states is not None and _within(value, states):
             return
         if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise _missing(name) if bool(value.isnan().any()) else GraphError(f"node {name!r}: expected finite numbers; got {_sample(value[value.isinf()])}")
+            raise _missing(name, self.net[name]) if bool(value.isnan().any()) else GraphError(f"node {name!r}: expected finite numbers; got {_sample(value[value.isinf()])}")
         variable = self.net[name]
         legal = variable.space.constraint.check(value)
         if not bool(legal.all()):
@@ -270,7 +270,7 @@ def _numbers(name: str, variable: Variable, value: Any) -> numpy.ndarray:
 def _codes(name: str, variable: Variable, array: numpy.ndarray) -> numpy.ndarray:
     cells = array.ravel().tolist()
     if any(map(_is_missing, cells)):
-        raise _missing(name)
+        raise _missing(name, variable)
     if all(isinstance(cell, Real) for cell in cells):
         return array.astype(float)
     if variable.labels is None:
@@ -288,11 +288,9 @@ def _is_missing(cell: Any) -> bool:
     return cell is None or (not isinstance(cell, str) and str(cell) in ("nan", "NaT", "<NA>"))
 
 
-def _missing(name: str) -> GraphError:
-    return GraphError(
-        f"node {name!r} has missing cells (NaN or None), which cannot be handled here: drop the rows or fill them in; a guide that reads values and holes is "
-        f"dgm.amortize(net, observed=dgm.AnySubset({name!r}))"
-    )
+def _missing(name: str, variable: Variable) -> GraphError:
+    reading = "" if variable.is_given else f"; a guide that reads values and holes is dgm.amortize(net, observed=dgm.AnySubset({name!r})), over a chain dgm.amortize(net, {name!r}, missing={name!r})"
+    return GraphError(f"node {name!r} has missing cells (NaN or None), which cannot be handled here: drop the rows or fill them in{reading}")
 
 
 def _sample(values: Tensor) -> str:

@@ -11,9 +11,9 @@ from .bayes_net import BayesNet
 from .plates import Plate
 from .unrolling import at_step
 
-__all__ = ["THERE", "SequenceGuide", "random_dag"]
+__all__ = ["OBSERVED", "SequenceGuide", "random_dag"]
 
-THERE = "_there"                                    # after a node's name, the input that says where its cells are
+OBSERVED = "_observed"                                    # after a node's name, the input that is 1 where a cell is observed
 
 
 def random_dag(net: BayesNet, steps: int, gone: Iterable[str] = ()) -> DAG:
@@ -41,7 +41,7 @@ class SequenceGuide(BayesNet):
     @property
     def masks(self) -> Mapping[str, str]:
         """For each observed node whose cells may be missing, the input that is 1 where a cell is there."""
-        return {name.removesuffix(THERE): name for name in self.inputs if name not in self.model and name.endswith(THERE)}
+        return {name.removesuffix(OBSERVED): name for name in self.inputs if name not in self.model and name.endswith(OBSERVED)}
 
     @property
     def own(self) -> tuple[str, ...]:

@@ -23,8 +23,8 @@ def derived(net, observed="x", missing="x", **asked):
 
 def test_encoders_read_values_and_masks():
     guide = derived(PAIRS, ["x", "y"], ["x", "y"])
-    assert guide["after"].all_parents == ("after[+1]", "x", "x_there", "y", "y_there")
-    assert guide.masks == {"x": "x_there", "y": "y_there"} and guide.observed == ("x", "y") and guide["x_there"].shape == (3,)
+    assert guide["after"].all_parents == ("after[+1]", "x", "x_observed", "y", "y_observed")
+    assert guide.masks == {"x": "x_observed", "y": "y_observed"} and guide.observed == ("x", "y") and guide["x_observed"].shape == (3,)
     assert guide.certificate(3).sound and guide.certificate(3).minimal
 
 
@@ -69,7 +69,7 @@ def test_a_guide_with_masks_comes_back_from_a_file(tmp_path):
     guide = dgm.compile(derived(LINE), seed=0)
     dgm.save(guide, tmp_path / "guide.safetensors")
     loaded = dgm.load(tmp_path / "guide.safetensors")
-    assert loaded.net == guide.net and loaded.net.masks == {"x": "x_there"}
+    assert loaded.net == guide.net and loaded.net.masks == {"x": "x_observed"}
     bound = dgm.IWAE(dgm.compile(LINE), loaded, particles=3)
     assert bound(bound.prepare({"x": numpy.array([[1.0, NAN, 2.0], [0.5, 1.0, NAN]])})).isfinite()
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pyro import poutine
 from torch.distributions import MultivariateNormal
 
 import dgm_ppl as dgm
 from dgm_ppl.graph import GraphError, Topological
+
+from .padding import padding_counts_for_nothing
 
 lag = dgm.lag
 STYLE = dgm.BayesNet(
@@ -77,16 +80,11 @@ def test_steps_behind_the_end_count_for_nothing(name):
     model, guide = dgm.compile(net, seed=0).double(), dgm.compile(derived(net), seed=1).double()
     torch.manual_seed(0)
     data = {key: value for key, value in model.sample(4, sizes=dict.fromkeys(net.chains, 5)).items() if key in observed(net)}
-    lengths, bound, losses = torch.tensor([5, 1, 3, 2]), dgm.ELBO(model, guide), []
+    lengths = torch.tensor([5, 1, 3, 2])
     other = {key: value.clone() for key, value in data.items()}
     for row, length in enumerate(lengths.tolist()):
         other["x"][row, length:] += 1
-    for each in (data, other):
-        torch.manual_seed(1)
-        losses.append(bound(bound.prepare({**each, "time": lengths})))
-    assert torch.equal(*losses)
-    losses[0].backward()
-    assert all(one.grad is None or one.grad.isfinite().all() for one in guide.parameters())
+    padding_counts_for_nothing(model, guide, data, other, lengths)
 
 
 def log_evidence(x, lengths):
@@ -140,3 +138,12 @@ def test_numbered_steps_outside_a_chain_are_written_out():
     assert net.unroll(3).dag.parents("y") == ("z[1]",)
     with pytest.raises(GraphError, match="reads step 1, and there are 1 steps"):
         net.unroll(1)
+
+
+@pytest.mark.parametrize("name", ["a style", "two chains"])
+def test_only_latents_are_sites_of_the_pyro_program(name):
+    net = NETS[name]
+    data = {key: value for key, value in dgm.compile(net, seed=0).sample(3, sizes=dict.fromkeys(net.chains, 4)).items() if key in observed(net)}
+    sites = poutine.trace(dgm.compile(derived(net), seed=1)).get_trace(data).nodes
+    drawn = {site.split("[")[0] for site, node in sites.items() if node["type"] == "sample" and type(node["fn"]).__name__ != "_Subsample"}
+    assert drawn == {one for one in net if one not in data}

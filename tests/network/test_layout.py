@@ -122,7 +122,7 @@ BAD = {
     "beyond the bounds": ({"u": [1.5]}, "node 'u': Uniform(low=-1.0, high=1.0) has values in [-1, 1]; got 1.5"),
     "beyond the circle": ({"angle": [4.0]}, "node 'angle': VonMises() has values in the angles from -pi to pi; got 4"),
     "no simplex": ({"p": [[0.5, 0.6, 0.0]]}, "node 'p': Dirichlet(3) has values in the simplex: numbers from 0 that sum to one along the last dimension; got 0.5, 0.6, 0"),
-    "NaN": ({"y": [1.0, float("nan")]}, "node 'y' has missing cells (NaN or None), which cannot be handled here: drop the rows or fill them in; a guide that reads values and holes is dgm.amortize(net, observed=dgm.AnySubset('y'))"),
+    "NaN": ({"y": [1.0, float("nan")]}, "node 'y' has missing cells (NaN or None), which cannot be handled here: drop the rows or fill them in; a guide that reads values and holes is dgm.amortize(net, observed=dgm.AnySubset('y')), over a chain dgm.amortize(net, 'y', missing='y')"),
     "None": ({"y": [1.0, None]}, "node 'y' has missing cells"),
     "missing label": ({"mood": ["low", None]}, "node 'mood' has missing cells"),
     "NaN among labels": ({"mood": pandas.Series(["low", float("nan")])}, "node 'mood' has missing cells"),
