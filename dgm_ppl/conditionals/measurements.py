@@ -1,14 +1,15 @@
-"""What a measurement does to an image or a vector: functions of a parent that are data, for inverse problems."""
+"""What a measurement does to an image, a sequence or a vector: functions of a parent that are data, for inverse problems."""
 
 from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d
+from torch.nn.functional import avg_pool1d, conv1d
 
 from ..families import Setting
 from ..graph import GraphError
@@ -19,23 +20,33 @@ __all__ = ["Blur", "Clip", "Coarsen", "Grey", "Mask", "Measurement"]
 class Measurement(Setting):
     """A function of one parent, `(*batch, *event)`, that is saved and compared as data: `.given("x", fn=dgm.Blur(1.5))`.
 
-    To add one, write `__call__`; any number of leading dimensions may stand before the event.
+    To add one, write `__call__`; any number of leading dimensions may stand before the event, which has `rank` dimensions. A node
+    says the rank of its parent's event itself; called by hand, a measurement takes images unless told otherwise: `dgm.Coarsen(4)(sound, rank=1)`.
     """
 
     @abstractmethod
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, rank: int = 3) -> Tensor:
         """What is measured of x, before the noise."""
 
+    def axes(self, x: Tensor, rank: int) -> tuple[int, ...]:
+        """Where space or time runs in an image `(channels, height, width)` or a sequence `(length,)` or `(length, channels)`."""
+        if not 1 <= rank <= x.ndim:
+            raise GraphError(
+                f"{type(self).__name__}: expected images (channels, height, width), or sequences (length,) or (length, channels); got {f'an event of {rank} dimensions in ' if rank != 3 else ''}"
+                f"a value of shape {tuple(x.shape)}; try rank=1 or rank=2 for sequences, dgm.Mask, or a function of your own"
+            )
+        return {1: (-1,), 2: (-2,)}.get(rank, (-2, -1))
 
-def _images(kind: str, x: Tensor) -> Tensor:
-    if x.ndim < 3:
-        raise GraphError(f"{kind}: expected images (channels, height, width); got a value of shape {tuple(x.shape)}; try dgm.Mask, or a function of your own")
-    return x.reshape(-1, *x.shape[-3:])
+
+def _along(axis: int, x: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
+    """A function of lines `(n, 1, length)` along one axis."""
+    moved = x.movedim(axis, -1)
+    return fn(moved.reshape(-1, 1, moved.shape[-1])).reshape(*moved.shape[:-1], -1).movedim(-1, axis)
 
 
 @dataclass(frozen=True, repr=False)
 class Blur(Measurement):
-    """Each channel convolved with a Gaussian of standard deviation `width` pixels, edges mirrored in weight so that constants stay.
+    """Each channel convolved with a Gaussian of standard deviation `width` pixels or steps, weighted anew at the edges so that constants stay.
 
     >>> bool(Blur(1.0)(torch.ones(2, 1, 8, 8)).allclose(torch.ones(2, 1, 8, 8)))
     True
@@ -45,24 +56,24 @@ class Blur(Measurement):
 
     def __post_init__(self) -> None:
         if not self.width > 0:
-            raise GraphError(f"Blur: expected width above 0, in pixels; got {self.width!r}")
+            raise GraphError(f"Blur: expected width above 0, in pixels or steps; got {self.width!r}")
 
-    def __call__(self, x: Tensor) -> Tensor:
-        images = _images("Blur", x)
-        reach = max(1, math.ceil(3 * self.width))
-        kernel = (-(torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype) / self.width).square() / 2).exp()
-        channels = images.shape[1]
-        across, down = (kernel.reshape(shape).expand(channels, 1, *shape[2:]) for shape in ((1, 1, 1, -1), (1, 1, -1, 1)))
-        across, down = (line.reshape(channels, 1, *size) for line, size in ((across, (1, 2 * reach + 1)), (down, (2 * reach + 1, 1))))
-
-        def spread(image: Tensor) -> Tensor:
-            return conv2d(conv2d(image, across, padding=(0, reach), groups=channels), down, padding=(reach, 0), groups=channels)
-        return (spread(images) / spread(torch.ones_like(images[:1]))).reshape(x.shape)
+    def __call__(self, x: Tensor, rank: int = 3) -> Tensor:
+        axes, reach = self.axes(x, rank), max(1, math.ceil(3 * self.width))
+        kernel = (-(torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype) / self.width).square() / 2).exp().reshape(1, 1, -1)
+        for axis in axes:
+            weight = conv1d(x.new_ones(1, 1, x.shape[axis]), kernel, padding=reach)
+            x = _along(axis, x, lambda lines: conv1d(lines, kernel, padding=reach) / weight)
+        return x
 
 
 @dataclass(frozen=True, repr=False)
 class Coarsen(Measurement):
-    """The mean over squares of `factor` x `factor` pixels."""
+    """The mean over squares of `factor` x `factor` pixels, or over `factor` steps of a sequence.
+
+    >>> Coarsen(2)(torch.tensor([1.0, 3.0, 5.0, 7.0]), rank=1)
+    tensor([2., 6.])
+    """
 
     factor: int = 2
 
@@ -70,21 +81,24 @@ class Coarsen(Measurement):
         if isinstance(self.factor, bool) or not isinstance(self.factor, int) or self.factor < 1:
             raise GraphError(f"Coarsen: expected factor to be a positive whole number; got {self.factor!r}")
 
-    def __call__(self, x: Tensor) -> Tensor:
-        images = _images("Coarsen", x)
-        if any(side % self.factor for side in images.shape[2:]):
-            raise GraphError(f"Coarsen: expected sides that {self.factor} divides; got {images.shape[2]} x {images.shape[3]}")
-        found = avg_pool2d(images, self.factor)
-        return found.reshape(*x.shape[:-2], *found.shape[2:])
+    def __call__(self, x: Tensor, rank: int = 3) -> Tensor:
+        axes = self.axes(x, rank)
+        if any(x.shape[axis] % self.factor for axis in axes):
+            raise GraphError(f"Coarsen: expected sides that {self.factor} divides; got {' x '.join(str(x.shape[axis]) for axis in axes)}")
+        for axis in axes:
+            x = _along(axis, x, lambda lines: avg_pool1d(lines, self.factor))
+        return x
 
 
 @dataclass(frozen=True, repr=False)
 class Grey(Measurement):
-    """The weighted mean of the channels, one channel; equal weights by default."""
+    """The weighted mean of the channels of an image, one channel; equal weights by default."""
 
     weights: tuple[float, ...] = ()
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, rank: int = 3) -> Tensor:
+        if rank < 3 or x.ndim < 3:
+            raise GraphError(f"Grey: expected images (channels, height, width); got an event of {min(rank, x.ndim)} dimensions in a value of shape {tuple(x.shape)}; try a function of your own")
         channels = x.shape[-3]
         if self.weights and len(self.weights) != channels:
             raise GraphError(f"Grey: expected a weight for each of {channels} channels; got {len(self.weights)}")
@@ -103,7 +117,7 @@ class Clip(Measurement):
         if not self.low < self.high:
             raise GraphError(f"Clip: expected low below high; got low={self.low!r}, high={self.high!r}")
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor, rank: int = 3) -> Tensor:
         return x.clamp(self.low, self.high)
 
 
@@ -130,8 +144,8 @@ class Mask(Measurement):
     def __repr__(self) -> str:
         return f"Mask({len(self.kept)} of {math.prod(self.shape)})"
 
-    def __call__(self, x: Tensor) -> Tensor:
-        rank = len(self.shape)
-        if tuple(x.shape[x.ndim - rank:]) != self.shape:
+    def __call__(self, x: Tensor, rank: int = 3) -> Tensor:
+        start = x.ndim - len(self.shape)
+        if tuple(x.shape[start:]) != self.shape:
             raise GraphError(f"Mask: expected an event of shape {self.shape}; got a value of shape {tuple(x.shape)}")
-        return x.flatten(x.ndim - rank)[..., list(self.kept)] if rank != 1 else x[..., list(self.kept)]
+        return (x.flatten(start) if len(self.shape) != 1 else x)[..., list(self.kept)]

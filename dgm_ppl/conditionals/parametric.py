@@ -90,7 +90,7 @@ class Parametric(Conditional):
         elif not self._predicted:
             free += opened
         elif variable.fn is not None:
-            self.computed, self.predictor = opened, Function(self.name, variable.fn, opened, self._shapes(opened))
+            self.computed, self.predictor = opened, Function(self.name, variable.fn, self._predicted, opened, self._shapes(opened))
         elif not variable.classical:
             self.computed, self.predictor = opened, network_of(self.name, variable.net, self._predicted, opened, self._shapes(opened), shared, self.plates)
         elif len(finite) == len(self._predicted):

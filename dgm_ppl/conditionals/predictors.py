@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..graph import GraphError
+from .measurements import Measurement
 from .ports import Port, broadcast_batch
 
 __all__ = ["Configurations", "Function", "Linear", "LinearAndTable", "Network", "Table"]
@@ -185,8 +187,12 @@ class Network(nn.Module):
 class Function(nn.Module):
     """The user's function of the parents' values; it returns the parameters themselves."""
 
-    def __init__(self, name: str, fn: Callable, names: Sequence[str], shapes: Shapes):
+    def __init__(self, name: str, fn: Callable, ports: Sequence[Port], names: Sequence[str], shapes: Shapes):
         super().__init__()
+        if isinstance(fn, Measurement):
+            if len(ports) != 1:
+                raise GraphError(f"node {name!r}: {fn!r} measures one parent; got {', '.join(port.name for port in ports)}; try a function of your own: fn=lambda a, b: ...")
+            fn = partial(fn, rank=len(ports[0].event))
         self.name, self.fn, self.names, self.shapes = name, fn, tuple(names), tuple(map(tuple, shapes))
 
     def forward(self, *parents: Tensor) -> list[Any]:

@@ -194,7 +194,11 @@ REFUSED = {
     "no method": (lambda: dgm.compare(gaussian(), {"y": MEASURED}, {}), "expected one method or more"),
     "a level": (lambda: dgm.compare(gaussian(), {"y": MEASURED}, {"a": None}, level=1.0), "expected level between 0 and 1"),
     "sides": (lambda: dgm.Coarsen(3)(torch.zeros(1, 4, 4)), "expected sides that 3 divides; got 4 x 4"),
-    "no images": (lambda: dgm.Blur()(torch.zeros(4)), r"expected images"),
+    "no images": (lambda: dgm.Blur()(torch.zeros(4)), r"expected images.*try rank=1"),
+    "a length": (lambda: dgm.BayesNet(x=dgm.Normal(8), y=dgm.Normal(2).given("x", fn=dgm.Coarsen(3))).check(), "expected sides that 3 divides; got 8"),
+    "a number": (lambda: dgm.BayesNet(x=dgm.Normal(), y=dgm.Normal().given("x", fn=dgm.Blur())).check(), "expected images.*sequences .*got an event of 0 dimensions"),
+    "grey sound": (lambda: dgm.BayesNet(x=dgm.Normal(8, 2), y=dgm.Normal(8, 1).given("x", fn=dgm.Grey())).check(), "Grey: expected images.*an event of 2 dimensions"),
+    "two parents": (lambda: dgm.BayesNet(x=dgm.Normal(8), u=dgm.Normal(8), y=dgm.Normal(4, scale=1.0).given("x", "u", fn=dgm.Coarsen())).check(), r"node 'y': Coarsen\(\) measures one parent; got x, u"),
     "no mask": (lambda: dgm.Mask(torch.zeros(3)), "one element that is measured at least"),
     "another shape": (lambda: dgm.Mask(torch.ones(3))(torch.zeros(2, 4)), r"expected an event of shape \(3,\)"),
 }

@@ -28,7 +28,7 @@ def context_of(name: str, variable: Variable, ports: Sequence[Port], size: int, 
     if not ports:
         return None, 0
     if variable.fn is not None:
-        return Function(name, variable.fn, ("context",), ((size,),)), size
+        return Function(name, variable.fn, ports, ("context",), ((size,),)), size
     if variable.net is not None:
         return network_of(name, variable.net, ports, ("context",), ((size,),), shared, plates), size
     return None, sum(port.features for port in ports)
