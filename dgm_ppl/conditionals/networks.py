@@ -27,7 +27,7 @@ def network_of(name: str, net: Net | nn.Module, ports: Sequence[Port], parameter
         GraphError: a net that cannot join these shapes, or that was built for others.
     """
     if isinstance(net, SetNet) and ports[0].frame:
-        return set_network(name, net, ports, shapes, plates, shared)
+        return set_network(name, net, ports, parameters, shapes, plates, shared)
     inputs, outputs = tuple(port.encoded_shape for port in ports), tuple(map(tuple, shapes))
     for port in ports:
         if None in port.encoded_shape:

@@ -48,8 +48,10 @@ def _places(place: int, size: int, rank: int, like: Tensor) -> Tensor:
     return torch.eye(size, dtype=like.dtype, device=like.device).reshape(*shape, size)
 
 
-def set_network(name: str, net: SetNet, ports: Sequence[Port], shapes: Sequence[tuple[int, ...]], plates: Sequence[int], shared: dict) -> SetNetwork:
-    """The network of a node that pools over plates; `plates` are the positions of the node's own."""
+def set_network(
+    name: str, net: SetNet, ports: Sequence[Port], parameters: Sequence[str], shapes: Sequence[tuple[int, ...]], plates: Sequence[int], shared: dict,
+) -> SetNetwork:
+    """The network of a node that pools over plates, which computes `parameters`; `plates` are the positions of the node's own."""
     frame, outputs = ports[0].frame, tuple(map(tuple, shapes))
     rank = len(frame)
     for plate in net.ordered:
@@ -64,9 +66,9 @@ def set_network(name: str, net: SetNet, ports: Sequence[Port], shapes: Sequence[
     ]
     own = [(place, frame[place][1]) for place in plates if frame[place][0] in net.ordered]
     readings += [Reading(len(ports) + count, size) for count, (_, size) in enumerate(own)]
-    key = (tuple(readings), outputs)
+    key = (tuple(readings), outputs, *[name for name in parameters if name in ("loc", "scale")])
     if id(net) not in shared:
-        shared[id(net)] = net.build_sets(readings, outputs), key, net
+        shared[id(net)] = net.build_sets(readings, outputs, parameters), key, net
     module, built_for, _ = shared[id(net)]
     if built_for != key:
         raise GraphError(f"node {name!r}: shares the net {net.label()} with a node of other sizes or plates; pass an object of its own to each node: net={net.label()}")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention, softplus
 
 from .base import Net, Shapes, numbers
 from .checks import activation_class, nonempty, positive, widths
@@ -52,15 +52,15 @@ class SetNet(Net):
 
     @abstractmethod
     def stage(self, features: int) -> nn.Module:
-        """A module from `(..., members, ..., features)` and an axis to `(..., 1, ..., features)`; it says its `width`."""
+        """A module from `(..., members, ..., features)` and an axis to `(..., 1, ..., width)`, beside which the number of members is put; it says its `width`."""
 
     def build(self, inputs: Shapes, outputs: Shapes) -> nn.Module:
         nonempty(self.label(), inputs, outputs)
         return nn.Sequential(Tempered(), Skip(numbers(inputs), self.hidden, numbers(outputs), self.activation))
 
-    def build_sets(self, readings: Sequence[Reading], outputs: Shapes) -> nn.Module:
-        """Allocate the module for parents of which some are read over all members of plates."""
-        return Sets(self, readings, numbers(outputs))
+    def build_sets(self, readings: Sequence[Reading], outputs: Shapes, names: Sequence[str] = ()) -> nn.Module:
+        """Allocate the module for parents of which some are read over all members of plates; the outputs may be parameters of some `names`."""
+        return Sets(self, readings, outputs, names)
 
 
 class Tempered(nn.Module):
@@ -90,31 +90,64 @@ class Skip(nn.Module):
 class Sets(nn.Module):
     """What is read as it is, and what is read over plates: joined member by member, pooled plate by plate, then read together."""
 
-    def __init__(self, net: SetNet, readings: Sequence[Reading], outputs: int) -> None:
+    def __init__(self, net: SetNet, readings: Sequence[Reading], outputs: Shapes, names: Sequence[str] = ()) -> None:
         super().__init__()
         self.plain = tuple(reading.source for reading in readings if not reading.axes)
         self.groups = groups(readings)
-        sizes = {reading.source: reading.features for reading in readings}
-        width, pools = sum(sizes[source] for source in self.plain), []
+        counted = [place for place, (axes, _) in enumerate(self.groups) if axes[-1].size is None]
+        tells = bool(counted) and "loc" in names and "scale" in names
+        features = {reading.source: reading.features for reading in readings}
+        beside, widths, pools = sum(features[source] for source in self.plain), [], []
         for axes, sources in self.groups:
-            features, stages = sum(sizes[source] for source in sources), []
+            width, stages = sum(features[source] for source in sources), []
             for axis in axes:
-                stages.append(Ordered(features, axis.size) if axis.size is not None else net.stage(features))
-                features = stages[-1].width
+                stages.append(Ordered(width, axis.size) if axis.size is not None else net.stage(width))
+                width = stages[-1].width + (0 if axis.size is not None else 1 if tells and axis is axes[-1] else 2)
             pools.append(nn.ModuleList(stages))
-            width += features
-        self.temper = Tempered()
-        self.pools, self.head = nn.ModuleList(pools), Skip(width, net.hidden, outputs, net.activation)
+            widths.append(width)
+        self.temper, self.pools = Tempered(), nn.ModuleList(pools)
+        self.evidence = Evidence(beside, {place: widths[place] for place in counted}, outputs, names) if tells else None
+        self.head = Skip(beside + sum(widths), net.hidden, numbers(outputs), net.activation)
 
     def forward(self, *values: Tensor) -> Tensor:
         values = tuple(map(self.temper, values))
-        parts = [values[source] for source in self.plain]
+        plain, pooled, sizes = [values[source] for source in self.plain], [], []
         for (axes, sources), stages in zip(self.groups, self.pools):
             members = together([values[source] for source in sources])
             for axis, stage in zip(axes, stages):
+                size = members.shape[axis.place - 1]
                 members = stage(members, axis.place - 1)                    # the features come last
-            parts.append(members)
-        return self.head(together(parts))
+                if axis.size is None:
+                    members = sized(members, size, self.evidence is None or axis is not axes[-1])
+            pooled.append(members)
+            sizes.append(size)
+        found = self.head(together([*plain, *pooled]))
+        return found if self.evidence is None else self.evidence(found, plain, pooled, sizes)
+
+
+class Evidence(nn.Module):
+    """A location and a scale of which the members of plates tell, each by itself: right in the number of members by construction, as where all is Gaussian.
+
+    `loc = s m + (1 - s) c` and `log scale = h - log(1 + n q') / 2` with the share `s = n q / (1 + n q)`: m and h are what the head makes of what
+    was pooled, q and q' the information of a member, positive and linear in it before a softplus, c is linear in what is read beside. Several plates add up.
+    """
+
+    def __init__(self, beside: int, pooled: Mapping[int, int], outputs: Shapes, names: Sequence[str]) -> None:
+        super().__init__()
+        self.places, self.sizes = tuple(pooled), [math.prod(shape) for shape in outputs]
+        self.loc, self.scale = names.index("loc"), names.index("scale")
+        self.asked = [self.sizes[self.loc], self.sizes[self.scale]]
+        self.information = nn.ModuleList(nn.Linear(width, sum(self.asked)) for width in pooled.values())
+        self.without = nn.Linear(beside, self.asked[0]) if beside else None
+
+    def forward(self, found: Tensor, plain: Sequence[Tensor], pooled: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
+        told = sum(sizes[place] * softplus(information(pooled[place])) for place, information in zip(self.places, self.information))
+        about_loc, about_scale = told.split(self.asked, -1)
+        parts, share = list(found.split(self.sizes, -1)), about_loc / (1 + about_loc)
+        loc = share * parts[self.loc]
+        parts[self.loc] = loc if self.without is None else loc + (1 - share) * self.without(together(plain))
+        parts[self.scale] = parts[self.scale] - 0.5 * about_scale.log1p()
+        return torch.cat(parts, -1)
 
 
 def groups(readings: Sequence[Reading]) -> tuple[tuple[tuple[Axis, ...], tuple[int, ...]], ...]:
@@ -164,10 +197,10 @@ class Ordered(nn.Module):
 SOME = 10.0
 
 
-def sized(pooled: Tensor, size: int) -> Tensor:
-    """What was pooled, with log n and 10 / (10 + n) of the n members beside it: the first grows, the second hardly changes beyond large sets."""
+def sized(pooled: Tensor, size: int, growing: bool = True) -> Tensor:
+    """What was pooled, with 10 / (10 + n) of the n members beside it, which hardly changes beyond large sets, and log n where something may grow."""
     lead = (*pooled.shape[:-1], 1)
-    return torch.cat([pooled, pooled.new_full(lead, math.log(size)), pooled.new_full(lead, SOME / (SOME + size))], -1)
+    return torch.cat([pooled, *[pooled.new_full(lead, math.log(size))] * growing, pooled.new_full(lead, SOME / (SOME + size))], -1)
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -214,10 +247,10 @@ class Mean(nn.Module):
 
     def __init__(self, features: int, hidden: Sequence[int], pooled: int, activation: type[nn.Module]) -> None:
         super().__init__()
-        self.member, self.width = Skip(features, hidden, pooled, activation), pooled + 2
+        self.member, self.width = Skip(features, hidden, pooled, activation), pooled
 
     def forward(self, members: Tensor, axis: int) -> Tensor:
-        return sized(self.member(members).mean(axis, keepdim=True), members.shape[axis])
+        return self.member(members).mean(axis, keepdim=True)
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -269,7 +302,7 @@ class Attending(nn.Module):
 
     def __init__(self, net: SetTransformer, features: int) -> None:
         super().__init__()
-        width, self.width = net.features, 2 * net.features + 2
+        width, self.width = net.features, 2 * net.features
         self.member = Skip(features, net.hidden, width, net.activation)
         self.points = nn.Parameter(torch.randn(net.inducing, width) / math.sqrt(width))
         self.seed = nn.Parameter(torch.randn(1, width) / math.sqrt(width))
@@ -279,7 +312,7 @@ class Attending(nn.Module):
         x = self.member(members).movedim(axis, -2)
         x = self.spread(x, self.gather(self.points.expand(*x.shape[:-2], *self.points.shape), x))
         pooled = self.pool(self.seed.expand(*x.shape[:-2], *self.seed.shape), x).squeeze(-2)
-        return sized(torch.cat([pooled, x.mean(-2)], -1), x.shape[-2]).unsqueeze(axis)
+        return torch.cat([pooled, x.mean(-2)], -1).unsqueeze(axis)
 
 
 class Attention(nn.Module):
