@@ -99,6 +99,10 @@ class Chained(Conditional):
     # ---- what it can do
 
     @property
+    def finite(self) -> bool:
+        return all(each.finite for each in self._each)
+
+    @property
     def reparameterized(self) -> bool:
         return all(each.reparameterized for each in self._each)
 
@@ -132,7 +136,7 @@ class Chained(Conditional):
 
     def at(self, step: int, value_of: Any, steps: int, lengths: Tensor | None = None) -> tuple[Conditional, list[Tensor]]:
         """The conditional of a step of so many and its parents there; `value_of(port, step)` is a parent's aligned value, with one step where it is in the
-        chain, `lengths` `(*worlds, *plates)` the aligned lengths of sequences."""
+        chain, `value_of.standing(port, initial)` what stands for it where it does not exist, `lengths` `(*worlds, *plates)` the aligned lengths of sequences."""
         conditional = self.at_step(step)
         return conditional, [self._at(self._position[port.name], step, value_of, steps, lengths) for port in conditional.ports]
 
@@ -140,8 +144,7 @@ class Chained(Conditional):
         port, there = self.ports[position], step - self._back[position]
         if 0 <= there < steps and (there <= step or lengths is None):
             return value_of(port, there)
-        initial = self.initial(position)
-        initial = initial.reshape(*(1,) * port.plates, *initial.shape)
+        initial = value_of.standing(port, self.initial(position))
         if not 0 <= there < steps:
             return initial
         value = value_of(port, there)                                       # ahead: some sequences may have ended

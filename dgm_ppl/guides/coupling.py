@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..conditionals import JointCopies, OneByOne
-from ..families import Circle, Counts, Finite, Simplex, Variable
+from ..families import Architecture, Circle, Counts, Family, Finite, Simplex, Variable
 from ..graph import GraphError
+from .recognition import recognition_variable
 
-__all__ = ["Apart", "Coupling", "Jointly", "InTurn"]
+__all__ = ["Apart", "Coupling", "InTurn", "Jointly", "drawn_together"]
 
 
 class Coupling:
@@ -57,3 +58,18 @@ class Apart(Coupling):
 def usual(base: Variable) -> Coupling:
     """A joint Gaussian where the support can be stretched to one; else one copy after the other."""
     return InTurn() if isinstance(base.space, (Finite, Counts, Simplex, Circle)) else Jointly()
+
+
+def drawn_together(latent: str, own: Variable, variable: Variable, over: Sequence[str], coupling: Coupling | Mapping[str, Coupling] | None, *, named: bool) -> Variable:
+    """The declaration of a latent whose copies depend on each other over some plates; `own` is the model's, `variable` that of one copy, which was asked for by
+    its name or not.
+
+    Raises:
+        GraphError: a family that has no form for copies that are drawn together.
+    """
+    chosen = coupling if isinstance(coupling, Coupling) else (coupling or {}).get(latent, usual(variable))
+    if not isinstance(chosen, Apart) and (not isinstance(variable.family, Family) or isinstance(own.family, Architecture)):
+        if named:
+            raise GraphError(f"amortize: copies of {latent!r} are drawn together, for which {variable.summary} has no form; leave it out of families, or try coupling={{{latent!r}: dgm.Apart()}}")
+        variable = recognition_variable(latent, own)
+    return chosen.declare(latent, variable, over)

@@ -38,8 +38,8 @@ class States:
     state, where nothing joins members at one step to members at another, else the states of the members after it.
     """
 
-    def __init__(self, unrolled: Unrolled, net: RecurrentState | AttentionState, pool: SetNet, masks: Mapping[str, str]):
-        self.unrolled, self.model, self.net, self.pool, self.masks = unrolled, unrolled.model, net, pool, masks
+    def __init__(self, unrolled: Unrolled, net: RecurrentState | AttentionState, pool: SetNet, masks: Mapping[str, str], told_apart: Mapping[str, int]):
+        self.unrolled, self.model, self.net, self.pool, self.masks, self.told_apart = unrolled, unrolled.model, net, pool, masks, told_apart
         self.variables: dict[str, Variable] = {}
         self.inside: dict[str, Plates] = {name: frozenset(self.model.plates_of(name)) for name in self.model}
         self.inside |= {mask: self.inside[name] for name, mask in masks.items()}
@@ -55,6 +55,7 @@ class States:
         items += self._summaries(plates, view)
         items += self._near(plates, seen, always)
         items += self._states(plates, view)
+        items += map(Item, self._which(plates))
         return [*(item.name for item in items if self.inside[_node(item.name)] <= plates), *self._members(plates, items)]
 
     def _members(self, plates: Plates, items: Sequence[Item]) -> Iterator[str]:
@@ -69,8 +70,15 @@ class States:
 
     def _pooled(self, own: Plates, read: Sequence[Name]) -> str:
         """A summary of what stands in plates, joined member by member, in those of them that are its own."""
-        inside = own & frozenset().union(*(self.inside[_node(name)] for name in read))
-        return self._make(("members", own, tuple(map(repr, read))), "members", inside, lambda name: Delta(self.net.width).given(*read, net=copy(self.pool)))
+        around = frozenset().union(*(self.inside[_node(name)] for name in read))
+        read = (*read, *self._which(around))
+        return self._make(("members", own, tuple(map(repr, read))), "members", own & around, lambda name: Delta(self.net.width).given(*read, net=copy(self.pool)))
+
+    def _which(self, plates: Plates) -> Iterator[str]:
+        """For plates whose members are told apart, nodes that say which one it is."""
+        for plate, size in self.told_apart.items():
+            if plate in plates:
+                yield self._make(("which", plate), "which", frozenset({plate}), lambda _: Delta(size, v=torch.eye(size).numpy()))
 
     def _states(self, plates: Plates, view: View) -> Iterator[Item]:
         """The states that a latent reads."""
@@ -97,7 +105,7 @@ class States:
         around = frozenset().union(*(self.inside[node] for node, _ in entries))
         gone = frozenset(plate for plate in around - plates - {chain} if self.unrolled.apart_by_step(plate, view.settled))
         paired = tuple(node for node in view.sight.outside if self.inside[node] & gone)
-        read = tuple(self._at_each_step(entries, around - gone, paired))
+        read = (*self._at_each_step(entries, around - gone, paired), *self._which(around - gone))
 
         def made(name: str) -> Variable:
             own = lag(name, initial=free()) if back > 0 else lead(name, initial=free())

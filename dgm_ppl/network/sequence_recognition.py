@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..families import Variable
+from ..families import Architecture, Variable
 from ..graph import Certificate, Templates, certify
 from .bayes_net import BayesNet
 from .plates import Plate
@@ -53,10 +53,14 @@ class SequenceGuide(BayesNet):
         justifies dropping the others; with plates, on all copies where each has two members."""
         ours = random_templates(self, steps, self.masks.values())
         order = [name for name in self.unroll(steps).order if name in ours.dag and name not in self._given(steps)]
-        return certify(random_templates(self.model, steps, self.own), ours, self._given(steps), order=order)
+        coupled = {copy: variable.family.coupled for name, variable in self.variables.items() if isinstance(variable.family, Architecture) for copy in self._copies(name, steps)}
+        return certify(random_templates(self.model, steps, self.own), ours, self._given(steps), order=order, coupled=coupled)
 
     def _given(self, steps: int) -> list[str]:
-        return [at_step(name, step) for name in self.observed if self.chain_of(name) is not None for step in range(steps)] + [name for name in self.observed if self.chain_of(name) is None]
+        return [copy for name in self.observed for copy in self._copies(name, steps)]
+
+    def _copies(self, name: str, steps: int) -> list[str]:
+        return [name] if self.chain_of(name) is None else [at_step(name, step) for step in range(steps)]
 
     def _with(self, variables: Mapping[str, Variable], plates: Mapping[str, Plate] | None = None) -> SequenceGuide:
         return SequenceGuide(variables, model=self.model, plates=self.plates if plates is None else plates)
