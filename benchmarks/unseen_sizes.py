@@ -112,7 +112,7 @@ def judge(model: dgm.Model, guide: dgm.Model, observed: str, outer: int, worlds:
         ranks = {name: [] for name in (*[name for name in net if name != observed], "log p(x, z)")}
         joint = model.log_prob(values)
         for _ in range(draws):
-            drawn = guide.sample(given={observed: values[observed]})
+            drawn = {name: value for name, value in guide.sample(given={observed: values[observed]}).items() if name in net}
             for name in net:
                 if name != observed:
                     ranks[name].append(first(drawn[name]) < first(values[name]))
