@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dgm_ppl as dgm
+from dgm_ppl.drawing.relations import relate
 from dgm_ppl.families import Architecture
 from dgm_ppl.graph import GraphError, Topological
 from dgm_ppl.network import random_templates
@@ -119,6 +120,12 @@ def test_nothing_is_lost_and_no_arrow_is_needless(name, asked):
 def test_a_certificate_says_what_a_cheaper_structure_gives_up():
     assert not derived(NETS["series"], structure=dgm.MeanField()).certificate(2).sound
     assert derived(NETS["series"], structure=dgm.Full()).certificate(3).sound
+
+
+def test_a_picture_has_encoders_in_their_plates():
+    model = NETS["sensors of series"]
+    members = {plate.name: set(plate.members) for plate in relate(model, guide=derived(model)).plates}
+    assert members == {"series": {"z", "x", "members", "after", "summary"}, "sensor": {"x"}, "time": {"z", "x", "members", "after"}}
 
 
 # ---- any net
