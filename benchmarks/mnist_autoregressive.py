@@ -52,6 +52,7 @@ def fully(net: object, fixed: bool, rate: float, **published: float) -> Setup:
 def setups() -> dict[str, Setup]:
     return {
         "fvsbn-fixed": fully(dgm.FVSBN(), True, 1e-3),
+        "nade-fixed": fully(dgm.NADE(100), True, 3e-3, **{"NADE, 500 hidden units": 88.33}),
         "made-fixed": fully(dgm.MADE(1000), True, 1e-3, **{"MADE, 1 layer of 8000, one mask": 88.40, "MADE, 2 layers, 32 masks": 86.64}),
         "fvsbn": fully(dgm.FVSBN(), False, 1e-3, **{"FVSBN (pytorch-generative)": 96.58}),
         "made": fully(dgm.MADE(1000), False, 1e-3, **{"MADE (pytorch-generative)": 84.87}),

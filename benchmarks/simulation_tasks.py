@@ -88,7 +88,7 @@ def moons() -> Task:
         return {"x": torch.stack([radius * angle.cos() + 0.25, radius * angle.sin()], -1) + shift}
 
     prior = dgm.BayesNet(theta=dgm.Uniform(2, low=-1.0, high=1.0))
-    guide = dgm.BayesNet(x=dgm.Given(2), theta=dgm.Flow(2, dgm.NSF(5, bins=10, hidden=(50, 50)), space=dgm.Interval(-1.0, 1.0)).given("x", net=dgm.MLP(50)))
+    guide = dgm.BayesNet(x=dgm.Given(2), theta=dgm.Flow(2, dgm.NSF(5, bins=10, hidden=(50, 50)), space=dgm.Interval(-1.0, 1.0)).given("x"))
     return Task(prior, lambda x: {"x": x[None]}, lambda draws: draws["theta"], lambda net: guide, simulator=simulator)
 
 

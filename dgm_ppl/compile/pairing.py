@@ -180,7 +180,9 @@ class Pairing:
         p = next(step for step in self.model.schedule if step.name == node.name)
         backwards = any(lagged.steps < 0 for name in self.guide.random for lagged in self.guide.net[name].lags)     # then what lies back was not drawn before
         reached = set(p.parents if backwards else p.now) | {name for name in above if self._deterministic_path(name, p)}
-        return Latent(node.name, node, p, closed=not (reached & later))
+        together = next(names for names, _ in self.guide.segments({}) if node.name in names)
+        beyond = set(self.guide.net.descendants(node.name)) - set(together)     # drawn after all steps of the latent
+        return Latent(node.name, node, p, closed=not (reached & later or (reached | set(p.parents)) & beyond))
 
     def _deterministic_path(self, name: str, p: Node) -> bool:
         """Whether `name` reaches the node's parents through deterministic nodes alone."""

@@ -60,7 +60,7 @@ def amortize(
     and copies of a latent that depend on each other given what is observed are drawn together.
 
     Over a chain the latents of a step are drawn given those of the step before (or after, with `order=dgm_ppl.graph.Topological()`), and recurrent encoders
-    read the sequence from the other end; see `docs/guide.md`.
+    read the sequence from the other end; members of plates around or beside it are read as sets; see `docs/guide.md`.
 
     The model may be a Pyro program with fixed structure, a function or a module that is called with `args` and `kwargs`: its graph is
     read by running it, and the result is a Pyro guide for it, an `nn.Module` that `SVI` takes as it is, called with the program's own arguments.
@@ -71,7 +71,7 @@ def amortize(
         structure: `Faithful()`, or a cheaper one: `MeanField()`, `Forward()`; or `Full()`, everything from everything.
         net: the builder for every latent's recognition network; each latent gets one of its own. By default `MLP(128)`, over a chain of bounded units, `MLP(128, activation=nn.Tanh)`.
         nets: builders or modules by latent; the same object twice shares its weights.
-        pool: the builder for latents that read a plate whole, such as `DeepSet(64)` or `SetTransformer(64)`; by default a `DeepSet` of
+        pool: the builder for latents, or encoders of a chain, that read a plate whole, such as `DeepSet(64)` or `SetTransformer(64)`; by default a `DeepSet` of
             the widths of `net`.
         encoder: the builder of the states that read a chain's sequences, `RecurrentState(64)` or `AttentionState(8)`; by default recurrent and as wide as the first layer of `net`.
         encoders: networks by observed node, each of which sums it up to 128 numbers for all latents that read it, in plates each member by itself:
@@ -129,15 +129,18 @@ def amortize(
         return subset_recognition(model, observed, structure, order, net=net, nets=nets, family=family, families=families)
     names = _names(model, observed)
     if model.chains:
-        for option, given in (("coupling", coupling), ("pool", pool), ("collapse", collapse or None)):
-            if given is not None:
-                raise GraphError(f"amortize: {option} is not for a net with a chain, which has no plates beside it; leave it out" if option != "collapse" else (
-                    f"amortize: collapse: over the chain {model.chains[0]!r} nothing is eliminated beside a guide yet; leave it out, or, where hidden nodes are finite or "
-                    f"linear-Gaussian, ask for exact answers: dgm.posterior(model, data)"))
+        if coupling is not None:
+            raise GraphError("amortize: coupling is not for a net with a chain, over which copies are drawn apart; leave it out")
+        if collapse:
+            raise GraphError(
+                f"amortize: collapse: over the chain {model.chains[0]!r} nothing is eliminated beside a guide yet; leave it out, or, where hidden nodes are finite or "
+                f"linear-Gaussian, ask for exact answers: dgm.posterior(model, data)")
+        if pool is not None and len(model.plates) == len(model.chains):
+            raise GraphError(f"amortize: pool reads the members of plates, and the net has the chain {model.chains[0]!r} alone; leave it out; what reads its steps is encoder=dgm.RecurrentState(64)")
         if isinstance(family, BlockFlow):
             raise GraphError(f"amortize: BlockFlow is for nets without plates and chains; over the chain {model.chains[0]!r} try family=dgm.Flow({family.kind!r})")
         net = MLP(128, activation=nn.Tanh) if automatic else net            # what is fed back step after step must not run away
-        return sequence_guide(model, names, _structure(structure, order), order, net=net, nets=nets, encoder=encoder, family=family, families=families, missing=(missing,) if isinstance(missing, str) else tuple(missing))
+        return sequence_guide(model, names, _structure(structure, order), order, net=net, nets=nets, encoder=encoder, pool=pool, family=family, families=families, missing=(missing,) if isinstance(missing, str) else tuple(missing))
     if missing:
         raise GraphError("amortize: missing is for a net with a chain; elsewhere train by dgm.MIWAE(model, guide, masks=...), or let any cell be missing: observed=dgm.AnySubset(...)")
     chosen, asked = _structure(structure, order), {*families, *nets, *(coupling if isinstance(coupling, Mapping) else ())}

@@ -9,6 +9,7 @@ from typing import Any
 from ..graph import Factor, GraphError
 from ..nets import MLP, DeepSet, SetNet
 from ..network import BayesNet
+from ..network.chains import with_lags
 from ..network.checking import members_of
 from .program_net import ProgramNet
 
@@ -23,7 +24,8 @@ def told_apart(model: BayesNet) -> dict[str, str]:
     """
     if isinstance(model, ProgramNet):
         return dict(model.apart)
-    found = {plate: name for name in model for plate, _, _ in members_of(name, model.variables, model.plates)}
+    seen, around = with_lags(model.variables, model.plates)
+    found = {plate: name for name in model for plate, _, _ in members_of(name, seen, around)}
     for name, variable in model.variables.items():
         for parent in variable.all_parents:
             for plate in model.plates_of(parent):

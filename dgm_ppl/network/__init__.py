@@ -6,7 +6,7 @@ from .dry_run import probe, unlike
 from .layout import Layout
 from .plates import Chain, Plate
 from .recognition import RecognitionNet, given_as, inverted
-from .sequence_recognition import OBSERVED, SequenceGuide, random_dag
+from .sequence_recognition import OBSERVED, SequenceGuide, random_templates
 from .subsets import AnySubset, SubsetRecognition
 
-__all__ = ["OBSERVED", "AnySubset", "BayesNet", "Chain", "Layout", "Plate", "RecognitionNet", "SequenceGuide", "SubsetRecognition", "build_conditionals", "given_as", "inverted", "probe", "random_dag", "unlike"]
+__all__ = ["OBSERVED", "AnySubset", "BayesNet", "Chain", "Layout", "Plate", "RecognitionNet", "SequenceGuide", "SubsetRecognition", "build_conditionals", "given_as", "inverted", "probe", "random_templates", "unlike"]

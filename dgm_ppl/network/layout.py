@@ -49,7 +49,8 @@ class Layout:
             raise GraphError(f"data: expected a dict of node names to tensors; got {type(data).__name__}; try {{'x': x}}")
         for name in data:
             if name not in self.net and name not in allow and name not in self.net.chains:
-                raise GraphError(f"data: no node {name!r}{did_you_mean(str(name), self.net)}")
+                chains = self.net.chains
+                raise GraphError(f"data: no node{' or chain' if chains else ''} {name!r}{did_you_mean(str(name), [*self.net, *chains])}")
         like = torch.empty(0) if like is None else like
         values, lengths = self._columns(data, like)
         for name in (*self.net.inputs, *require):

@@ -6,21 +6,21 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..families import Variable
-from ..graph import Certificate, DAG, certify, contract
+from ..graph import Certificate, Templates, certify
 from .bayes_net import BayesNet
 from .plates import Plate
 from .unrolling import at_step
 
-__all__ = ["OBSERVED", "SequenceGuide", "random_dag"]
+__all__ = ["OBSERVED", "SequenceGuide", "random_templates"]
 
 OBSERVED = "_observed"                                    # after a node's name, the input that is 1 where a cell is observed
 
 
-def random_dag(net: BayesNet, steps: int, gone: Iterable[str] = ()) -> DAG:
-    """The arrows between the random nodes of a net whose chain is written out, deterministic nodes contracted away and some of its nodes left out."""
+def random_templates(net: BayesNet, steps: int, gone: Iterable[str] = ()) -> Templates:
+    """The arrows between the random nodes of a net whose chains are written out, deterministic nodes contracted away and some of its nodes left out."""
     flat = net.unroll(steps)
     out = {at_step(name, step) for name in gone if net.chain_of(name) is not None for step in range(steps)} | set(gone)
-    return contract(flat.dag, [name for name in flat if name in out or flat[name].is_deterministic])
+    return flat.templates.contracted([name for name in flat if name in out or flat[name].is_deterministic])
 
 
 class SequenceGuide(BayesNet):
@@ -50,10 +50,10 @@ class SequenceGuide(BayesNet):
 
     def certificate(self, steps: int = 4) -> Certificate:
         """For each latent of a sequence of so many steps: the nodes it reads, through the encoders too, and the separation in the model's graph that
-        justifies dropping the others."""
-        ours = random_dag(self, steps, self.masks.values())
-        order = [name for name in self.unroll(steps).order if name in ours and name not in self._given(steps)]
-        return certify(random_dag(self.model, steps, self.own), ours, self._given(steps), order=order)
+        justifies dropping the others; with plates, on all copies where each has two members."""
+        ours = random_templates(self, steps, self.masks.values())
+        order = [name for name in self.unroll(steps).order if name in ours.dag and name not in self._given(steps)]
+        return certify(random_templates(self.model, steps, self.own), ours, self._given(steps), order=order)
 
     def _given(self, steps: int) -> list[str]:
         return [at_step(name, step) for name in self.observed if self.chain_of(name) is not None for step in range(steps)] + [name for name in self.observed if self.chain_of(name) is None]

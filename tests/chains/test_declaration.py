@@ -181,6 +181,7 @@ BAD_DATA = {
     "no steps": ({"x": torch.randn(2, 0, 2)}, "node 'x': sequences of length zero: got the shape (2, 0, 2)"),
     "a length beyond the data": ({"x": torch.randn(2, 3, 2), "time": [3, 4]}, "chain 'time': expected at most 3 steps, as the data have; got 4"),
     "half a step": ({"x": torch.randn(2, 3, 2), "time": [3.0, 1.5]}, "chain 'time': expected whole numbers of steps; got [3.0, 1.5]"),
+    "lengths under another name": ({"x": torch.randn(2, 3, 2), "times": [3, 3]}, "data: no node or chain 'times'; did you mean 'time'?"),
     "lengths of other rows": ({"x": torch.randn(2, 3, 2), "time": [3, 3, 3]}, "expected the same rows in every column"),
     "columns of other lengths": ({"x": LISTS, "z": [torch.zeros(3), torch.zeros(4)]}, "the sequences of 'z' have the lengths [3, 4]; by another column they are [3, 5]"),
     "sequences of another width": ({"x": [torch.randn(3, 2), torch.randn(4, 3)]}, "expected sequences that differ in the number of steps alone"),

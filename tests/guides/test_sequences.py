@@ -187,17 +187,15 @@ def of(model, **options):
 
 ACROSS = dgm.BayesNet(
     w=dgm.Normal(), z=dgm.Normal().given(lag("z"), "w", net=dgm.MLP(4)), x=dgm.Normal().given("z"), plates={"word": dgm.Chain(["w"], size=3), **chain("z", "x")})
-SENSORS = dgm.BayesNet(z=dgm.Normal().given(lag("z")), x=dgm.Normal().given("z"), plates={"sensor": dgm.Plate(["x"], size=2), **chain("z", "x")})
 DEEP = NETS["deep Markov"]
 BAD = {
     "nothing observed": (of(DEEP, observed=[]), "amortize: nothing is observed"),
     "nothing latent": (of(DEEP, observed=["x", "z"]), "amortize: nothing latent: every node on which ['x', 'z'] depend is observed"),
     "a chain that reads another one": (of(ACROSS), "amortize: node 'z' of the chain 'time' reads all steps of 'w', which is in the chain 'word'"),
-    "a plate beside": (of(SENSORS), "amortize: the net has the chain 'time' beside the plates ['sensor']"),
     "an order of other names": (of(DEEP, order=["w"]), "amortize: order: over a chain expected the latents of a step in the order in which they are drawn, such as ['z']"),
     "collapse": (of(DEEP, collapse=True), "amortize: collapse: over the chain 'time' nothing is eliminated beside a guide yet"),
     "coupling": (of(DEEP, coupling=dgm.Apart()), "amortize: coupling is not for a net with a chain"),
-    "a pool": (of(DEEP, pool=dgm.DeepSet(4)), "amortize: pool is not for a net with a chain"),
+    "a pool": (of(DEEP, pool=dgm.DeepSet(4)), "amortize: pool reads the members of plates, and the net has the chain 'time' alone"),
     "an encoder without a chain": (of(dgm.BayesNet(z=dgm.Normal(), x=dgm.Normal().given("z")), encoder=dgm.RecurrentState(4)), "amortize: encoder reads the sequences of a chain"),
     "another encoder": (of(DEEP, encoder=dgm.MLP(4)), "amortize: encoder: expected the builder of a state, such as dgm.RecurrentState(64) or dgm.AttentionState(8); got MLP(4)"),
     "one module for two": (of(NETS["switching"], net=torch.nn.Linear(3, 4)), "amortize: one module cannot serve the latents ['s', 'z']"),
