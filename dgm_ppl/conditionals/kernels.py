@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any
 
 import torch
@@ -63,9 +64,13 @@ class Kernel(ParentFunction):
     jitter: float = 1e-6
 
     def __post_init__(self) -> None:
+        if isinstance(self.lengthscale, list):
+            object.__setattr__(self, "lengthscale", tuple(self.lengthscale))
         for name, value in self.settings().items():
-            if value is not None and not all(math.isfinite(each) and each > 0 for each in (value if isinstance(value, tuple) else (value,))):
-                raise GraphError(f"{type(self).__name__}: expected {name} above 0, or None for one that is learned; got {value!r}")
+            several = value if isinstance(value, tuple) and name == "lengthscale" and value else (value,)
+            if (value is not None or name == "jitter") and not all(isinstance(each, Real) and math.isfinite(each) and each > 0 for each in several):
+                learned = "" if name == "jitter" else ", or None for one that is learned"
+                raise GraphError(f"{type(self).__name__}: expected {name} to be a number above 0{' (one a feature)' if name == 'lengthscale' else ''}{learned}; got {value!r}")
 
     def settings(self) -> dict[str, Any]:
         """The hyperparameters by name."""
