@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..compile import Model
 from ..exact import hole_name
 from ..graph import GraphError
-from ..network import SubsetRecognition
+from ..network import BayesNet, SubsetRecognition
 
 __all__ = ["SERVING", "Objective", "Player"]
 
@@ -80,6 +80,9 @@ class Objective(nn.Module):
         return isinstance(guide, Model) and name in guide.net
 
     def __new__(cls, *args: Any, **options: Any) -> Objective:
+        for given in (*args[:2], *(options[name] for name in ("model", "guide") if name in options)):
+            if isinstance(given, (BayesNet, str)):
+                raise GraphError(f"{cls.__name__}: expected compiled nets; got {f'the declaration {list(given)}' if isinstance(given, BayesNet) else repr(given)}; try dgm.compile(net)")
         guide = options.get("guide", args[1] if len(args) > 1 else None)
         if not isinstance(getattr(guide, "net", None), SubsetRecognition):
             return super().__new__(cls)
