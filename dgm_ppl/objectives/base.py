@@ -81,8 +81,8 @@ class Objective(nn.Module):
 
     def __new__(cls, *args: Any, **options: Any) -> Objective:
         for given in (*args[:2], *(options[name] for name in ("model", "guide") if name in options)):
-            if isinstance(given, (BayesNet, str)):
-                raise GraphError(f"{cls.__name__}: expected compiled nets; got {f'the declaration {list(given)}' if isinstance(given, BayesNet) else repr(given)}; try dgm.compile(net)")
+            if isinstance(given, BayesNet):
+                raise GraphError(f"{cls.__name__}: expected compiled nets; got the declaration {list(given)}; try dgm.compile(net)")
         guide = options.get("guide", args[1] if len(args) > 1 else None)
         if not isinstance(getattr(guide, "net", None), SubsetRecognition):
             return super().__new__(cls)

@@ -228,6 +228,8 @@ WRONG = {
     "other features": (lambda m: probed().predict(torch.zeros(2, 3)), r"linear_probe: expected features \(rows, 1\), as it was fitted; got \(2, 3\)"),
     "other rows": (lambda m: probed().accuracy(torch.zeros(2, 1), torch.zeros(3)), "linear_probe: expected a label for each of 2 rows"),
     "a reference of other columns": (lambda m: dgm.outlier_scores(m, {"x": [0.0], "k": [0]}, dgm.Typicality({"x": [0.0]})), r"Typicality: expected reference data of the same columns as the rows; got \['x'\]"),
+    "draws": (lambda m: dgm.posterior(m, {"x": [0.0]}).sample(-1), r"sample: expected a positive whole number of draws; got -1; try sample\(100\)"),
+    "half a draw": (lambda m: dgm.posterior(m, {"x": [0.0]}).sample(2.5), "sample: expected a positive whole number of draws; got 2.5"),
     "worlds": (lambda m: m.sample(-1), r"sample: expected a number of worlds.*got -1; try sample\(16\)"),
     "half a world": (lambda m: m.sample((3, 2.5)), r"sample: expected a number of worlds.*got \(3, 2.5\)"),
     "method": (lambda m: dgm.contributions(m, {"x": [0.0]}, method=dgm.NUTS()), r"contributions: expected dgm.Amortized\(guide\)"),
