@@ -77,7 +77,7 @@ class Kernel(ParentFunction):
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @abstractmethod
-    def correlation(self, apart: Tensor, held: Mapping[str, Tensor]) -> Tensor:
+    def correlation(self, apart: Tensor, held: Mapping[str, Any]) -> Tensor:
         """From differences `(*batch, n, n, features)` and hyperparameters, `(*batch, n, n)`."""
 
     def of(self, name: str, ports: Sequence[Port]) -> Gram:
@@ -101,7 +101,7 @@ class Gram(nn.Module):
 
     def covariance(self, x: Tensor) -> Tensor:
         points = x.double() if self.rank == 2 else x.double().unsqueeze(-1)
-        held = {setting: torch.as_tensor(value, dtype=points.dtype, device=points.device) for setting, value in self.kernel.settings().items() if value is not None}
+        held = {setting: points.new_tensor(value) if isinstance(value, tuple) else value for setting, value in self.kernel.settings().items() if value is not None}
         held |= {setting: logarithm.double().exp() for setting, logarithm in self.logarithms.items()}
         found = self.kernel.correlation(points.unsqueeze(-2) - points.unsqueeze(-3), held)
         return held["variance"] * (found + held["jitter"] * torch.eye(found.shape[-1], dtype=found.dtype, device=found.device))
@@ -117,7 +117,7 @@ class Gram(nn.Module):
 class RBF(Kernel):
     """exp(-|x - x'|^2 / 2) of differences in lengthscales: functions with all derivatives."""
 
-    def correlation(self, apart: Tensor, held: Mapping[str, Tensor]) -> Tensor:
+    def correlation(self, apart: Tensor, held: Mapping[str, Any]) -> Tensor:
         return (-0.5 * (apart / held["lengthscale"]).square().sum(-1)).exp()
 
 
@@ -132,7 +132,7 @@ class Matern(Kernel):
         if self.nu not in (0.5, 1.5, 2.5):
             raise GraphError(f"Matern: expected nu to be 0.5, 1.5 or 2.5; got {self.nu!r}; dgm.RBF() is the limit of large ones")
 
-    def correlation(self, apart: Tensor, held: Mapping[str, Tensor]) -> Tensor:
+    def correlation(self, apart: Tensor, held: Mapping[str, Any]) -> Tensor:
         r = (2 * self.nu * (apart / held["lengthscale"]).square().sum(-1)).clamp_min(1e-30).sqrt()       # with a gradient at zero
         return {0.5: 1, 1.5: 1 + r, 2.5: 1 + r + r.square() / 3}[self.nu] * (-r).exp()
 
@@ -143,5 +143,5 @@ class Periodic(Kernel):
 
     period: float | None = None
 
-    def correlation(self, apart: Tensor, held: Mapping[str, Tensor]) -> Tensor:
+    def correlation(self, apart: Tensor, held: Mapping[str, Any]) -> Tensor:
         return (-2 * ((math.pi * apart / held["period"]).sin() / held["lengthscale"]).square().sum(-1)).exp()
