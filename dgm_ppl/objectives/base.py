@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..compile import Model
@@ -47,10 +48,11 @@ class Objective(nn.Module):
 
     def __call__(self, batch: Mapping[str, Tensor], player: int = 0) -> Tensor:
         """The loss of one player on a prepared batch, by hand; of each kind (columns, types, events) the first is checked, as nothing else would."""
-        kind = tuple((name, value.dtype, value.shape[1:]) if isinstance(value, Tensor) else (name, type(value)) for name, value in batch.items()) if isinstance(batch, Mapping) else ()
-        if kind not in self._looked_at:
-            self._look_at(batch)
-            self._looked_at.add(kind)
+        if not torch.compiler.is_compiling():
+            kind = tuple((name, value.dtype, value.shape[1:]) if isinstance(value, Tensor) else (name, type(value)) for name, value in batch.items()) if isinstance(batch, Mapping) else ()
+            if kind not in self._looked_at:
+                self._look_at(batch)
+                self._looked_at.add(kind)
         return super().__call__(batch, player)
 
     def _look_at(self, batch: Any) -> None:
