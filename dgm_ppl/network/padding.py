@@ -86,8 +86,8 @@ def filled(layout: Layout, name: str, value: Tensor, lengths: Mapping[str, Tenso
         return value
     plates, event = layout.net.plates_of(name), layout.events[name]
     place = plates.index(chain.name) - len(plates) - len(event)
-    if value.ndim < len(plates) + len(event):
-        return value
+    if value.ndim < len(plates) + len(event) or tuple(value.shape[value.ndim - len(event):]) != tuple(event):
+        return value                                                        # refused where shapes are checked
     worlds, theirs = value.shape[: value.ndim - len(plates) - len(event)], lengths[chain.name].shape
     if worlds and theirs and worlds != theirs:
         return value                                                        # refused where the worlds are compared
