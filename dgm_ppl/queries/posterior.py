@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..compile import Model
 from ..graph import Displayed, GraphError, did_you_mean
+from .bounded import refuse_noisy
 from .chains import Chains, run_nuts
 from .export import to_arviz
 from .methods import NUTS, Amortized, Importance, Refined
@@ -180,6 +181,7 @@ class GuidePosterior(Posterior):
 
     @property
     def log_evidence(self) -> Tensor:
+        refuse_noisy(self.model, None, "log_evidence")
         return self._log_weights.logsumexp(0) - torch.tensor(float(self.method.samples), dtype=self._log_weights.dtype).log().item()
 
     def sample(self, samples: int) -> dict[str, Tensor]:
@@ -203,6 +205,7 @@ class GuidePosterior(Posterior):
 
     def diagnose(self) -> Diagnosis:
         """k-hat and effective sample size of p / q for every world."""
+        refuse_noisy(self.model, None, "diagnose")
         return diagnose_weights(self._log_weights)
 
 

@@ -42,6 +42,18 @@ def test_levels_and_rates_are_those_of_the_log_snr(schedule):
     torch.testing.assert_close((factor * times.square()).mean(), torch.tensor(1 / 3, dtype=torch.double), atol=2e-3, rtol=0)   # the integral of t^2
 
 
+@pytest.mark.parametrize("schedule", [dgm.Cosine(30.0, -30.0), dgm.LogLinear(30.0, -30.0), dgm.VarianceExploding(1e-6, 1e6), dgm.VariancePreserving(0.1, 50.0, start=1e-10)], ids=repr)
+def test_extreme_ends_keep_their_digits(schedule):
+    """In 24 digits as in 53, at both ends."""
+    t = torch.tensor([0.0, 1e-3, 0.5, 1 - 1e-3, 1.0])
+    (ratio, slope), (alpha, sigma), (alpha_rate, sigma_rate) = schedule.log_snr(t), schedule.levels(t), schedule.rates(t)
+    exact, (alphas, sigmas) = schedule.log_snr(t.double())[0], schedule.levels(t.double())
+    torch.testing.assert_close(ratio.double(), exact, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(alpha.double(), alphas, rtol=1e-3, atol=0)
+    torch.testing.assert_close(sigma.double(), sigmas, rtol=1e-3, atol=0)
+    assert bool((slope < 0).all()) and all(bool(level.isfinite().all()) for level in (slope, alpha_rate, sigma_rate))
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 def test_the_bound_is_tight_for_the_exact_denoiser(schedule):
     """The bound's mean is log p up to what the ends cost, which is small here."""

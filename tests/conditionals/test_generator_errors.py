@@ -93,11 +93,21 @@ def two_parents(**options):
 
 
 DIFFUSIONS = {
-    "signal left at the end": (lambda: dgm.LogLinear(high=5.0, low=3.0), r"low, the log signal-to-noise ratio at t = 1, below 0; got 3.0.*try low=-13.0"),
+    "signal left at the end": (lambda: dgm.LogLinear(high=5.0, low=3.0), r"low, the log signal-to-noise ratio at t = 1, below 0; got 3.0.*try high=13.0, low=-13.0"),
     "noise without end": (lambda: dgm.VarianceExploding(0.01, math.inf), r"least < most, both finite"),
     "all signal gone at once": (lambda: dgm.Cosine(low=-math.inf), r"finite log signal-to-noise ratios.*try high=13.0"),
     "no noise in the first step": (lambda: dgm.VariancePreserving(0.0, 20.0), r"so that there is noise at t = 0"),
-    "an end by name": (lambda: dgm.Cosine(high="13"), r"expected numbers for high and low.*got high='13'"),
+    "an end by name": (lambda: dgm.Cosine(high="13"), r"Cosine: expected a number for high; got '13'"),
+    "an end by truth": (lambda: dgm.LogLinear(high=True, low=-5.0), r"LogLinear: expected a number for high; got True"),
+    "noise lost to rounding": (lambda: dgm.LogLinear(200.0, -5.0), r"within \[-32, 32\]; got 200 at t = 0 and -5 at t = 1.*lost to rounding; try high=13.0"),
+    "signal lost to rounding": (lambda: dgm.Learned(13.0, -200.0), r"Learned: expected log signal-to-noise ratios within"),
+    "angles lost to rounding": (lambda: dgm.Cosine(80.0, -80.0), r"Cosine: expected log signal-to-noise ratios within"),
+    "more noise than signal at the data": (lambda: dgm.LogLinear(-1.0, -5.0), r"expected high.*above 0; got -1.0: more noise than signal"),
+    "signal left by too little noise": (lambda: dgm.VarianceExploding(0.1, 0.5), r"VarianceExploding: expected low.*below 0; got 1.38.*try VarianceExploding\(0.002, 50.0\)"),
+    "noise beyond all rounding": (lambda: dgm.VarianceExploding(1e-30, 1e30), r"VarianceExploding.*lost to rounding"),
+    "signal preserved for too short": (lambda: dgm.VariancePreserving(0.1, 1e6), r"VariancePreserving.*lost to rounding.*try VariancePreserving\(0.1, 20.0\)"),
+    "a rate by name": (lambda: dgm.VariancePreserving("a", 1.0), r"VariancePreserving: expected a number for least; got 'a'"),
+    "half a unit": (lambda: dgm.Learned(width=2.5), r"Learned: expected a positive whole number for width; got 2.5"),
     "a network by name": (lambda: dgm.compile(dgm.BayesNet(x=dgm.Diffusion(2, net="unet"))), r"node 'x': expected a network such as dgm.MLP\(128\).*got 'unet'"),
     "30 x 30": (lambda: dgm.compile(dgm.BayesNet(x=dgm.Diffusion(1, 30, 30, net=dgm.UNet(4, 8, 8)))), r"halved 2 times; got 30 x 30 \(30 x 30 -> 15 x 15\); try UNet\(4, 8\), or images padded to 32 x 32"),
     "28 x 30": (lambda: dgm.compile(dgm.BayesNet(x=dgm.FlowMatching(1, 28, 30, net=dgm.UNet(4, 8, 8)))), r"try UNet\(4, 8\), or images padded to 28 x 32"),
