@@ -55,7 +55,7 @@ def sequence_guide(
         if view.coupled:
             variable = drawn_together(latent, model[latent], variable, view.coupled, coupling, named=latent in families)
             network = reader(latent, Factor(latent, model.plates_of(latent), (), view.coupled), {}, model, network, pool)
-        parents = states.parents(latent, view, isinstance(network, nn.Module))
+        parents = states.parents(latent, view, bool(view.coupled) or isinstance(network, nn.Module))
         learned[latent] = variable.given(*parents, net=network) if parents else variable
     variables |= states.variables | learned
     inside = {plate: [name for name in variables if plate in states.inside[name]] for plate in model.plates}

@@ -103,7 +103,8 @@ class States:
     def _state(self, back: int, entries: Entries, plates: Plates, view: View) -> str:
         chain = self.model.chain_of(entries[0][0]).name
         around = frozenset().union(*(self.inside[node] for node, _ in entries))
-        gone = frozenset(plate for plate in around - plates - {chain} if self.unrolled.apart_by_step(plate, view.settled))
+        ending = self.model.around(chain)                                   # members may end at steps of their own, and are not summed up at any
+        gone = frozenset(plate for plate in around - plates - {chain} if plate not in ending and self.unrolled.apart_by_step(plate, view.settled))
         paired = tuple(node for node in view.sight.outside if self.inside[node] & gone)
         read = (*self._at_each_step(entries, around - gone, paired), *self._which(around - gone))
 

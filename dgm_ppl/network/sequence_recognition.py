@@ -48,6 +48,10 @@ class SequenceGuide(BayesNet):
         """The latents that the guide leaves to the model, because nothing observed depends on them."""
         return tuple(name for name in self.model if name not in self and not self.model[name].is_deterministic)
 
+    def around(self, chain: str) -> tuple[str, ...]:
+        """The plates that hold all nodes of the model's chain."""
+        return self.model.around(chain)
+
     def certificate(self, steps: int = 4) -> Certificate:
         """For each latent of a sequence of so many steps: the nodes it reads, through the encoders too, and the separation in the model's graph that
         justifies dropping the others; with plates, on all copies where each has two members."""

@@ -332,3 +332,47 @@ BAD = {
 def test_what_is_not_derived_is_refused(ask, message):
     with pytest.raises(GraphError, match=re.escape(message)):
         ask()
+
+
+# ---- sequences that end at steps of their own
+
+
+@pytest.mark.parametrize("name", ["series", "steps before series", "a style a series", "finite", "sensors of series"])
+def test_members_may_end_at_steps_of_their_own(name):
+    """A bound is the sum over members, each cut to its length."""
+    model, guide = dgm.compile(NETS[name], seed=0).double(), dgm.compile(derived(NETS[name]), seed=1).double()
+    torch.manual_seed(0)
+    data, lengths = drawn(model, 2, size=3, steps=4), torch.tensor([[4, 1, 3], [2, 4, 2]])
+    other, place = {"x": data["x"].clone()}, NETS[name].plates_of("x")
+    behind = torch.arange(4) >= lengths[..., None]                          # (rows, series, steps)
+    behind = behind if place.index("series") < place.index("time") else behind.transpose(1, 2)
+    other["x"] += behind.reshape(*behind.shape[:2], *(1,) * (data["x"].ndim - 3), *behind.shape[2:]) if "sensor" in place else behind
+    padding_counts_for_nothing(model, guide, data, other, lengths)
+    values = {**data, **{node: value for node, value in guide.sample(given={**data, "time": lengths}).items() if node in model.random}}
+    found = model.log_prob({**values, "time": lengths})
+    alone = [
+        model.log_prob({node: cut(NETS[name], node, value, row, member, lengths) for node, value in values.items()}) for row in range(2) for member in range(3)
+    ]
+    shared = sum(term for node, term in model.log_densities(model.layout.align_all(model.encode(values))).items() if "series" not in NETS[name].plates_of(node))
+    torch.testing.assert_close(torch.stack(alone).reshape(2, 3).sum(1) - 2 * shared, found)
+    torch.testing.assert_close(pyro.poutine.trace(model).get_trace({**values, "time": lengths}).log_prob_sum(), found.sum())
+
+
+def cut(model, node, value, row, member, lengths):
+    """A value of one member of one row, at the steps that it has."""
+    value = value[row: row + 1]
+    for plate, start, size in (("series", member, 1), ("time", 0, int(lengths[row, member]))):
+        if plate in model.plates_of(node):
+            value = value.narrow(1 + model.plates_of(node).index(plate), start, size)
+    return value
+
+
+def test_members_that_are_summed_up_step_by_step_end_together():
+    trend = NETS["a common trend"]
+    with pytest.raises(GraphError, match=re.escape("data: 'g' has the worlds (2,), 'time' has (2, 3)")):
+        dgm.compile(trend).log_prob({**dgm.compile(trend).sample(2, sizes={"series": 3, "time": 4}), "time": torch.full((2, 3), 2)})
+    late = derived(NETS["series"], order=["z", "mu"])
+    model, guide = dgm.compile(NETS["series"]), dgm.compile(late)
+    bound = dgm.ELBO(model, guide)
+    with pytest.raises(GraphError, match="expected sequences of one length for all of them"):
+        bound(bound.prepare({**drawn(model, 2, size=3, steps=4), "time": torch.tensor([[4, 1, 3], [2, 4, 2]])}))
