@@ -22,6 +22,7 @@ LATER = {                                                                   # th
     "flow_matching": ["FlowMatching", "FlowMatchingKind", "Independent", "OptimalTransport"],
     "implicit": ["Generator", "Implicit"],
     "inflated": ["Hurdle", "HurdleCounts", "ZeroInflated", "ZeroInflatedCounts"],
+    "kernels": ["GaussianProcess", "Kernel", "Matern", "Periodic", "RBF"],
     "markov_field": ["GaussianMRF", "MarkovField"],
     "masked_diffusion": ["MaskedDiffusion", "MaskedDiffusionKind", "Unmasking"],
     "measurements": ["Blur", "Clip", "Coarsen", "Grey", "Mask"],

@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..compile import Model
+from ..exact import hole_name
 from ..graph import GraphError
 from ..network import SubsetRecognition
 
@@ -38,6 +40,42 @@ class Objective(nn.Module):
     """
 
     has_score = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._looked_at: set[tuple] = set()                                 # kinds of batches that were checked
+
+    def __call__(self, batch: Mapping[str, Tensor], player: int = 0) -> Tensor:
+        """The loss of one player on a prepared batch, by hand; of each kind (columns, types, events) the first is checked, as nothing else would."""
+        kind = tuple((name, value.dtype, value.shape[1:]) if isinstance(value, Tensor) else (name, type(value)) for name, value in batch.items()) if isinstance(batch, Mapping) else ()
+        if kind not in self._looked_at:
+            self._look_at(batch)
+            self._looked_at.add(kind)
+        return super().__call__(batch, player)
+
+    def _look_at(self, batch: Any) -> None:
+        """Raises where a batch can be none that `prepare` returned."""
+        place, model = type(self).__name__, self._modules.get("model")
+        mend = "try objective(objective.prepare(data)), or dgm.fit(objective, data)"
+        if not isinstance(batch, Mapping) or not batch:
+            raise GraphError(f"{place}: expected prepared columns, tensors by node; got {type(batch).__name__}; {mend}")
+        for name, value in batch.items():
+            if not isinstance(value, Tensor):
+                raise GraphError(f"{place}: expected prepared columns, tensors by node; got {type(value).__name__} for {name!r}; {mend}")
+        marked = isinstance(model, Model) and any(hole_name(name) is not None for name in batch)
+        if not isinstance(model, Model) or marked:
+            return                                                          # with columns that only `prepare` makes
+        try:
+            encoded = model.encode({name: value for name, value in batch.items() if name in model.net or not self._of_guide(name)})
+        except GraphError as error:
+            raise GraphError(f"{error}; as data come they are no batch: {mend}") from error
+        for name, value in encoded.items():
+            if value.dtype != batch[name].dtype or value.device != batch[name].device:
+                raise GraphError(f"{place}: node {name!r}: expected {value.dtype} on {value.device}; got {batch[name].dtype} on {batch[name].device}; {mend}")
+
+    def _of_guide(self, name: str) -> bool:
+        guide = self._modules.get("guide")
+        return isinstance(guide, Model) and name in guide.net
 
     def __new__(cls, *args: Any, **options: Any) -> Objective:
         guide = options.get("guide", args[1] if len(args) > 1 else None)
