@@ -35,12 +35,20 @@ class Jointly(Coupling):
 
 @dataclass(frozen=True)
 class InTurn(Coupling):
-    """One copy after the other, each reading a summary of those before it; for latents of any kind."""
+    """One copy after the other, each reading a summary of those before it; for latents of any kind.
+
+    The summary is a mean, or with `heads` what a copy attends to among those before it.
+    """
 
     features: int = 16
+    heads: int = 0
+
+    def __post_init__(self) -> None:
+        if self.features < 1 or self.heads < 0 or self.heads and self.features % self.heads:
+            raise GraphError(f"InTurn: expected a positive number of features, a multiple of heads; got features={self.features}, heads={self.heads}; try features={8 * max(1, self.heads)}")
 
     def declare(self, name: str, base: Variable, over: Sequence[str]) -> Variable:
-        return replace(base, family=OneByOne(replace(base, parents=(), net=None, whole=()), tuple(over), self.features), parameters=())
+        return replace(base, family=OneByOne(replace(base, parents=(), net=None, whole=()), tuple(over), self.features, self.heads), parameters=())
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def _encoder(encoder: Net | None, net: Any) -> RecurrentState | AttentionState:
 
 def _pool(pool: SetNet | None, net: Any) -> SetNet:
     if pool is None:
-        return DeepSet(*(net.hidden if isinstance(net, MLP) else (64,)))
+        return net if isinstance(net, SetNet) else DeepSet(*(net.hidden if isinstance(net, MLP) else (64,)))
     if not isinstance(pool, SetNet):
         raise GraphError(f"amortize: pool: expected the builder of a network over sets, such as dgm.DeepSet(64); got {pool!r}")
     return pool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 
@@ -62,9 +62,7 @@ class States:
         """Summaries of the members of plates: of those in which a latent is not, and of those of which it reads others than its own."""
         for across in dict.fromkeys((frozenset(), *(one for item in items for one in item.across))):
             own = plates - across
-            read = tuple(item.name for item in items if not self.inside[_node(item.name)] <= own and (across in item.across or not across))
-            if not across:
-                read = tuple(name for name in read if not self.inside[_node(name)] <= plates)
+            read = [item.name for item in items if not self.inside[_node(item.name)] <= own and (not across or across in item.across)]
             if read:
                 yield self._pooled(own, read)
 
@@ -157,8 +155,8 @@ class States:
         variable = self.model[node]
         return Constant(variable.space.example(variable.shape, torch.zeros(())).numpy())
 
-    def _make(self, key: tuple, kind: str, inside: Plates, declared) -> str:
-        """The node of an encoder, made where there is none yet."""
+    def _make(self, key: tuple, kind: str, inside: Plates, declared: Callable[[str], Variable]) -> str:
+        """The node of an encoder, of a name that is free, made where there is none yet; `declared` is told its name."""
         if key not in self._made:
             name = kind
             while name in self.model or name in self.variables or name in self.model.plates:

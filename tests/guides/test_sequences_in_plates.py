@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dgm_ppl as dgm
+from dgm_ppl.drawing.relations import relate
 from dgm_ppl.families import Architecture
 from dgm_ppl.graph import GraphError, Topological
 from dgm_ppl.network import random_templates
@@ -119,6 +120,12 @@ def test_nothing_is_lost_and_no_arrow_is_needless(name, asked):
 def test_a_certificate_says_what_a_cheaper_structure_gives_up():
     assert not derived(NETS["series"], structure=dgm.MeanField()).certificate(2).sound
     assert derived(NETS["series"], structure=dgm.Full()).certificate(3).sound
+
+
+def test_a_picture_has_encoders_in_their_plates():
+    model = NETS["sensors of series"]
+    members = {plate.name: set(plate.members) for plate in relate(model, guide=derived(model)).plates}
+    assert members == {"series": {"z", "x", "members", "after", "summary"}, "sensor": {"x"}, "time": {"z", "x", "members", "after"}}
 
 
 # ---- any net
@@ -312,6 +319,7 @@ SUM = NETS["chains whose sum is observed"]
 def test_how_copies_that_depend_on_each_other_are_drawn():
     assert derived(SUM)["z"].summary == "Normal() jointly over k, rank=4" and derived(SUM, coupling=dgm.InTurn())["z"].summary == "Normal() one by one over k"
     assert derived(NETS["finite chains whose sum is observed"])["z"].summary == "Categorical(2) one by one over k"
+    assert derived(SUM, coupling=dgm.InTurn(8, heads=2))["z"].summary == "Normal() one by one over k, heads=2"
     with pytest.warns(UserWarning, match="copies of 'z' depend on each other over k"):
         guide = derived(SUM, coupling={"z": dgm.Apart()})
     assert not guide.certificate(2).sound and guide.certificate(2).nats > 0
@@ -321,6 +329,7 @@ UNKNOWN = net({"z": dgm.Normal().given(lag("z")), "x": dgm.Normal().given("z", n
 BAD = {
     "members that are told apart, how many nobody knows": (lambda: derived(UNKNOWN), "amortize: 'y' tells the members of plate 'k' apart, so the guide has to know which is which and needs their number"),
     "a pool that is none": (lambda: derived(NETS["series"], pool=dgm.MLP(4)), "amortize: pool: expected the builder of a network over sets, such as dgm.DeepSet(64); got MLP(4)"),
+    "heads that do not divide": (lambda: dgm.InTurn(6, heads=4), "InTurn: expected a positive number of features, a multiple of heads; got features=6, heads=4; try features=32"),
     "a coupling of another latent": (lambda: derived(SUM, coupling={"y": dgm.Apart()}), "amortize: coupling names 'y', which is no latent that needs a recognition network"),
     "a family without a form for copies": (lambda: derived(SUM, families={"z": dgm.Flow(dgm.NSF())}), "amortize: copies of 'z' are drawn together, for which"),
     "a plate of which nothing is observed": (
