@@ -70,6 +70,8 @@ class Objective(nn.Module):
         except GraphError as error:
             raise GraphError(f"{error}; as data come they are no batch: {mend}") from error
         for name, value in encoded.items():
+            if batch[name].is_floating_point() and not bool(batch[name].isfinite().all()):
+                raise GraphError(f"{place}: node {name!r}: expected something finite behind the ends of sequences; got {batch[name][~batch[name].isfinite()][0].item():g}; {mend}")
             if value.dtype != batch[name].dtype or value.device != batch[name].device:
                 raise GraphError(f"{place}: node {name!r}: expected {value.dtype} on {value.device}; got {batch[name].dtype} on {batch[name].device}; {mend}")
 

@@ -34,6 +34,37 @@ def test_bits_of_uniform_levels():
     assert repr(found) == "3.5714 bits per dimension (exact, 7 dimensions, mean of 4 worlds)"
 
 
+def test_only_what_lies_within_a_sequence_is_a_dimension():
+    """Fair bits cost one bit each, whatever the lengths and whatever pads them."""
+    chain = dgm.compile(dgm.BayesNet(x=dgm.Bernoulli(3, probs=0.5), plates={"time": dgm.Chain(["x"])}))
+    sequences = [torch.ones(2, 3), torch.zeros(5, 3)]
+    found = dgm.bits_per_dimension(chain, {"x": sequences})
+    torch.testing.assert_close(found.value, torch.ones(2), check_dtype=False)
+    assert found.counts.tolist() == [6, 15] and found.mean() == pytest.approx(1) and "6 to 15 dimensions" in repr(found)
+    ended = dgm.compile(dgm.BayesNet(x=dgm.Autoregressive(dgm.Categorical(4, 5), net=dgm.MADE(4), end=0), y=dgm.Autoregressive(dgm.Bernoulli(3, 2), net=dgm.MADE(4), length="n"), n=dgm.Categorical(4)))
+    data = {"x": [[1, 2, 0, 3, 3], [1, 1, 1, 1, 1]], "n": [1, 3], "y": torch.zeros(2, 3, 2)}
+    assert dgm.bits_per_dimension(ended, data).counts.tolist() == [3 + 1 + 2, 5 + 1 + 6]
+
+
+def test_features_of_sequences_are_zero_behind_their_end():
+    z = dgm.Normal(2, scale=1.0).given(dgm.lag("z"))
+    model = dgm.compile(dgm.BayesNet(z=z, x=dgm.Normal(3).given("z"), plates={"time": dgm.Chain(["z", "x"])}), seed=0)
+    sequences = [torch.randn(2, 3), torch.randn(4, 3)]
+    found = dgm.representations(model, {"x": sequences})
+    alone = dgm.representations(model, {"x": sequences[0][None]})
+    torch.testing.assert_close(found[0], torch.cat([alone[0], torch.zeros(4)]))
+    with pytest.raises(dgm.GraphError, match=r"interpolate: expected sequences of the same lengths; got \[2\] and \[4\] steps"):
+        dgm.interpolate(model, {"x": sequences[:1]}, {"x": sequences[1:]})
+
+
+def test_a_latent_that_reads_what_is_observed_has_no_path():
+    net = dgm.BayesNet(
+        z=dgm.Normal(2, scale=1.0).given(dgm.lag("x", initial=0.0)), x=dgm.Normal(2, scale=1.0).given("z"), plates={"time": dgm.Chain(["z", "x"])},
+    )
+    with pytest.raises(dgm.GraphError, match="interpolate: the latent 'z' depends on what is observed"):
+        dgm.interpolate(dgm.compile(net, seed=0), {"x": torch.zeros(1, 3, 2)}, {"x": torch.ones(1, 3, 2)})
+
+
 def test_bits_need_a_random_node():
     model = dgm.compile(dgm.BayesNet(t=dgm.Given(), x=dgm.Normal(loc="t", scale=1.0)))
     with pytest.raises(dgm.GraphError, match=r"bits_per_dimension: no random node is observed; give data for one of \['x'\]"):
