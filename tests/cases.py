@@ -219,6 +219,8 @@ CONDITIONALS = {
     "codes": conditioned("x", x=dgm.Codes(2, size=5, dim=3, prior=dgm.Categorical(5, 1, 2))),
     "codes, given states": conditioned("x", a=STATES["a"], x=dgm.Codes(2, 2, size=4, dim=3, prior=dgm.Autoregressive(dgm.Categorical(4, 2, 2), net=dgm.MADE(8))).given("a")),
     "codes in a plate": conditioned("x", t=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Codes(size=4, dim=3, prior=dgm.Categorical(4)).given("t"), plates={"p": dgm.Plate(["t", "x"], size=4)}),
+    "gaussian process": conditioned("x", z=dgm.Normal(4, loc=0.0, scale=2.0), x=dgm.GaussianProcess(4, at="z", kernel=dgm.Matern(jitter=0.1), loc=dgm.free()), plates={"p": dgm.Plate(["x", "z"], size=3)}),
+    "coarse sound": conditioned("x", z=dgm.Normal(4, 2, loc=0.0, scale=1.0), x=dgm.Normal(2, 2, scale=0.5).given("z", fn=dgm.Coarsen(2))),
     "sparse precision": conditioned("x", z=STANDARD, x=dgm.GaussianMRF(4, edges=[(0, 1), (1, 2), (1, 3)]).given("z", net=dgm.MLP(4))),
     "copula": conditioned("x", a=STATES["a"], x=dgm.GaussianCopula(dgm.Normal(), dgm.Exponential()).given("a")),
 }

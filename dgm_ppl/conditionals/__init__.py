@@ -22,11 +22,12 @@ LATER = {                                                                   # th
     "flow_matching": ["FlowMatching", "FlowMatchingKind", "Independent", "OptimalTransport"],
     "implicit": ["Generator", "Implicit"],
     "inflated": ["Hurdle", "HurdleCounts", "ZeroInflated", "ZeroInflatedCounts"],
+    "kernels": ["GaussianProcess", "Kernel", "Matern", "Periodic", "RBF"],
     "markov_field": ["GaussianMRF", "MarkovField"],
     "masked_diffusion": ["MaskedDiffusion", "MaskedDiffusionKind", "Unmasking"],
     "measurements": ["Blur", "Clip", "Coarsen", "Grey", "Mask"],
     "mixture": ["FiniteMixture", "Mixture"],
-    "samplers": ["DDIM", "Ancestral", "DPMSolver", "Heun"],
+    "samplers": ["DDIM", "AdamsBashforth", "Ancestral", "DPMSolver", "Heun"],
     "schedules": ["Cosine", "Learned", "LogLinear", "Straight", "VarianceExploding", "VariancePreserving"],
 }
 

@@ -8,8 +8,12 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ..families import Architecture, Delta, Expression, Family, Ref, Variable
-from ..families.expressions import as_expression
+from ..families.evaluation import evaluator
+from ..families.expressions import as_expression, references
 from ..families.variable import whole
 from ..graph import DAG, GraphError, did_you_mean
 from ..nets import CausalNet
@@ -169,8 +173,9 @@ class Autoregression(Architecture):
     def check_values(self, name: str, variables: Mapping[str, Variable], values: Mapping[str, Any]) -> None:
         counted = [("its length", self.length, self.base.shape), *((f"the end of {source!r}", end, variables[source].shape) for source, end in self.ends)]
         for what, length, event in counted:
-            if isinstance(length, Ref) and length.name in values:
-                check_lengths(name, what, length.name, event, values[length.name])
+            read = references(length) if isinstance(length, Expression) else ()
+            if len(read) == 1 and read[0] in values:                        # of several, plates may differ
+                check_lengths(name, what, str(length), event, _value_of(length, read[0], values[read[0]], len(variables[read[0]].shape)))
 
     def build(self, name: str, variable: Variable, ports: Sequence[Port], *, plates: Any, all_plates: int, shared: Shared) -> AutoregressiveConditional:
         base = Parametric(name, self.base, ports, plates=plates, all_plates=all_plates, computed_outside=True)
@@ -191,3 +196,9 @@ class Autoregression(Architecture):
         length = None if self.length is None else lengths.pop(0)
         ends = {source: lengths.pop(0) if isinstance(end, Ref) else end for source, end in self.ends}
         return AutoregressiveConditional(name, variable, ports, base, network, reader, length, ends=ends)
+
+
+def _value_of(expression: Expression, parent: str, value: Tensor, rank: int) -> Tensor:
+    """An expression of one node, from its value."""
+    found, _ = evaluator(expression, lambda constant: lambda: torch.tensor(constant.array, device=value.device))({parent: (value, rank)})
+    return found

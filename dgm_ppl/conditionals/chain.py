@@ -23,7 +23,7 @@ from .elements import AfterToken, AtLength, Endings, draw_elements, rows_of
 from .parametric import Parametric
 from .ports import Port, broadcast_batch
 from .predictors import Network
-from .sources import before_end, with_presence, within
+from .sources import before_end, check_lengths, with_presence, within
 
 __all__ = ["AutoregressiveConditional"]
 
@@ -201,7 +201,16 @@ class AutoregressiveConditional(Conditional):
         twin.transforms = transforms_of(how)
         return twin
 
+    def _check_drawn(self, prepared: Prepared) -> None:
+        """Raises where a length that was drawn goes beyond its event; those in data were checked when they came in."""
+        events = {port.name: port.event for port in self.ports}
+        counted = [("its length", self.length, self.variable.family.length, self.variable.shape)] if self.length is not None else []
+        counted += [(f"the end of {source!r}", length, dict(self.variable.family.ends)[source], events[source]) for source, length in zip(self.length_ends, self.source_lengths)]
+        for what, length, expression, event in counted:
+            check_lengths(self.name, what, str(expression), event, length.value(length.prepare(*prepared[2])), drawn=True)
+
     def draw_as(self, batch: Sequence[int], prepared: Prepared, noise: Noise, drawing: Drawing) -> Tensor:
+        self._check_drawn(prepared)
         drawing = drawing if drawing.transforms or not self.transforms else replace(drawing, transforms=self.transforms)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.reparameterized and not drawing.transforms):
             if drawing.known is not None:

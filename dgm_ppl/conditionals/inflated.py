@@ -11,7 +11,7 @@ import pyro.distributions as dist
 import torch
 from pyro.distributions import constraints
 from torch import Tensor
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, softplus
 
 from ..families import Counts, Forms, Noise, Parameter, Variable
 from ..graph import GraphError
@@ -123,12 +123,20 @@ class Gated(DerivedForms):
 
 
 class ZeroInflatedForms(Gated):
-    """log p(x) = log(g 1[x = 0] + (1 - g) p(x))."""
+    """log p(x) = log(g 1[x = 0] + (1 - g) p(x)).
+
+    Of the log-odds u = log((1 - g) / g), -log p(x) = softplus(u) - softplus(u + log p(x)) at zero and softplus(u) - (u + log p(x)) above.
+    """
 
     def surprisal(self, value: Tensor, params: Sequence[Any]) -> Tensor:
-        closed, opened = self.gates(params[0], value)
-        counted = opened - self.base.surprisal(value, params[1:])
-        return -torch.where(value == 0, torch.logaddexp(closed, counted), counted)
+        counted = self.base.surprisal(value, params[1:])
+        gate = params[0] if isinstance(params[0], Tensor) else counted.new_full((), params[0])
+        if self._logits:
+            odds = -gate
+            both = odds - counted
+            return softplus(odds) - torch.where(value == 0, softplus(both), both)
+        counted = torch.log1p(-gate) - counted
+        return -torch.where(value == 0, torch.logaddexp(gate.log(), counted), counted)
 
     def drawn(self, shape: Sequence[int], params: Sequence[Any], like: Tensor, noise: Noise) -> Tensor:
         opened = self.open(shape, params[0], like, noise)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from numbers import Real
 
 import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool1d, conv1d
 
-from ..families import Setting
 from ..graph import GraphError
+from .ports import Port
+from .predictors import ParentFunction
 
 __all__ = ["Blur", "Clip", "Coarsen", "Grey", "Mask", "Measurement"]
 
 
-class Measurement(Setting):
+class Measurement(ParentFunction):
     """A function of one parent, `(*batch, *event)`, that is saved and compared as data: `.given("x", fn=dgm.Blur(1.5))`.
 
     To add one, write `__call__`; any number of leading dimensions may stand before the event, which has `rank` dimensions. A node
@@ -27,6 +30,11 @@ class Measurement(Setting):
     @abstractmethod
     def __call__(self, x: Tensor, rank: int = 3) -> Tensor:
         """What is measured of x, before the noise."""
+
+    def of(self, name: str, ports: Sequence[Port]) -> Callable[[Tensor], Tensor]:
+        if len(ports) != 1:
+            raise GraphError(f"node {name!r}: {self!r} measures one parent; got {', '.join(port.name for port in ports)}; try a function of your own: fn=lambda a, b: ...")
+        return partial(self, rank=len(ports[0].event))
 
     def axes(self, x: Tensor, rank: int) -> tuple[int, ...]:
         """Where space or time runs in an image `(channels, height, width)` or a sequence `(length,)` or `(length, channels)`."""
@@ -55,8 +63,8 @@ class Blur(Measurement):
     width: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.width > 0:
-            raise GraphError(f"Blur: expected width above 0, in pixels or steps; got {self.width!r}")
+        if not isinstance(self.width, Real) or not 0 < self.width < math.inf:
+            raise GraphError(f"Blur: expected width to be a number above 0, in pixels or steps; got {self.width!r}")
 
     def __call__(self, x: Tensor, rank: int = 3) -> Tensor:
         axes, reach = self.axes(x, rank), max(1, math.ceil(3 * self.width))
@@ -114,7 +122,7 @@ class Clip(Measurement):
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.low < self.high:
+        if not all(isinstance(end, Real) for end in (self.low, self.high)) or not self.low < self.high:
             raise GraphError(f"Clip: expected low below high; got low={self.low!r}, high={self.high!r}")
 
     def __call__(self, x: Tensor, rank: int = 3) -> Tensor:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..families import Setting
 from ..graph import GraphError
-from .measurements import Measurement
 from .ports import Port, broadcast_batch
 
-__all__ = ["Configurations", "Function", "Linear", "LinearAndTable", "Network", "Table"]
+__all__ = ["Configurations", "Function", "Linear", "LinearAndTable", "Network", "ParentFunction", "Table"]
 
 LARGEST_TABLE = 50_000_000
 Shapes = Sequence[tuple[int, ...]]
@@ -184,16 +184,21 @@ class Network(nn.Module):
         return output.reshape(*batch, -1)
 
 
+class ParentFunction(Setting):
+    """A function of the parents that is data: saved, compared and printed with the declaration."""
+
+    @abstractmethod
+    def of(self, name: str, ports: Sequence[Port]) -> Callable:
+        """What the node computes its parameters by: a function of the parents' values, or a module where something of it is learned."""
+
+
 class Function(nn.Module):
     """The user's function of the parents' values; it returns the parameters themselves."""
 
     def __init__(self, name: str, fn: Callable, ports: Sequence[Port], names: Sequence[str], shapes: Shapes):
         super().__init__()
-        if isinstance(fn, Measurement):
-            if len(ports) != 1:
-                raise GraphError(f"node {name!r}: {fn!r} measures one parent; got {', '.join(port.name for port in ports)}; try a function of your own: fn=lambda a, b: ...")
-            fn = partial(fn, rank=len(ports[0].event))
-        self.name, self.fn, self.names, self.shapes = name, fn, tuple(names), tuple(map(tuple, shapes))
+        self.fn = fn.of(name, ports) if isinstance(fn, ParentFunction) else fn
+        self.name, self.names, self.shapes = name, tuple(names), tuple(map(tuple, shapes))
 
     def forward(self, *parents: Tensor) -> list[Any]:
         values = self._in_order(self.fn(*parents))

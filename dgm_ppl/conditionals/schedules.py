@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ..families import Setting
+from ..families.variable import whole
 from ..graph import GraphError
 
 __all__ = ["Cosine", "Learned", "LogLinear", "Schedule", "Straight", "VarianceExploding", "VariancePreserving"]
@@ -58,19 +60,34 @@ class Schedule(Setting):
         return None
 
 
-def _check_ends(schedule: Schedule, high: float, low: float) -> None:
+LARGEST = 32.0                                          # |log-SNR| beyond which signal and noise cannot both be held by 24 binary digits
+
+
+def _check_numbers(schedule: Schedule, **values: Any) -> None:
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise GraphError(f"{type(schedule).__name__}: expected a number for {name}; got {value!r}")
+
+
+def _check_ends(schedule: Schedule, high: float, low: float, mend: str = "try high=13.0, low=-13.0") -> None:
+    """Raises for log signal-to-noise ratios at t = 0 and t = 1 between which nothing can be diffused."""
     name = type(schedule).__name__
-    if not all(isinstance(ratio, (int, float)) for ratio in (high, low)):
-        raise GraphError(f"{name}: expected numbers for high and low, log signal-to-noise ratios; got high={high!r}, low={low!r}; try high=13.0, low=-13.0")
     if low >= 0 and math.inf > high > low:
         raise GraphError(
             f"{name}: expected low, the log signal-to-noise ratio at t = 1, below 0; got {low!r}: more signal than noise is left there, so that draws, which start from noise "
-            f"alone, would miss the model; try low=-13.0"
+            f"alone, would miss the model; {mend}"
         )
     if not (math.isfinite(high) and math.isfinite(low) and high > low):
         raise GraphError(
             f"{name}: expected finite log signal-to-noise ratios with high, that of t = 0, above low, that of t = 1; got high={high!r}, low={low!r}: "
-            f"noise that vanishes at t = 0, or a step without noise, has no density; try high=13.0, low=-13.0"
+            f"noise that vanishes at t = 0, or a step without noise, has no density; {mend}"
+        )
+    if high <= 0:
+        raise GraphError(f"{name}: expected high, the log signal-to-noise ratio at t = 0, above 0; got {high!r}: more noise than signal would be left in what is drawn; {mend}")
+    if high > LARGEST or low < -LARGEST:
+        raise GraphError(
+            f"{name}: expected log signal-to-noise ratios within [-{LARGEST:g}, {LARGEST:g}]; got {high:.4g} at t = 0 and {low:.4g} at t = 1: added to the other, the smaller of "
+            f"signal and noise would be lost to rounding; {mend}"
         )
 
 
@@ -82,6 +99,7 @@ class LogLinear(Schedule):
     low: float = -5.0
 
     def __post_init__(self) -> None:
+        _check_numbers(self, high=self.high, low=self.low)
         _check_ends(self, self.high, self.low)
 
     def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
@@ -102,12 +120,14 @@ class Cosine(Schedule):
     low: float = -13.0
 
     def __post_init__(self) -> None:
+        _check_numbers(self, high=self.high, low=self.low)
         _check_ends(self, self.high, self.low)
 
     def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
         first, span = self._angles()
-        angle = first + span * t
-        return -2 * angle.tan().log(), -4 * span / (2 * angle).sin()
+        last = math.atan(math.exp(self.low / 2))                                # of the angle that is left to pi / 2, which is small at t = 1
+        sine, cosine = (first + span * t).sin(), (last + span * (1 - t)).sin()
+        return 2 * (cosine / sine).log(), -2 * span / (sine * cosine)
 
     def time_of(self, log_snr: Tensor) -> Tensor:
         first, span = self._angles()
@@ -130,8 +150,11 @@ class VariancePreserving(Schedule):
     start: float = 1e-4
 
     def __post_init__(self) -> None:
+        _check_numbers(self, least=self.least, most=self.most, start=self.start)
         if not (0 < self.least <= self.most < math.inf and 0 < self.start < 1):
             raise GraphError(f"VariancePreserving: expected 0 < least <= most and 0 < start < 1, so that there is noise at t = 0; got {self!r}")
+        high, low = (-math.log(math.expm1(min(max(self.least * time + (self.most - self.least) * time**2 / 2, 1e-300), 700.0))) for time in (self.start, 1.0))
+        _check_ends(self, high, low, "try VariancePreserving(0.1, 20.0)")
 
     def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
         time = self.start + (1 - self.start) * t
@@ -156,8 +179,10 @@ class VarianceExploding(Schedule):
     most: float = 50.0
 
     def __post_init__(self) -> None:
+        _check_numbers(self, least=self.least, most=self.most)
         if not 0 < self.least < self.most < math.inf:
             raise GraphError(f"VarianceExploding: expected 0 < least < most, both finite, so that there is noise at t = 0; got {self!r}")
+        _check_ends(self, -2 * math.log(self.least), -2 * math.log(self.most), "try VarianceExploding(0.002, 50.0)")
 
     def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
         span = math.log(self.most / self.least)
@@ -209,7 +234,10 @@ class Learned(Schedule):
     width: int = 16
 
     def __post_init__(self) -> None:
+        _check_numbers(self, high=self.high, low=self.low)
         _check_ends(self, self.high, self.low)
+        if (whole(self.width) or 0) < 1:
+            raise GraphError(f"Learned: expected a positive whole number for width; got {self.width!r}; try 16")
 
     def log_snr(self, t: Tensor) -> tuple[Tensor, Tensor]:
         raise GraphError("Learned: a schedule that is learned belongs to a compiled node; read model.conditional('x').schedule")

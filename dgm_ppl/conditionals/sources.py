@@ -12,15 +12,18 @@ from .ports import Port
 __all__ = ["before_end", "check_lengths", "presence_shape", "within", "with_presence"]
 
 
-def check_lengths(name: str, what: str, node: str, event: tuple[int, ...], lengths: Tensor) -> None:
-    """Raises where numbers of steps are not whole, or not from 0 to those of the event."""
+def check_lengths(name: str, what: str, node: str, event: tuple[int, ...], lengths: Tensor, *, drawn: bool = False) -> None:
+    """Raises where numbers of steps, given or `drawn`, are not whole, or not from 0 to those of the event; of numbers without storage nothing is known."""
+    if lengths.is_meta:
+        return
     wrong = (lengths < 0) | (lengths > event[0])
     if lengths.is_floating_point():
         wrong = wrong | (lengths != lengths.round())
     if wrong.any():
+        mend = f"lengths that end there: dgm.Categorical({event[0] + 1}), dgm.Binomial(total_count={event[0]})" if drawn else f"data[{node!r}].clamp(0, {event[0]})"
         raise GraphError(
-            f"node {name!r}: {what} {node} expects whole numbers from 0 to {event[0]}, the steps of the event {event}; got {lengths[wrong].flatten()[0].item():g}; "
-            f"try a longer event, or data[{node!r}].clamp(0, {event[0]})"
+            f"node {name!r}: {what} {node} expects whole numbers from 0 to {event[0]}, the steps of the event {event}; {'drew' if drawn else 'got'} "
+            f"{lengths[wrong].flatten()[0].item():g}; try a longer event, or {mend}"
         )
 
 

@@ -86,8 +86,8 @@ def filled(layout: Layout, name: str, value: Tensor, lengths: Mapping[str, Tenso
         return value
     plates, event = layout.net.plates_of(name), layout.events[name]
     place = plates.index(chain.name) - len(plates) - len(event)
-    if value.ndim < len(plates) + len(event):
-        return value
+    if value.ndim < len(plates) + len(event) or tuple(value.shape[value.ndim - len(event):]) != tuple(event):
+        return value                                                        # refused where shapes are checked
     worlds, theirs = value.shape[: value.ndim - len(plates) - len(event)], lengths[chain.name].shape
     around, sizes = layout.net.around(chain.name), dict(zip(plates, value.shape[len(worlds):]))
     if len(theirs) != len(worlds) + len(around) or any(sizes[plate] != size for plate, size in zip(around, theirs[len(worlds):])):

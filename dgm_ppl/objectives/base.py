@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from ..compile import Model
+from ..exact import hole_name
 from ..graph import GraphError
-from ..network import SubsetRecognition
+from ..network import BayesNet, SubsetRecognition
 
 __all__ = ["SERVING", "Objective", "Player"]
 
@@ -39,7 +42,49 @@ class Objective(nn.Module):
 
     has_score = True
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._looked_at: set[tuple] = set()                                 # kinds of batches that were checked
+
+    def __call__(self, batch: Mapping[str, Tensor], player: int = 0) -> Tensor:
+        """The loss of one player on a prepared batch, by hand; of each kind (columns, types, events) the first is checked, as nothing else would."""
+        if not torch.compiler.is_compiling():
+            kind = tuple((name, value.dtype, value.shape[1:]) if isinstance(value, Tensor) else (name, type(value)) for name, value in batch.items()) if isinstance(batch, Mapping) else ()
+            if kind not in self._looked_at:
+                self._look_at(batch)
+                self._looked_at.add(kind)
+        return super().__call__(batch, player)
+
+    def _look_at(self, batch: Any) -> None:
+        """Raises where a batch can be none that `prepare` returned."""
+        place, model = type(self).__name__, self._modules.get("model")
+        mend = "try objective(objective.prepare(data)), or dgm.fit(objective, data)"
+        if not isinstance(batch, Mapping) or not batch:
+            raise GraphError(f"{place}: expected prepared columns, tensors by node; got {type(batch).__name__}; {mend}")
+        for name, value in batch.items():
+            if not isinstance(value, Tensor):
+                raise GraphError(f"{place}: expected prepared columns, tensors by node; got {type(value).__name__} for {name!r}; {mend}")
+        marked = isinstance(model, Model) and any(hole_name(name) is not None for name in batch)
+        if not isinstance(model, Model) or marked:
+            return                                                          # with columns that only `prepare` makes
+        try:
+            encoded = model.encode({name: value for name, value in batch.items() if name in model.net or not self._of_guide(name)})
+        except GraphError as error:
+            raise GraphError(f"{error}; as data come they are no batch: {mend}") from error
+        for name, value in encoded.items():
+            if batch[name].is_floating_point() and not bool(batch[name].isfinite().all()):
+                raise GraphError(f"{place}: node {name!r}: expected something finite behind the ends of sequences; got {batch[name][~batch[name].isfinite()][0].item():g}; {mend}")
+            if value.dtype != batch[name].dtype or value.device != batch[name].device:
+                raise GraphError(f"{place}: node {name!r}: expected {value.dtype} on {value.device}; got {batch[name].dtype} on {batch[name].device}; {mend}")
+
+    def _of_guide(self, name: str) -> bool:
+        guide = self._modules.get("guide")
+        return isinstance(guide, Model) and name in guide.net
+
     def __new__(cls, *args: Any, **options: Any) -> Objective:
+        for given in (*args[:2], *(options[name] for name in ("model", "guide") if name in options)):
+            if isinstance(given, BayesNet):
+                raise GraphError(f"{cls.__name__}: expected compiled nets; got the declaration {list(given)}; try dgm.compile(net)")
         guide = options.get("guide", args[1] if len(args) > 1 else None)
         if not isinstance(getattr(guide, "net", None), SubsetRecognition):
             return super().__new__(cls)

@@ -10,7 +10,7 @@ from ..compile import Model
 from ..data import row_labels
 from ..exact import FiniteChain, GaussianChain, Obstacle, SwitchingChain, cells, chain_engine, refuse_soft, see, watch
 from ..graph import GraphError
-from .bounded import refuse_implicit
+from .bounded import noisy, refuse_implicit, refuse_noisy
 from .collapsed import CollapsedPosterior
 from .elimination import by_cliques, integrates
 from .exact import Exact, why_not
@@ -53,7 +53,7 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
     values = evidence_for(model, evidence, method)
     _check_open(model, values)
     if not isinstance(method, Amortized):
-        refuse_implicit(model, values, f"posterior by {type(method).__name__}")
+        _check_densities(model, values, method)
     if isinstance(method, HMC):
         return NoisePosterior(model, values, method)
     if isinstance(method, (Guided, Twisted)):
@@ -66,7 +66,7 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
         return MetropolisPosterior(model, values, method)
     if isinstance(method, NUTS):
         return ChainPosterior(model, values, method)
-    raise GraphError(f"posterior: expected a method; got {method!r}; {_mend(values)}")
+    raise GraphError(f"posterior: expected a method; got {method!r}; {_mend(model, values)}")
 
 
 def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
@@ -86,7 +86,7 @@ def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
             return ExactPosterior(model, seen, method, index, beyond=None if found is None else lambda: CollapsedPosterior(model, found, method, index))
         if found is None:
             refuse_implicit(model, seen.columns, "posterior")
-            raise GraphError(f"posterior: expected a method; got None, and {reason}, so that it cannot be summed out; {_mend(seen.complete)}")
+            raise GraphError(f"posterior: expected a method; got None, and {reason}, so that it cannot be summed out; {_mend(model, seen.complete)}")
     _check_open(model, found, found.holes)
     try:
         return CollapsedPosterior(model, found, method, index)
@@ -94,8 +94,17 @@ def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
         refuse_implicit(model, found, "posterior")
         name = obstructed.name
         raise GraphError(
-            f"posterior: expected a method; got None, and node {name!r} ~ {model.net[name].summary} cannot be eliminated: {obstructed.reason}; {_mend(found)}"
+            f"posterior: expected a method; got None, and node {name!r} ~ {model.net[name].summary} cannot be eliminated: {obstructed.reason}; {_mend(model, found)}"
         ) from obstructed
+
+
+def _check_densities(model: Model, values: Mapping[str, Any], method: Method) -> None:
+    """Raises where a method needs a density that is not there: of what is observed, or of every node."""
+    asked = f"posterior by {type(method).__name__}"
+    whole = isinstance(method, (NUTS, Importance, IndependenceMetropolis, Refined))
+    refuse_implicit(model, model.random if whole else values, asked)
+    if isinstance(method, HMC) or whole and not (isinstance(method, Refined) and not method.weighted):
+        refuse_noisy(model, values if isinstance(method, HMC) else None, asked)
 
 
 def _check_open(model: Model, values: Mapping[str, Any], holes: Mapping[str, Any] = MappingProxyType({})) -> None:
@@ -103,5 +112,6 @@ def _check_open(model: Model, values: Mapping[str, Any], holes: Mapping[str, Any
         raise GraphError("posterior: every random node is observed, so nothing is left to infer; leave some out of the evidence")
 
 
-def _mend(values: Mapping[str, Any]) -> str:
-    return f"try method=dgm.Amortized(guide), with guide = dgm.compile(dgm.amortize(net, observed={list(values)})), or method=dgm.NUTS()"
+def _mend(model: Model, values: Mapping[str, Any]) -> str:
+    chains = ", or method=dgm.NUTS()" if noisy(model) is None else ""
+    return f"try method=dgm.Amortized(guide), with guide = dgm.compile(dgm.amortize(net, observed={list(values)})){chains}"

@@ -14,7 +14,7 @@ from ..conditionals.denoising import DenoisingConditional
 from ..graph import GraphError
 from .methods import Bound, Method, ProbabilityFlow
 
-__all__ = ["bounded", "bounds", "check_weights", "flowing", "refuse_implicit"]
+__all__ = ["bounded", "bounds", "check_weights", "flowing", "marginaliser", "noisy", "refuse_implicit", "refuse_noisy"]
 
 REPEATS = 16                                        # draws of a stochastic bound that are averaged
 
@@ -37,13 +37,33 @@ def bounds(score: Callable[[], Tensor]) -> tuple[Tensor, Tensor]:
     return found.mean(0), found.std(0) / math.sqrt(REPEATS)
 
 
+def noisy(model: Model, names: Collection[str] | None = None) -> str | None:
+    """The first node, of these or of all, whose density is a stochastic bound."""
+    return next((name for name in model.random if model.conditionals[name].density == "bound" and (names is None or name in names)), None)
+
+
+def marginaliser(model: Model) -> str:
+    """The method that marginalises latents, as code."""
+    return "method=dgm.Importance(guide, 5000)" if noisy(model) is None else "method=dgm.Bound(guide, samples=100)"
+
+
 def check_weights(model: Model, method: Method) -> None:
     """Raises `GraphError` where weights would be exponentials of a noisy bound, which are no weights."""
-    noisy = next((name for name in model.random if model.conditionals[name].density == "bound"), None)
-    if noisy is not None and not (isinstance(method, Bound) and method.particles == 1):
+    name = noisy(model)
+    if name is not None and not (isinstance(method, Bound) and method.particles == 1):
         raise GraphError(
-            f"log_prob: the density of {noisy!r} ~ {model.net[noisy].summary} is a stochastic bound, whose exponential would bias importance weights; ask for the "
+            f"log_prob: the density of {name!r} ~ {model.net[name].summary} is a stochastic bound, whose exponential would bias importance weights; ask for the "
             f"bound: method=dgm.Bound(guide, samples=100)"
+        )
+
+
+def refuse_noisy(model: Model, names: Collection[str] | None, asked: str) -> None:
+    """Raises `GraphError` where draws would be weighed or accepted by a noisy bound of one of these nodes, or of any."""
+    name = noisy(model, names)
+    if name is not None:
+        raise GraphError(
+            f"{asked}: the density of {name!r} ~ {model.net[name].summary} is a stochastic bound, by which draws can be neither weighed nor accepted; take a guide's draws as they "
+            f"are, dgm.posterior(model, evidence, method=dgm.Amortized(guide)), and for the bound dgm.log_prob(model, evidence, method=dgm.Bound(guide, samples=100))"
         )
 
 
@@ -53,7 +73,7 @@ def flowing(model: Model, values: Mapping[str, Tensor], method: ProbabilityFlow)
         raise GraphError(f"log_prob: no node is a Diffusion or FlowMatching, whose flow could be solved; got {list(model.random)}; leave the method out")
     missing = [name for name in model.random if name not in values]
     if missing:
-        raise GraphError(f"log_prob: ProbabilityFlow scores complete data; node {missing[0]!r} has no value; marginalise it by dgm.Importance(guide, 1000), which takes the bound")
+        raise GraphError(f"log_prob: ProbabilityFlow scores complete data; node {missing[0]!r} has no value; marginalise it by method=dgm.Bound(guide, samples=100), which takes the bound")
     repeats = method.repeats if method.probes is not None else 1
     found = torch.stack([_once(model, values, method) for _ in range(repeats)])
     return found.mean(0), found.std(0) / math.sqrt(repeats) if repeats > 1 else None

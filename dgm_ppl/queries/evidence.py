@@ -13,7 +13,7 @@ from torch import Tensor
 from ..compile import Model
 from ..exact import Obstacle, cells, complete_log_prob, refuse_soft, see, watch
 from ..graph import GraphError
-from .bounded import bounded, bounds, check_weights, flowing, refuse_implicit
+from .bounded import bounded, bounds, check_weights, flowing, marginaliser, refuse_implicit
 from .elimination import by_cliques, collapsed_log_prob, integrates
 from .exact import Exact, exact_log_prob, why_not
 from .methods import Bound, Importance, Method, ProbabilityFlow
@@ -94,7 +94,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
             refuse_implicit(model, found, "log_prob")
             raise GraphError(
                 f"log_prob: the latents {relevant(model, found)} have to be marginalised, and {obstacle_met.name!r} cannot be eliminated exactly: {obstacle_met.reason}; say how: "
-                f"method=dgm.Importance(guide, 5000), with guide = dgm.compile(dgm.amortize(net, observed={list(found)}))"
+                f"{marginaliser(model)}, with guide = dgm.compile(dgm.amortize(net, observed={list(found)}))"
             ) from obstacle_met
     if exact:
         seen = see(model, data)
@@ -119,7 +119,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         return Score(_complete(model, values), "exact")
     if method is None or isinstance(method, Exact):
         raise GraphError(
-            f"log_prob: the latents {latents} have to be marginalised; say how: method=dgm.Importance(guide, 5000), with "
+            f"log_prob: the latents {latents} have to be marginalised; say how: {marginaliser(model)}, with "
             f"guide = dgm.compile(dgm.amortize(net, observed={[name for name in values]}))"
         )
     if not isinstance(method, (Importance, Bound)):

@@ -153,7 +153,7 @@ class Guided(Method):
     def __post_init__(self) -> None:
         for name in ("samples", "steps"):
             _whole("Guided", name, getattr(self, name))
-        if not self.scale >= 0:
+        if not (isinstance(self.scale, (int, float)) and self.scale >= 0):
             raise GraphError(f"Guided: expected scale to be a number that is not negative; got {self.scale!r}")
 
 

@@ -105,6 +105,23 @@ def test_counts(name):
     assert drawn.max() <= largest and statistic < 45                        # chi-square of at most 15 degrees: beyond its 1e-4 quantile
 
 
+def test_a_gate_of_either_kind():
+    """Each formula against the sum of both ways to a count, and the gradient of the one that a network's gate takes."""
+    x, log_rate = torch.tensor([0.0, 0.0, 3.0, 0.0]), torch.tensor([0.5, -2.0, 1.0, 4.0])
+    gate = torch.tensor([-30.0, 2.0, 0.3, 25.0]).double().requires_grad_()
+    plain = dist.Poisson(log_rate.double().exp()).log_prob(x.double()).exp()
+    expected = -(gate.sigmoid() * (x == 0) + (-gate).sigmoid() * plain).log()
+    (slope,) = torch.autograd.grad(expected.sum(), gate)
+    logits = gate.detach().float().requires_grad_()
+    here = conditional(dgm.ZeroInflated(dgm.Poisson(4))).surprisals(x, (logits, log_rate.exp()))
+    torch.testing.assert_close(here, expected.float(), rtol=1e-5, atol=3e-6)
+    torch.testing.assert_close(torch.autograd.grad(here.sum(), logits)[0], slope.float(), rtol=1e-5, atol=1e-6)
+    closed = dgm.compile(dgm.BayesNet(z=dgm.Given(1), x=dgm.ZeroInflated(dgm.Poisson(4), gate=[1.0, 1.0, 0.0, 0.0]).given("z", net=dgm.MLP(4)))).conditionals["x"]
+    prepared = closed.prepare(torch.ones(1))
+    counts = torch.tensor([0.0, 1.0, 0.0, 3.0])
+    torch.testing.assert_close(-closed.surprisals(counts, prepared), torch.cat([torch.tensor([0.0, -torch.inf]), dist.Poisson(prepared[1][2:]).log_prob(counts[2:])]))
+
+
 def test_counts_have_no_gradient_trouble_at_zero():
     net = dgm.BayesNet(z=dgm.Given(1), x=dgm.Hurdle(dgm.Poisson()).given("z", net=dgm.MLP(4)))
     model = dgm.compile(net, seed=0)

@@ -76,8 +76,8 @@ def test_sources_of_numbers_and_of_several_lengths_in_one_batch():
         torch.testing.assert_close(together[row], model.log_prob({"n": n[row], "s": torch.where(torch.arange(6)[:, None] < n[row], s[row], 99.0), "x": x[row]}))
 
 
-def declared(**options):
-    return dgm.BayesNet(n=dgm.Poisson(), s=dgm.Categorical(4, 5), c=dgm.Normal(), x=dgm.Autoregressive(dgm.Categorical(3, 4), net=dgm.Transformer(8, heads=2), **options).given("s", "c"))
+def declared(rate=1.0, **options):
+    return dgm.BayesNet(n=dgm.Poisson(rate=rate), s=dgm.Categorical(4, 5), c=dgm.Normal(), x=dgm.Autoregressive(dgm.Categorical(3, 4), net=dgm.Transformer(8, heads=2), **options).given("s", "c"))
 
 
 ERRORS = {
@@ -90,6 +90,14 @@ ERRORS = {
     "beyond": (
         lambda: dgm.compile(declared(ends={"s": "n"})).log_prob({"n": [6], "s": [[0] * 5], "c": [0.0], "x": [[0] * 4]}), r"node 'x': the end of 's' n expects whole numbers from 0 to 5.*got 6; try .*data\['n'\]",
     ),
+    "beyond, alone": (lambda: dgm.compile(declared(ends={"s": "n"})).sample(given={"n": [6.0], "s": [[0] * 5]}), r"node 'x': the end of 's' n expects whole numbers from 0 to 5.*drew 6; try a longer event"),
+    "drawn beyond": (lambda: dgm.compile(declared(ends={"s": "n"}, rate=90.0)).sample(4), r"node 'x': the end of 's' n .*drew \d+; try a longer event, or lengths that end there: dgm.Categorical\(6\)"),
+    "its own length drawn beyond": (lambda: dgm.compile(declared(length="n", rate=90.0)).sample(4), r"node 'x': its length n expects whole numbers from 0 to 4.*drew"),
+    "an expression drawn beyond": (lambda: dgm.compile(declared(length=dgm.refs("n") + 90)).sample(), r"node 'x': its length n \+ 90 expects.*drew"),
+    "an expression beyond": (
+        lambda: dgm.compile(declared(length=2 * dgm.refs("n"))).log_prob({"n": [3.0], "s": [[0] * 5], "c": [0.0], "x": [[0] * 4]}), r"node 'x': its length 2 \* n expects whole numbers from 0 to 4.*got 6",
+    ),
+    "half a step": (lambda: dgm.compile(declared(length=dgm.refs("n") / 2)).log_prob({"n": [3.0], "s": [[0] * 5], "c": [0.0], "x": [[0] * 4]}), r"its length n / 2 expects whole numbers.*got 1.5"),
     "read by a network": (
         lambda: dgm.BayesNet(s=dgm.Categorical(4, 5), x=dgm.Autoregressive(dgm.Normal(3), net=dgm.MADE(4), ends={"s": 0}).given("s", net=dgm.MLP(8))), r"MLP\(8\) reads 's' here",
     ),

@@ -70,3 +70,52 @@ def test_a_guide_answers_for_an_implicit_node():
 def test_refused(call, message):
     with pytest.raises(dgm.GraphError, match=message):
         call()
+
+
+def plated():
+    net = dgm.BayesNet(m=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Diffusion(2, net=dgm.MLP(4), sampler=dgm.DDIM(3)).given("m"), plates={"i": ["x"]})
+    return dgm.compile(net, seed=0), dgm.compile(dgm.amortize(net, "x"), seed=1), {"x": torch.rand(4, 3, 2)}
+
+
+WEIGHED = {
+    "NUTS": lambda guide: dgm.NUTS(samples=2, warmup=2), "HMC": lambda guide: dgm.HMC(samples=2, warmup=2), "Langevin": lambda guide: dgm.Langevin(samples=2, warmup=2),
+    "Importance": lambda guide: dgm.Importance(guide, 5), "IndependenceMetropolis": lambda guide: dgm.IndependenceMetropolis(guide, samples=5),
+    "Refined": lambda guide: dgm.Refined(guide, steps=2, weighted=True),
+}
+
+
+@pytest.mark.parametrize("method", WEIGHED.values(), ids=WEIGHED)
+def test_draws_are_not_weighed_or_accepted_by_a_noisy_bound(method):
+    model, guide, data = plated()
+    with pytest.raises(dgm.GraphError, match=r"posterior by \w+: the density of 'x' ~ Diffusion.* is a stochastic bound.*dgm.Amortized\(guide\).*dgm.Bound\(guide, samples=100\)"):
+        dgm.posterior(model, data, method=method(guide))
+
+
+def test_a_guide_answers_above_a_bound_and_says_that_nothing_weighs_it():
+    model, guide, data = plated()
+    post = dgm.posterior(model, data, method=dgm.Amortized(guide, samples=10))
+    assert post.mean()["m"].shape == (4, 2)
+    for ask in (post.diagnose, lambda: post.log_evidence):
+        with pytest.raises(dgm.GraphError, match="is a stochastic bound"):
+            ask()
+    with pytest.raises(dgm.GraphError, match=r"method=dgm.Bound\(guide, samples=100\)"):
+        dgm.log_prob(model, data)
+    with pytest.raises(dgm.GraphError, match=r"observed=\['x'\]\)\)$"):      # no offer of NUTS
+        dgm.posterior(model, data)
+
+
+def test_a_diffused_latent_is_moved_by_the_noise_of_its_draws_alone():
+    """Its flow is a function of noise, so Hamiltonian Monte Carlo needs no density of it; chains that move the value do."""
+    net = dgm.BayesNet(z=dgm.Diffusion(2, net=dgm.MLP(4), sampler=dgm.DDIM(3)), x=dgm.Normal(3).given("z"))
+    model, data = dgm.compile(net, seed=0), {"x": torch.zeros(2, 3)}
+    assert dgm.posterior(model, data, method=dgm.HMC(samples=3, warmup=3, chains=2, seed=0)).mean()["z"].shape == (2, 2)
+    with pytest.raises(dgm.GraphError, match="posterior by NUTS: the density of 'z'.*stochastic bound"):
+        dgm.posterior(model, data, method=dgm.NUTS(samples=2, warmup=2))
+
+
+@pytest.mark.parametrize("method", [lambda g: dgm.NUTS(samples=2, warmup=2), lambda g: dgm.Importance(g, 5)], ids=["NUTS", "Importance"])
+def test_a_hidden_implicit_node_has_no_density_either(method):
+    net = dgm.BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Generator(2).given("z", net=dgm.MLP(4)), m=dgm.Normal(2, scale=0.1).given("x"))
+    model, guide = dgm.compile(net), dgm.compile(dgm.amortize(net, "m"))
+    with pytest.raises(dgm.GraphError, match=r"^node 'x' ~ Generator\(2\) only samples and has no density, which posterior by \w+ needs"):
+        dgm.posterior(model, {"m": torch.zeros(2, 2)}, method=method(guide))
