@@ -15,6 +15,7 @@ import numpy
 import torch
 from torch import Tensor
 
+from ..conditionals.drawing import Partial, Prefix
 from ..families import Architecture, Variable
 from ..families.shapes import whole
 from ..graph import GraphError, did_you_mean
@@ -112,6 +113,8 @@ class Layout:
 
     def tensor(self, name: str, value: Any, like: Tensor) -> Tensor:
         variable = self.net[name]
+        if isinstance(value, (Partial, Prefix)):
+            raise GraphError(f"node {name!r}: a part of an event is evidence for draws alone; got {type(value).__name__}; try model.sample(100, given={{{name!r}: dgm.{type(value).__name__}(...)}})")
         if not isinstance(value, Tensor):
             value = torch.as_tensor(_numbers(name, variable, value))
         wanted = torch.long if variable.space.integer else like.dtype

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..compile import Model
 from ..exact import hole_name
 from ..graph import GraphError
-from ..network import SubsetRecognition
+from ..network import BayesNet, SubsetRecognition
 
 __all__ = ["SERVING", "Objective", "Player"]
 
@@ -47,10 +48,11 @@ class Objective(nn.Module):
 
     def __call__(self, batch: Mapping[str, Tensor], player: int = 0) -> Tensor:
         """The loss of one player on a prepared batch, by hand; of each kind (columns, types, events) the first is checked, as nothing else would."""
-        kind = tuple((name, value.dtype, value.shape[1:]) if isinstance(value, Tensor) else (name, type(value)) for name, value in batch.items()) if isinstance(batch, Mapping) else ()
-        if kind not in self._looked_at:
-            self._look_at(batch)
-            self._looked_at.add(kind)
+        if not torch.compiler.is_compiling():
+            kind = tuple((name, value.dtype, value.shape[1:]) if isinstance(value, Tensor) else (name, type(value)) for name, value in batch.items()) if isinstance(batch, Mapping) else ()
+            if kind not in self._looked_at:
+                self._look_at(batch)
+                self._looked_at.add(kind)
         return super().__call__(batch, player)
 
     def _look_at(self, batch: Any) -> None:
@@ -80,6 +82,9 @@ class Objective(nn.Module):
         return isinstance(guide, Model) and name in guide.net
 
     def __new__(cls, *args: Any, **options: Any) -> Objective:
+        for given in (*args[:2], *(options[name] for name in ("model", "guide") if name in options)):
+            if isinstance(given, BayesNet):
+                raise GraphError(f"{cls.__name__}: expected compiled nets; got the declaration {list(given)}; try dgm.compile(net)")
         guide = options.get("guide", args[1] if len(args) > 1 else None)
         if not isinstance(getattr(guide, "net", None), SubsetRecognition):
             return super().__new__(cls)

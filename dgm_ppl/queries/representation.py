@@ -22,7 +22,7 @@ from .methods import Method
 __all__ = ["LinearProbe", "interpolate", "linear_probe", "representations"]
 
 
-def representations(model: Model, data: Any, *, method: Method | None = None, nodes: Sequence[str] = ()) -> Tensor:
+def representations(model: Model, data: Any, *, method: Method | None = None, nodes: str | Sequence[str] = ()) -> Tensor:
     """Posterior means of the latents as features, `(*worlds, features)`; of finite latents the probabilities of their states. Zero behind the end of a sequence.
 
     Args:
@@ -41,6 +41,7 @@ def representations(model: Model, data: Any, *, method: Method | None = None, no
         >>> dgm.representations(dgm.compile(net), {"x": torch.zeros(3, 5)}, method=dgm.Amortized(guide)).shape
         torch.Size([3, 2])
     """
+    nodes = (nodes,) if isinstance(nodes, str) else nodes
     means, evidence = _means(model, data, method)
     worlds = len(model.layout.worlds(evidence))
     for name in nodes:
@@ -75,6 +76,8 @@ class LinearProbe:
 
     def log_probs(self, features: Tensor) -> Tensor:
         """log p(label | features), `(rows, states)`."""
+        if features.ndim != 2 or features.shape[1] != len(self.loc):
+            raise GraphError(f"linear_probe: expected features (rows, {len(self.loc)}), as it was fitted; got {tuple(features.shape)}")
         return functional.linear((features - self.loc) / self.scale, self.weight, self.bias).log_softmax(-1)
 
     def predict(self, features: Tensor) -> Tensor:
@@ -83,7 +86,10 @@ class LinearProbe:
 
     def accuracy(self, features: Tensor, labels: Tensor) -> float:
         """The share of rows that are classified rightly."""
-        return (self.predict(features) == labels).float().mean().item()
+        found = self.predict(features)
+        if found.shape != labels.shape:
+            raise GraphError(f"linear_probe: expected a label for each of {len(found)} rows; got {tuple(labels.shape)}")
+        return (found == labels).float().mean().item()
 
 
 def linear_probe(features: Tensor, labels: Tensor, *, penalty: float = 1e-3) -> LinearProbe:
@@ -103,8 +109,15 @@ def linear_probe(features: Tensor, labels: Tensor, *, penalty: float = 1e-3) -> 
         >>> linear_probe(features, torch.tensor([0, 0, 1, 1])).accuracy(features, torch.tensor([0, 0, 1, 1]))
         1.0
     """
-    if features.ndim != 2 or labels.shape != features.shape[:1]:
-        raise GraphError(f"linear_probe: expected features (rows, features) and labels (rows,); got {tuple(features.shape)} and {tuple(labels.shape)}")
+    if not isinstance(labels, Tensor) and any(isinstance(label, str) for label in labels):
+        raise GraphError(f"linear_probe: expected labels as codes from 0; got {list(labels)[:3]}; number them first")
+    features, labels = torch.as_tensor(features), torch.as_tensor(labels)
+    if features.ndim != 2 or labels.shape != features.shape[:1] or len(features) < 2:
+        raise GraphError(f"linear_probe: expected features (rows, features) and labels (rows,); got {tuple(features.shape)} and {tuple(labels.shape)}; give two rows or more")
+    if not bool(features.isfinite().all()):
+        raise GraphError(f"linear_probe: expected finite features; got {features[~features.isfinite()][0].item():g}; drop these rows")
+    if not penalty >= 0:
+        raise GraphError(f"linear_probe: expected penalty from 0; got {penalty!r}")
     codes, labels = labels.long().to(features.device), labels.to(features.device)
     if bool((codes != labels).any()) or bool((codes < 0).any()):
         raise GraphError("linear_probe: expected labels as codes from 0; got others; number them first")

@@ -264,7 +264,7 @@ class ReversePosterior(Posterior):
             raise GraphError("log_evidence: guided reverse diffusion does not give it; ask method=dgm.Twisted(particles=500)")
         return self._log_evidence
 
-    def sample(self, samples: int) -> dict[str, Tensor]:
+    def _sampled(self, samples: int) -> dict[str, Tensor]:
         """Draws, with replacement where they have weights."""
         held = len(next(iter(self._draws.values())))
         if self._log_weights is None and samples > held:

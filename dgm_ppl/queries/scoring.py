@@ -208,6 +208,9 @@ class Typicality(OutlierScore):
     reference: Any
 
     def __call__(self, model: Model, data: Any, method: Method | None) -> Tensor:
+        ours, theirs = ({name for name in (each if isinstance(each, Mapping) else columns(each)) if name in model.net} for each in (data, self.reference))
+        if ours != theirs:
+            raise GraphError(f"Typicality: expected reference data of the same columns as the rows; got {sorted(theirs)} for rows of {sorted(ours)}, whose surprisals are of other things")
         entropy = -log_prob(model, self.reference, method=method).mean()
         return (-log_prob(model, data, method=method).value - entropy).abs()
 
