@@ -1,7 +1,7 @@
 """Amortized posteriors of plates larger than any seen in training: paired KL to the exact posterior, and calibration.
 
-Hierarchical normal `mu -> z[n] -> x[n]` and three levels `g -> s[S] -> t[S, T] -> y[S, T, M]`, all scales one. The guides that the graph implies
-are trained on draws of the model with 10 to 50 members of the outer plate (2 to 5 of the inner ones), and judged on 10 to 200.
+Hierarchical normal `mu -> z[n] -> x[n]`, three levels `g -> s[S] -> t[S, T] -> y[S, T, M]`, and a panel of series, `z[t, n] = 0.8 z[t-1, n] + mu + noise`, seen through
+noise; all scales one. The guides that the graph implies are trained on draws of the model with 10 to 50 members of the outer plate (2 to 5 of the inner ones), and judged on 10 to 200.
 `E[log p(z | x) - log q(z | x)]` is taken over draws of the model, where both are known: the paired estimate of the KL divergence.
 
     python benchmarks/unseen_sizes.py --models "three levels" --steps 500 --worlds 200 --draws 49 [--json FILE]
@@ -20,6 +20,7 @@ from torch.distributions import MultivariateNormal
 import dgm_ppl as dgm
 
 SEEN, UNSEEN = (10, 25, 50), (100, 200)
+KEPT = 0.8                                          # of a state of the panel, by the next
 
 MODELS = {
     "hierarchical normal": dgm.BayesNet(
@@ -29,11 +30,15 @@ MODELS = {
         g=dgm.Normal(loc=0.0, scale=1.0), s=dgm.Normal(loc="g", scale=1.0), t=dgm.Normal(loc="s", scale=1.0), y=dgm.Normal(loc="t", scale=1.0),
         plates={"S": ["s", "t", "y"], "T": ["t", "y"], "M": ["y"]},
     ),
+    "panel": dgm.BayesNet(
+        mu=dgm.Normal(loc=0.0, scale=1.0), z=dgm.Normal(loc=KEPT * dgm.lag("z", initial=0.0) + dgm.Ref("mu"), scale=1.0), x=dgm.Normal(loc="z", scale=1.0),
+        plates={"series": ["z", "x"], "time": dgm.Chain(["z", "x"])},
+    ),
 }
 
 
 def sizes_of(net: dgm.BayesNet, outer: int, generator: torch.Generator | None = None) -> dict[str, int]:
-    """The outer plate's members, and 2 to 5 (without a generator 4 and 3) of the inner ones."""
+    """The outer plate's members, and 2 to 5 (without a generator 4 and 3) of the inner ones, or steps."""
     inner = iter((4, 3))
     return {
         plate: outer if place == 0 else next(inner) if generator is None else int(torch.randint(2, 6, (), generator=generator))
@@ -67,18 +72,33 @@ def latents(values: dict[str, torch.Tensor], observed: str) -> int:
 
 
 def log_evidence(net: dgm.BayesNet, observed: str, values: torch.Tensor) -> torch.Tensor:
-    """log p(x) of each world: every latent adds one to the covariance of the observations that share it, the noise one to their variance."""
+    """log p(x) of each world, by the covariance of the observations."""
     flat = values.double().flatten(1)
-    places = torch.meshgrid(*map(torch.arange, values.shape[1:]), indexing="ij")
-    plates, covariance = net.plates_of(observed), torch.eye(flat.shape[1], dtype=torch.float64)
+    covariance = (_of_series if net.chains else _of_levels)(net, observed, values.shape[1:])
+    return MultivariateNormal(flat.new_zeros(flat.shape[1]), covariance).log_prob(flat)
+
+
+def _of_levels(net: dgm.BayesNet, observed: str, shape: torch.Size) -> torch.Tensor:
+    """Every latent adds one to the covariance of the observations that share it, the noise one to their variance."""
+    places = torch.meshgrid(*map(torch.arange, shape), indexing="ij")
+    plates, covariance = net.plates_of(observed), torch.eye(math.prod(shape), dtype=torch.float64)
     for name in net:
         if name != observed:
             shared = [places[plates.index(plate)].flatten() for plate in net.plates_of(name)]
-            same = torch.ones(flat.shape[1], flat.shape[1], dtype=torch.bool)
+            same = torch.ones_like(covariance, dtype=torch.bool)
             for place in shared:
                 same &= place[:, None] == place[None, :]
             covariance += same
-    return MultivariateNormal(flat.new_zeros(flat.shape[1]), covariance).log_prob(flat)
+    return covariance
+
+
+def _of_series(net: dgm.BayesNet, observed: str, shape: torch.Size) -> torch.Tensor:
+    """What a state of the panel makes of the noise of every step before, and of what all series share."""
+    members, steps = shape
+    apart = torch.arange(steps)[:, None] - torch.arange(steps)
+    response = torch.where(apart >= 0, KEPT ** apart.double(), 0.0)
+    shared, own = response.sum(1), response @ response.T + torch.eye(steps, dtype=torch.float64)
+    return torch.kron(torch.ones(members, members, dtype=torch.float64), torch.outer(shared, shared)) + torch.kron(torch.eye(members, dtype=torch.float64), own)
 
 
 def judge(model: dgm.Model, guide: dgm.Model, observed: str, outer: int, worlds: int, draws: int, seed: int) -> dict[str, float]:
@@ -92,7 +112,7 @@ def judge(model: dgm.Model, guide: dgm.Model, observed: str, outer: int, worlds:
         ranks = {name: [] for name in (*[name for name in net if name != observed], "log p(x, z)")}
         joint = model.log_prob(values)
         for _ in range(draws):
-            drawn = guide.sample(given={observed: values[observed]})
+            drawn = {name: value for name, value in guide.sample(given={observed: values[observed]}).items() if name in net}
             for name in net:
                 if name != observed:
                     ranks[name].append(first(drawn[name]) < first(values[name]))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from . import metrics
     from .compile import collapse
     from .conditionals import (
-        BPF, CNF, DDIM, GF, IAF, MAF, NAF, NCSF, NICE, NSF, RBF, SOSPF, UNAF, Affine, Ancestral, Autoregressive, Blur, Clean, Clip, Coarsen, Codes, ColourMixture, Cosine, Diffusion,
+        BPF, CNF, DDIM, GF, IAF, MAF, NAF, NCSF, NICE, NSF, RBF, SOSPF, UNAF, AdamsBashforth, Affine, Ancestral, Autoregressive, Blur, Clean, Clip, Coarsen, Codes, ColourMixture, Cosine, Diffusion,
         DPMSolver, Flow, FlowKind, FlowMatching, GaussianCopula, GaussianMRF, GaussianProcess, Generator, Glow, Grey, Heun, Hurdle, Independent, Inverse, Learned,
         LikelihoodWeighting, Logit, LogLinear, Mask, MaskedDiffusion, Matern, MinSNR, Mixture, MultiscaleRealNVP, NoisePrediction, OptimalTransport, Partial, Periodic, Prefix,
         RealNVP, SimpleWeighting, Temperature, TopK, TopP, Transform, UniformDequantization, Unmasking, VarianceExploding, VariancePreserving,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 LATER = {                                                                   # what a declaration does not need is loaded when first asked for
     "compile": ["collapse"],
     "conditionals": [
-        "BPF", "CNF", "DDIM", "GF", "IAF", "MAF", "NAF", "NCSF", "NICE", "NSF", "RBF", "SOSPF", "UNAF", "Affine", "Ancestral", "Autoregressive", "Blur", "Clean",
+        "BPF", "CNF", "DDIM", "GF", "IAF", "MAF", "NAF", "NCSF", "NICE", "NSF", "RBF", "SOSPF", "UNAF", "AdamsBashforth", "Affine", "Ancestral", "Autoregressive", "Blur", "Clean",
         "Clip", "Coarsen", "Codes", "ColourMixture", "Cosine", "Diffusion", "DPMSolver", "Flow", "FlowKind", "FlowMatching", "GaussianCopula", "GaussianMRF", "GaussianProcess", "Generator", "Glow", "Grey",
         "Heun", "Hurdle", "Independent", "Inverse", "Learned", "LikelihoodWeighting", "Logit", "LogLinear", "Mask", "MaskedDiffusion", "Matern", "MinSNR", "Mixture",
         "MultiscaleRealNVP", "NoisePrediction", "OptimalTransport", "Partial", "Periodic", "Prefix", "RealNVP", "SimpleWeighting", "Temperature", "TopK", "TopP",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .families import Setting
+from .families.variable import whole
 from .graph import GraphError
 
 __all__ = ["MMD", "Distance", "EnergyDistance", "Sinkhorn", "SlicedWasserstein"]
@@ -38,6 +40,10 @@ class MMD(Distance):
 
     scales: tuple[float, ...] = (0.25, 0.5, 1.0, 2.0, 4.0)
     heavy: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.scales, tuple) or not self.scales or not all(_positive(scale) for scale in self.scales):
+            raise GraphError(f"MMD: expected scales as a tuple of one positive number or more; got {self.scales!r}; try scales=(0.5, 1.0, 2.0)")
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         xx, yy, xy = self.kernels(x, y)
@@ -81,6 +87,10 @@ class SlicedWasserstein(Distance):
 
     projections: int = 100
 
+    def __post_init__(self) -> None:
+        if (whole(self.projections) or 0) < 1:
+            raise GraphError(f"SlicedWasserstein: expected a positive whole number of projections; got {self.projections!r}; try 100")
+
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         _check(x, y, fewest=1)
         directions = torch.randn(x.shape[1], self.projections, dtype=x.dtype, device=x.device)
@@ -110,6 +120,12 @@ class Sinkhorn(Distance):
     blur: float = 0.05
     steps: int = 200
 
+    def __post_init__(self) -> None:
+        if not _positive(self.blur):
+            raise GraphError(f"Sinkhorn: expected blur above 0, the weight of the entropy against the mean squared distance; got {self.blur!r}; try 0.05")
+        if (whole(self.steps) or 0) < 1:
+            raise GraphError(f"Sinkhorn: expected a positive whole number of steps; got {self.steps!r}; try 200")
+
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         _check(x, y, fewest=1)
         weight = self.blur * float(squared_distances(x.detach(), y.detach()).mean())
@@ -120,6 +136,10 @@ class Sinkhorn(Distance):
     def _entropic(self, x: Tensor, y: Tensor, weight: float) -> Tensor:
         import ot                                                           # POT takes seconds to load, and is wanted here alone
         return ot.solve_sample(x, y, reg=weight, max_iter=self.steps, tol=1e-4, grad="envelope").value
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
@@ -142,4 +162,4 @@ def _check(x: Tensor, y: Tensor, fewest: int) -> None:
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise GraphError(f"distance: expected two samples (rows, features) with the same features; got {tuple(x.shape)} and {tuple(y.shape)}; try x.flatten(1)")
     if min(len(x), len(y)) < fewest:
-        raise GraphError(f"distance: expected at least {fewest} rows in each sample; got {len(x)} and {len(y)}")
+        raise GraphError(f"distance: expected at least {fewest} rows in each sample; got {len(x)} and {len(y)}; in training take a batch_size that leaves no smaller last batch")

@@ -99,3 +99,14 @@ def test_matching_refuses():
     given = dgm.compile(dgm.BayesNet(y=dgm.Given(1), x=dgm.Generator(1).given("y")))
     with pytest.raises(dgm.GraphError, match="expected data for one random node at least"):
         dgm.Matching(given).prepare({"y": torch.zeros(3, 1)})
+
+
+@pytest.mark.parametrize("declare, message", [
+    (lambda: dgm.MMD(scales=()), r"MMD: expected scales as a tuple of one positive number or more; got \(\)"), (lambda: dgm.MMD(scales=(-1.0,)), "MMD: expected scales"),
+    (lambda: dgm.MMD(scales=1.0), "MMD: expected scales"), (lambda: dgm.SlicedWasserstein(0), "positive whole number of projections; got 0"),
+    (lambda: dgm.SlicedWasserstein(2.5), "positive whole number of projections"), (lambda: dgm.Sinkhorn(-1.0), "Sinkhorn: expected blur above 0"),
+    (lambda: dgm.Sinkhorn(steps=0), "Sinkhorn: expected a positive whole number of steps"),
+])
+def test_declared_wrongly(declare, message):
+    with pytest.raises(dgm.GraphError, match=message):
+        declare()

@@ -21,7 +21,7 @@ from ..network.chains import segments, stages
 from .ancestral import draws_of_tables, has_tables
 from .program import run_program
 from .reduction import PerWorld, Reduction
-from .sampling import in_order, read_evidence
+from .sampling import asked_worlds, in_order, read_evidence
 from .schedule import Conditionals, Node, Prepared
 from .stepping import determined, run_chains, strand_of
 from .unrolling import share_over_steps
@@ -193,9 +193,9 @@ class Model(Displayed, nn.Module):
 
     def _asked(self, worlds: int | Sequence[int], given: Mapping[str, Any] | None, transform: Any) -> tuple[dict[str, Tensor], tuple[int, ...], dict[str, Drawing]]:
         """The given values, encoded, the rows to draw, and the nodes that are drawn otherwise."""
+        asked = asked_worlds(worlds)
         values, drawings, inherited = read_evidence(self, given or {}, transform)
         self._check_upstream(values, [*values, *(name for name, drawing in drawings.items() if drawing.known is not None)])
-        asked = (worlds,) if isinstance(worlds, int) else tuple(worlds)
         return values, asked if not inherited or asked[len(asked) - len(inherited):] == inherited else (*asked, *inherited), drawings
 
     def _sampled(

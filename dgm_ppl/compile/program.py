@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..conditionals import Conditional
 from ..families.shapes import broadcast
 from ..network.unrolling import at_step
-from .stepping import Strand, in_direction, joined, reader, step_of
+from .stepping import Reader, Strand, in_direction, joined, step_of
 
 if TYPE_CHECKING:
     from .collapsing import CollapsedProgram
@@ -94,7 +94,7 @@ class Walk:
         return found
 
     def _one(self, node: Node, strand: Strand, step: int, held: Mapping[str, Mapping[int, Tensor]]) -> Tensor:
-        conditional, parents = node.conditional.at(step, reader(strand, held, self.found), self.model.layout.size(strand.name, self.sizes), self.observed.get(strand.name))
+        conditional, parents = node.conditional.at(step, Reader(self.model, strand, held, self.found, self.sizes), self.model.layout.size(strand.name, self.sizes), self.observed.get(strand.name))
         seen = [_trimmed(value, port.rank) for port, value in zip(conditional.ports, parents)]
         axis, name = strand.members[node.name], at_step(node.name, step)
         with _within(self.model, node, self.plates):

@@ -10,6 +10,7 @@ import numpy
 from torch import Tensor
 
 from ..conditionals.drawing import Drawing, Partial, Prefix, drawings
+from ..families.shapes import whole
 from ..graph import GraphError, did_you_mean
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ..network import BayesNet
     from .model import Model
 
-__all__ = ["in_order", "read_evidence"]
+__all__ = ["asked_worlds", "in_order", "read_evidence"]
 
 
 def read_evidence(model: Model, given: Mapping[str, Any], transform: Any) -> tuple[dict[str, Tensor], dict[str, Drawing], tuple[int, ...]]:
@@ -28,15 +29,15 @@ def read_evidence(model: Model, given: Mapping[str, Any], transform: Any) -> tup
         GraphError: evidence on part of a node that is not drawn element by element, a transform of such a node, values that are excluded.
     """
     parts: dict[str, tuple[Tensor, Tensor]] = {}
-    whole = dict(given)
+    complete = dict(given)
     for name, value in given.items():
         if isinstance(value, (Partial, Prefix)):
             if name not in model.net:
                 raise GraphError(f"data: no node {name!r}{did_you_mean(name, model.net)}")
             coded = replace(value, value=_coded(name, model.net[name], value.value))
-            whole[name], known = coded.of(name, model.net[name].shape, model.net[name].space.example((), model.anchor))
-            parts[name] = whole[name], known
-    values = model.encode(whole)
+            complete[name], known = coded.of(name, model.net[name].shape, model.net[name].space.example((), model.anchor))
+            parts[name] = complete[name], known
+    values = model.encode(complete)
     worlds = model.layout.worlds(values)
     aligned = {name: (model.layout.align(name, values.pop(name)), known.to(model.device)) for name, (_, known) in parts.items()}
     stepwise = [node.name for node in model.schedule if node.conditional.stepwise]
@@ -86,3 +87,16 @@ def in_order(model: Model, orders: Mapping[str, Sequence[int]]) -> tuple[BayesNe
         twin.variable = replace(twin.variable, family=replace(kind, net=kind.net.with_one_order(), orders=(tuple(map(int, order)),)))
         changed[name] = twin.variable
     return model.net.replace(**changed), kept
+
+
+def asked_worlds(worlds: int | Sequence[int]) -> tuple[int, ...]:
+    """The dimensions of the worlds to draw.
+
+    Raises:
+        GraphError: what is no whole number from 0, or no row of such.
+    """
+    one = whole(worlds)
+    found = (one,) if one is not None or not isinstance(worlds, (tuple, list)) else tuple(map(whole, worlds))
+    if any(number is None or number < 0 for number in found):
+        raise GraphError(f"sample: expected a number of worlds, or their dimensions, whole numbers from 0; got {worlds!r}; try sample(16) or sample((100, 8))")
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .model import Model
     from .schedule import Node
 
-__all__ = ["Strand", "determined", "in_direction", "joined", "reader", "run_chains", "step_of", "strand_of"]
+__all__ = ["Reader", "Strand", "determined", "in_direction", "joined", "run_chains", "step_of", "strand_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def _stepped(
 ) -> dict[str, Tensor]:
     strand, lengths = nodes[0].strand, values.get(nodes[0].strand.name)
     held: dict[str, dict[int, Tensor]] = {node.name: {} for node in nodes}
-    value_of, one, steps = reader(strand, held, values), {**sizes, strand.name: 1}, model.layout.size(strand.name, sizes)
+    value_of, one, steps = Reader(model, strand, held, values, sizes), {**sizes, strand.name: 1}, model.layout.size(strand.name, sizes)
     for step in in_direction(steps, direction):
         for node in nodes:
             conditional, parents = node.conditional.at(step, value_of, steps, lengths)
@@ -105,14 +105,26 @@ def in_direction(steps: int, direction: int) -> range:
     return range(steps) if direction > 0 else range(steps - 1, -1, -1)
 
 
-def reader(strand: Strand, held: Mapping[str, Mapping[int, Tensor]], values: Mapping[str, Tensor]) -> Callable[[Port, int], Tensor]:
-    """A parent's aligned value at a step, as `Chained.at` asks for it."""
-    def value_of(port: Port, step: int) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What the parents of a step are, as `Chained.at` asks for it: called, the aligned value at a step, as the child sees it."""
+
+    model: Model
+    strand: Strand
+    held: Mapping[str, Mapping[int, Tensor]]
+    values: Mapping[str, Tensor]
+    sizes: Mapping[str, int]
+
+    def __call__(self, port: Port, step: int) -> Tensor:
         name = node_of(port.name)
-        if name in held:
-            return held[name][step]
-        return port.receive(values[name]) if name not in strand.members else step_of(values[name], strand.members[name], step)
-    return value_of
+        if name in self.held:
+            return port.receive(self.held[name][step])
+        return port.receive(step_of(self.values[name], self.strand.members[name], step) if name in self.strand.members else self.values[name])
+
+    def standing(self, port: Port, initial: Tensor) -> Tensor:
+        """What stands for a parent at a step that does not exist, one for each of its members."""
+        batch = self.model.layout.batch(node_of(port.name), (), {**self.sizes, self.strand.name: 1})
+        return port.receive(initial.expand(*batch, *port.event))
 
 
 def step_of(value: Tensor, axis: int, step: int) -> Tensor:

@@ -27,7 +27,7 @@ LATER = {                                                                   # th
     "masked_diffusion": ["MaskedDiffusion", "MaskedDiffusionKind", "Unmasking"],
     "measurements": ["Blur", "Clip", "Coarsen", "Grey", "Mask"],
     "mixture": ["FiniteMixture", "Mixture"],
-    "samplers": ["DDIM", "Ancestral", "DPMSolver", "Heun"],
+    "samplers": ["DDIM", "AdamsBashforth", "Ancestral", "DPMSolver", "Heun"],
     "schedules": ["Cosine", "Learned", "LogLinear", "Straight", "VarianceExploding", "VariancePreserving"],
 }
 

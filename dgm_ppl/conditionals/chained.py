@@ -14,6 +14,7 @@ from torch.distributions import transform_to
 from ..families import Constant, Free, Noise, Variable
 from ..families.lags import Lagged
 from ..families.shapes import broadcast
+from ..graph import GraphError
 from .base import Conditional
 from .ports import Port
 
@@ -49,11 +50,12 @@ class Chained(Conditional):
         starts: the conditionals of the first steps, whose parents may be fewer.
         axis: where the steps are among the plates, counted from the right.
         inside: the nodes of the chain.
+        level: where plates are over whose members sequences have to be of one length, as all of them are read or drawn together at a step.
     """
 
-    def __init__(self, name: str, variable: Variable, main: Conditional, starts: Sequence[Conditional], *, axis: int, inside: Sequence[str]):
+    def __init__(self, name: str, variable: Variable, main: Conditional, starts: Sequence[Conditional], *, axis: int, inside: Sequence[str], level: Sequence[int] = ()):
         super().__init__(name, variable, main.ports)
-        self.main, self.axis = main, axis
+        self.main, self.axis, self._level = main, axis, tuple(level)
         self.starts = nn.ModuleList(dict.fromkeys(starts))                  # steps may share one
         self._start_at = tuple(list(self.starts).index(start) for start in starts)
         densities = {each.density for each in (main, *starts)}
@@ -99,6 +101,10 @@ class Chained(Conditional):
     # ---- what it can do
 
     @property
+    def finite(self) -> bool:
+        return all(each.finite for each in self._each)
+
+    @property
     def reparameterized(self) -> bool:
         return all(each.reparameterized for each in self._each)
 
@@ -128,20 +134,28 @@ class Chained(Conditional):
         name = self.ports[position].name
         return self.initials[self._learned[name]] if name in self._learned else None
 
+    def _check(self, lengths: Tensor | None) -> None:
+        """Raises where sequences end at steps of their own, of members that are read or drawn together at a step."""
+        if lengths is not None and any(lengths.ndim >= -place and lengths.shape[place] > 1 for place in self._level):
+            raise GraphError(
+                f"node {self.name!r}: at every step it reads, or is drawn together over, all members of a plate; expected sequences of one length for all of them; got lengths by member; "
+                f"give one length a world, or cut the sequences to one length"
+            )
+
     # ---- one step
 
     def at(self, step: int, value_of: Any, steps: int, lengths: Tensor | None = None) -> tuple[Conditional, list[Tensor]]:
         """The conditional of a step of so many and its parents there; `value_of(port, step)` is a parent's aligned value, with one step where it is in the
-        chain, `lengths` `(*worlds, *plates)` the aligned lengths of sequences."""
+        chain, `value_of.standing(port, initial)` what stands for it where it does not exist, `lengths` `(*worlds, *plates)` the aligned lengths of sequences."""
         conditional = self.at_step(step)
+        self._check(lengths)
         return conditional, [self._at(self._position[port.name], step, value_of, steps, lengths) for port in conditional.ports]
 
     def _at(self, position: int, step: int, value_of: Any, steps: int, lengths: Tensor | None) -> Tensor:
         port, there = self.ports[position], step - self._back[position]
         if 0 <= there < steps and (there <= step or lengths is None):
             return value_of(port, there)
-        initial = self.initial(position)
-        initial = initial.reshape(*(1,) * port.plates, *initial.shape)
+        initial = value_of.standing(port, self.initial(position))
         if not 0 <= there < steps:
             return initial
         value = value_of(port, there)                                       # ahead: some sequences may have ended
@@ -151,6 +165,7 @@ class Chained(Conditional):
 
     def prepare(self, *parents: Tensor, real: Tensor | None = None, steps: int | None = None) -> Steps:
         """What the parents determine; `steps` is needed where no parent is in the chain."""
+        self._check(real)
         if not self._start_at and not any(self._back):
             main = self.main.prepare(*parents)
             return Steps((Piece(self.main, 0, steps or 0, main),), real)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import biject_to, constraints
+from torch.nn.functional import scaled_dot_product_attention
 
 from ..families import Architecture, Noise, Variable
 from ..families.shapes import broadcast
@@ -75,15 +76,17 @@ class JointCopies(_Copies):
 
 @dataclass(frozen=True, repr=False)
 class OneByOne(_Copies):
-    """Copies over some plates one after the other, each reading the mean of what a network makes of those before it.
+    """Copies over some plates one after the other, each reading the mean of what a network makes of those before it, or with `heads` what it attends to among them.
 
-    Any family will do, finite ones included, and any number of copies.
+    Any family will do, finite ones included, and any number of copies. Attention tells the copies before apart, at a cost that is the square of their number
+    (Vaswani et al., 2017, https://arxiv.org/abs/1706.03762).
     """
 
     features: int = 16
+    heads: int = 0
 
     def summary(self, variable: Variable) -> str:
-        return f"{self.base.summary} one by one over {', '.join(self.over)}"
+        return f"{self.base.summary} one by one over {', '.join(self.over)}" + (f", heads={self.heads}" if self.heads else "")
 
     def caption(self, variable: Variable) -> str:
         return f"one by one {self.base.caption}"
@@ -91,7 +94,7 @@ class OneByOne(_Copies):
     def build(self, name: str, variable: Variable, ports: Sequence[Port], *, plates: Any, all_plates: int, shared: Shared) -> Conditional:
         network = network_of(name, variable.net, ports, ("features",), [(self.features,)], shared, plates)
         base = Parametric(name, self.base, (), plates=plates, all_plates=all_plates, computed_outside=True)
-        return OneByOneConditional(name, variable, ports, network, self._axes(name, ports), base, self.features)
+        return OneByOneConditional(name, variable, ports, network, self._axes(name, ports), base, self.features, self.heads)
 
 
 class CopiesConditional(Conditional):
@@ -188,10 +191,11 @@ class OneByOneConditional(CopiesConditional):
     """log q = sum_j log q(copy j | copies before it, what is read)."""
 
     def __init__(
-        self, name: str, variable: Variable, ports: Sequence[Port], network: torch.nn.Module, axes: Sequence[int], base: Parametric, features: int,
+        self, name: str, variable: Variable, ports: Sequence[Port], network: torch.nn.Module, axes: Sequence[int], base: Parametric, features: int, heads: int,
     ):
         super().__init__(name, variable, ports, network, axes)
         self.base, self.features = base, features
+        self.before = Attended(features, heads) if heads else Averaged()
         self.shapes = [base.variable.parameter_shape(parameter) for parameter in base.computed]
         self.sizes = [math.prod(shape) for shape in self.shapes]
         encoded = math.prod(variable.space.encoded_shape(variable.shape))
@@ -229,10 +233,9 @@ class OneByOneConditional(CopiesConditional):
         encoded = self.variable.space.encode(value).to(self.anchor.dtype)
         return encoded.flatten(lead) if encoded.ndim > lead else encoded.unsqueeze(-1)
 
-    def _family_of(self, read: Tensor, before: Tensor, count: Tensor) -> tuple:
-        """The family's parameters of copies whose forerunners sum up to `before` and are `count`."""
-        mean = before / count.clamp_min(1).unsqueeze(-1)
-        found = self.head(together([read, mean, (1 + count).log().unsqueeze(-1)]))
+    def _family_of(self, read: Tensor, summary: Tensor, count: Tensor) -> tuple:
+        """The family's parameters of copies, given a summary of those before them and how many these are."""
+        found = self.head(together([read, summary, (1 + count).log().unsqueeze(-1)]))
         pieces = found.split(self.sizes, -1)
         return self.base.complete([piece.reshape(*piece.shape[:-1], *shape) for piece, shape in zip(pieces, self.shapes)], ())
 
@@ -242,19 +245,59 @@ class OneByOneConditional(CopiesConditional):
         read, values = self._in_line(prepared, batch, 1), self._in_line(value, batch, rank) if rank else self._in_line(value.unsqueeze(-1), batch, 1).squeeze(-1)
         members = self.member(together([read, self._encoded(values, read.ndim - 1)]))
         count = torch.arange(read.shape[-2], dtype=read.dtype, device=read.device)
-        params = self._family_of(read, members.cumsum(-2) - members, count)
+        params = self._family_of(read, self.before(read, members), count)
         terms = self.base.surprisals(values, params)
         terms = terms.sum(tuple(range(-self.base.elements, 0))) if self.base.elements else terms
         return self._back(terms.unsqueeze(-1), batch, 1).squeeze(-1)
 
     def draw(self, batch: Sequence[int], prepared: Tensor, noise: Noise) -> Tensor:
         read, drawn, rank = self._in_line(prepared, batch, 1), [], len(self.variable.shape)
-        before = read.new_zeros(())
+        members = read[..., :0, :]
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.reparameterized):
             for j in range(read.shape[-2]):
                 now = read[..., j, :]
-                params = self._family_of(now, before.expand(*now.shape), now.new_tensor(float(j)))
+                params = self._family_of(now, self.before.last(now, members), now.new_tensor(float(j)))
                 drawn.append(self.base.forms.sample((*now.shape[:-1], *self.variable.shape), params, self.anchor, noise))
-                before = before + self.member(together([now, self._encoded(drawn[-1], now.ndim - 1)]))
+                member = self.member(together([now, self._encoded(drawn[-1], now.ndim - 1)]))
+                members = torch.cat([members, member.unsqueeze(-2)], -2)
         values = torch.stack(drawn, read.ndim - 2)
         return self._back(values, batch, rank) if rank else self._back(values.unsqueeze(-1), batch, 1).squeeze(-1)
+
+
+class Averaged(torch.nn.Module):
+    """For each copy the mean of the members before it, zero for the first."""
+
+    def forward(self, read: Tensor, members: Tensor) -> Tensor:
+        count = torch.arange(members.shape[-2], dtype=members.dtype, device=members.device).clamp_min(1)
+        return (members.cumsum(-2) - members) / count.unsqueeze(-1)
+
+    def last(self, read: Tensor, members: Tensor) -> Tensor:
+        """That of the copy that comes next."""
+        return members.sum(-2) / max(1, members.shape[-2])
+
+
+class Attended(torch.nn.Module):
+    """For each copy what it attends to among the members before it, and a place that is always there."""
+
+    def __init__(self, features: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value = (torch.nn.Linear(features, features) for _ in range(3))
+        self.nothing = torch.nn.Parameter(torch.zeros(features))
+
+    def forward(self, read: Tensor, members: Tensor) -> Tensor:
+        count = members.shape[-2]
+        seen = torch.ones(count, count + 1, dtype=torch.bool, device=members.device).tril()      # the first column is the place that is always there
+        return self._attend(read, members, seen)
+
+    def last(self, read: Tensor, members: Tensor) -> Tensor:
+        """That of the copy that comes next."""
+        return self._attend(read.unsqueeze(-2), members, None).squeeze(-2)
+
+    def _attend(self, read: Tensor, members: Tensor, seen: Tensor | None) -> Tensor:
+        places = torch.cat([self.nothing.expand(*members.shape[:-2], 1, members.shape[-1]), members], -2)
+        asked = (self._headed(layer(x)) for layer, x in ((self.query, read), (self.key, places), (self.value, places)))
+        return scaled_dot_product_attention(*asked, attn_mask=seen).transpose(-3, -2).flatten(-2)
+
+    def _headed(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)

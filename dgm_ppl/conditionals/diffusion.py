@@ -124,7 +124,7 @@ def Diffusion(
         net: the denoiser; it reads the noisy value, features of the time, and the encoded parents: `MLP(256, 256)`, `UNet(32, 64)`, `DiT(...)`.
         schedule: `Cosine()`, `VariancePreserving()`, `VarianceExploding()`, `LogLinear()`, `Learned()`.
         prediction: what the network gives: `Velocity()`, `NoisePrediction()`, `Clean()`.
-        sampler: `Ancestral(250)`, `DDIM(50)`, `Heun(20)`, `DPMSolver(20)`; `model.sampling(x=dgm.DDIM(50))` changes it later.
+        sampler: `Ancestral(250)`, `DDIM(50)`, `Heun(20)`, `DPMSolver(20)`, `AdamsBashforth(20)`; `model.sampling(x=dgm.DDIM(50))` changes it later.
         levels: for whole numbers 0 ... levels - 1 (pixels of 256 levels), so that the bound is one of their probability.
         drop: parents left out in training, with the share of worlds: needed for guidance by them.
         space: where values live: positive numbers are diffused as their logarithm, numbers between bounds as their log-odds.

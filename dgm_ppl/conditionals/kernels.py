@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any
 
 import torch
@@ -63,16 +64,20 @@ class Kernel(ParentFunction):
     jitter: float = 1e-6
 
     def __post_init__(self) -> None:
+        if isinstance(self.lengthscale, list):
+            object.__setattr__(self, "lengthscale", tuple(self.lengthscale))
         for name, value in self.settings().items():
-            if value is not None and not all(math.isfinite(each) and each > 0 for each in (value if isinstance(value, tuple) else (value,))):
-                raise GraphError(f"{type(self).__name__}: expected {name} above 0, or None for one that is learned; got {value!r}")
+            several = value if isinstance(value, tuple) and name == "lengthscale" and value else (value,)
+            if (value is not None or name == "jitter") and not all(isinstance(each, Real) and math.isfinite(each) and each > 0 for each in several):
+                learned = "" if name == "jitter" else ", or None for one that is learned"
+                raise GraphError(f"{type(self).__name__}: expected {name} to be a number above 0{' (one a feature)' if name == 'lengthscale' else ''}{learned}; got {value!r}")
 
     def settings(self) -> dict[str, Any]:
         """The hyperparameters by name."""
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
     @abstractmethod
-    def correlation(self, apart: Tensor, held: Mapping[str, Tensor]) -> Tensor:
+    def correlation(self, apart: Tensor, held: Mapping[str, Any]) -> Tensor:
         """From differences `(*batch, n, n, features)` and hyperparameters, `(*batch, n, n)`."""
 
     def of(self, name: str, ports: Sequence[Port]) -> Gram:
@@ -96,7 +101,7 @@ class Gram(nn.Module):
 
     def covariance(self, x: Tensor) -> Tensor:
         points = x.double() if self.rank == 2 else x.double().unsqueeze(-1)
-        held = {setting: torch.as_tensor(value, dtype=points.dtype, device=points.device) for setting, value in self.kernel.settings().items() if value is not None}
+        held = {setting: points.new_tensor(value) if isinstance(value, tuple) else value for setting, value in self.kernel.settings().items() if value is not None}
         held |= {setting: logarithm.double().exp() for setting, logarithm in self.logarithms.items()}
         found = self.kernel.correlation(points.unsqueeze(-2) - points.unsqueeze(-3), held)
         return held["variance"] * (found + held["jitter"] * torch.eye(found.shape[-1], dtype=found.dtype, device=found.device))
@@ -112,7 +117,7 @@ class Gram(nn.Module):
 class RBF(Kernel):
     """exp(-|x - x'|^2 / 2) of differences in lengthscales: functions with all derivatives."""
 
-    def correlation(self, apart: Tensor, held: Mapping[str, Tensor]) -> Tensor:
+    def correlation(self, apart: Tensor, held: Mapping[str, Any]) -> Tensor:
         return (-0.5 * (apart / held["lengthscale"]).square().sum(-1)).exp()
 
 
@@ -127,7 +132,7 @@ class Matern(Kernel):
         if self.nu not in (0.5, 1.5, 2.5):
             raise GraphError(f"Matern: expected nu to be 0.5, 1.5 or 2.5; got {self.nu!r}; dgm.RBF() is the limit of large ones")
 
-    def correlation(self, apart: Tensor, held: Mapping[str, Tensor]) -> Tensor:
+    def correlation(self, apart: Tensor, held: Mapping[str, Any]) -> Tensor:
         r = (2 * self.nu * (apart / held["lengthscale"]).square().sum(-1)).clamp_min(1e-30).sqrt()       # with a gradient at zero
         return {0.5: 1, 1.5: 1 + r, 2.5: 1 + r + r.square() / 3}[self.nu] * (-r).exp()
 
@@ -138,5 +143,5 @@ class Periodic(Kernel):
 
     period: float | None = None
 
-    def correlation(self, apart: Tensor, held: Mapping[str, Tensor]) -> Tensor:
+    def correlation(self, apart: Tensor, held: Mapping[str, Any]) -> Tensor:
         return (-2 * ((math.pi * apart / held["period"]).sin() / held["lengthscale"]).square().sum(-1)).exp()

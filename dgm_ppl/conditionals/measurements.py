@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -62,8 +63,8 @@ class Blur(Measurement):
     width: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.width > 0:
-            raise GraphError(f"Blur: expected width above 0, in pixels or steps; got {self.width!r}")
+        if not isinstance(self.width, Real) or not 0 < self.width < math.inf:
+            raise GraphError(f"Blur: expected width to be a number above 0, in pixels or steps; got {self.width!r}")
 
     def __call__(self, x: Tensor, rank: int = 3) -> Tensor:
         axes, reach = self.axes(x, rank), max(1, math.ceil(3 * self.width))
@@ -121,7 +122,7 @@ class Clip(Measurement):
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.low < self.high:
+        if not all(isinstance(end, Real) for end in (self.low, self.high)) or not self.low < self.high:
             raise GraphError(f"Clip: expected low below high; got low={self.low!r}, high={self.high!r}")
 
     def __call__(self, x: Tensor, rank: int = 3) -> Tensor:

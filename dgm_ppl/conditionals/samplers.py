@@ -17,7 +17,7 @@ from ..graph import GraphError, did_you_mean
 if TYPE_CHECKING:
     from .denoising import Denoiser
 
-__all__ = ["DDIM", "Ancestral", "DPMSolver", "Heun", "Sampler"]
+__all__ = ["DDIM", "AdamsBashforth", "Ancestral", "DPMSolver", "Heun", "Sampler"]
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -39,13 +39,13 @@ class Sampler(Setting):
         kind = type(self).__name__
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise GraphError(f"{kind}: expected a positive whole number of steps; got {steps!r}")
-        if clip is not None and not clip > 0:
+        if clip is not None and not (_number(clip) and clip > 0):
             raise GraphError(f"{kind}: expected clip above 0; got {clip!r}")
-        if not isinstance(guidance, (Mapping, tuple)):
+        pairs = tuple(guidance.items()) if isinstance(guidance, Mapping) else guidance
+        if not isinstance(pairs, tuple) or any(not isinstance(pair, tuple) or len(pair) != 2 for pair in pairs):
             raise GraphError(f"{kind}: expected guidance as weights by parent; got {guidance!r}; try guidance={{'y': 2.0}}")
-        pairs = tuple(guidance.items() if isinstance(guidance, Mapping) else guidance)
         for name, weight in pairs:
-            if not (isinstance(weight, (int, float)) and math.isfinite(weight)):
+            if not (_number(weight) and math.isfinite(weight)):
                 raise GraphError(f"{kind}: expected a finite number as the weight of guidance by {name!r}; got {weight!r}; try guidance={{{name!r}: 2.0}}")
         pairs = tuple((name, float(weight)) for name, weight in pairs)
         for name, value in (("steps", steps), ("guidance", pairs), ("clip", clip)):
@@ -89,6 +89,10 @@ class Sampler(Setting):
         return clean, (value - alpha * clean) / sigma
 
 
+def _number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _vanishing(denoiser: Denoiser, t: Tensor, s: Tensor) -> Tensor:
     """1 - SNR(t) / SNR(s): the share of the noise at s that is fresh, seen from t."""
     return -torch.expm1(denoiser.schedule.log_snr(t)[0] - denoiser.schedule.log_snr(s)[0])
@@ -124,7 +128,7 @@ class DDIM(Sampler):
 
     def __init__(self, steps: int = 50, *, eta: float = 0.0, guidance: Mapping[str, float] | tuple = (), clip: float | None = None):
         self._hold(steps, guidance, clip)
-        if not 0 <= eta <= 1:
+        if not (_number(eta) and 0 <= eta <= 1):
             raise GraphError(f"DDIM: expected eta between 0 and 1; got {eta!r}")
         object.__setattr__(self, "eta", float(eta))
 
@@ -164,7 +168,7 @@ class Heun(Sampler):
 
 @dataclass(frozen=True, init=False, repr=False)
 class DPMSolver(Sampler):
-    """DPM-Solver++(2M): second-order steps in log-SNR with one evaluation each.
+    """DPM-Solver++(2M): second-order steps in log-SNR with one evaluation each; the last, which may leap far, is of first order.
 
     Source: Lu et al. (2022), https://arxiv.org/abs/2211.01095.
     """
@@ -179,6 +183,30 @@ class DPMSolver(Sampler):
         target = clean
         if memory is not None:
             earlier, last_width = memory
-            share = width / last_width / 2
+            share = torch.where(s > 0, width / last_width / 2, 0.0)
             target = (1 + share) * clean - share * earlier
         return sigma_s / sigma_t * value - alpha_s * torch.expm1(-width) * target, (clean, width)
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class AdamsBashforth(Sampler):
+    """Second-order steps along the probability flow dz = x dalpha + noise dsigma with one evaluation each.
+
+    x and noise are those of the last two evaluations, extrapolated in the angle atan(sigma / alpha) to the middle of the step. Of the few-step samplers it
+    keeps nearest to the flow at most schedules.
+
+    Source: Liu et al. (2022), https://arxiv.org/abs/2202.09778, whose linear multistep methods these are, in other coordinates.
+    """
+
+    def __init__(self, steps: int = 20, *, guidance: Mapping[str, float] | tuple = (), clip: float | None = None):
+        self._hold(steps, guidance, clip)
+
+    def step(self, denoiser: Denoiser, value: Tensor, t: Tensor, s: Tensor, noise: Noise, memory: object) -> tuple[Tensor, object]:
+        now = clean, found = self.denoised(denoiser, value, t)
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = denoiser.schedule.levels(t), denoiser.schedule.levels(s)
+        angle = torch.atan2(sigma_t, alpha_t)
+        if memory is not None:
+            (earlier, before), last_angle = memory
+            share = (torch.atan2(sigma_s, alpha_s) - angle) / (angle - last_angle) / 2
+            clean, found = clean + share * (clean - earlier), found + share * (found - before)
+        return value + (alpha_s - alpha_t) * clean + (sigma_s - sigma_t) * found, (now, angle)

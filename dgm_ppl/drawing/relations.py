@@ -105,14 +105,21 @@ def relate(graph: Graph, *, guide: Graph | None = None, observed: Names = (),
     seen = set(chosen(observed, said.names, "draw: observed"))
     if guide is not None:
         inverse = _read(guide)
+        # beside: what a guide over a chain computes on the way, and what lies a step back
         beside = tuple(node for node in inverse.nodes if node.name not in said.names and (node.deterministic or isinstance(node.name, Lagged)))
-        said = replace(said, nodes=(*beside, *said.nodes))                  # what a guide over a chain computes on the way, and what lies a step back
+        said = replace(said, nodes=(*beside, *said.nodes), plates=_around(said.plates, inverse.plates, [node.name for node in beside]))
         chosen(inverse.names, said.names, "draw: guide")
         seen |= {node.name for node in inverse.nodes if node.given}
         dashed = (replace(dependence, guide=True) for dependence in inverse.dependences)
         said = replace(said, dependences=(*said.dependences, *dashed))
     nodes = tuple(replace(node, observed=node_of(node.name) in seen and not node.given) for node in said.nodes)
     return replace(said, nodes=nodes)
+
+
+def _around(plates: tuple[Plate, ...], others: tuple[Plate, ...], beside: list[str]) -> tuple[Plate, ...]:
+    """The plates with those of the nodes beside that the guide has in them."""
+    theirs = {plate.name: [name for name in plate.members if name in beside] for plate in others}
+    return tuple(replace(plate, members=(*plate.members, *theirs.get(plate.name, ()))) for plate in plates)
 
 
 def _read(graph: Graph) -> Relations:

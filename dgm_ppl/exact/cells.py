@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..data import columns
 from ..graph import GraphError
+from ..network.padding import filled
 from .factors import Compiled
 from .soft import take_soft
 from .structure import kind_of
@@ -39,7 +40,10 @@ def cells(model: Compiled, data: Any) -> Cells:
     """
     data, soft = take_soft(model, data if isinstance(data, Mapping) else columns(data))
     kept, holes, empty = {}, {}, []
+    lengths = {chain: torch.as_tensor(data[chain]) for chain in model.net.chains if chain in data}
     for name, value in data.items():
+        if lengths and name in model.net and isinstance(value, (Tensor, numpy.ndarray)):
+            value = filled(model.layout, name, torch.as_tensor(value), lengths)
         missing = missing_cells(value) if name in model.net else None
         if missing is not None and model.net[name].is_given:
             raise GraphError(f"node {name!r} is a Given input and has missing cells (NaN or None); nothing says how they come about: fill them in, or declare a distribution")
@@ -87,7 +91,10 @@ def missing_cells(value: Any) -> numpy.ndarray | None:
         if not value.is_floating_point() or not bool(value.isnan().any()):
             return None
         return value.isnan().cpu().numpy()
-    array = numpy.asarray(value)
+    try:
+        array = numpy.asarray(value)
+    except ValueError:                                                      # rows that differ, which are refused when they are encoded
+        return None
     if array.dtype.kind == "O":
         missing = numpy.fromiter(map(_absent, array.ravel()), bool, array.size).reshape(array.shape)
     else:

@@ -25,7 +25,12 @@ def chain_engine(model: Compiled, watched: Watched, *, memory: int = 2**31) -> C
     Raises:
         GraphError: hidden nodes that none can eliminate, with the reason.
     """
-    return engine_for(model, [name for name in watched.values if name in model.net], watched.holes, steps=watched.sizes.get(model.net.chains[0]), memory=memory)
+    observed = [name for name in watched.values if name in model.net]
+    try:
+        return engine_for(model, observed, watched.holes, steps=watched.sizes.get(model.net.chains[0]), memory=memory)
+    except GraphError as error:
+        guided = "dgm.Importance(guide, 1000), dgm.Amortized(guide) or dgm.ELBO(model, guide), with guide = dgm.compile(dgm.amortize(net, observed="
+        raise GraphError(f"{error}; what cannot be eliminated takes a guide: {guided}{observed}))") from error
 
 
 def engine_for(model: Compiled, observed: Collection[str], partial: Collection[str] = (), *, steps: int | None = None, memory: int = 2**31) -> ChainEngine:

@@ -129,7 +129,10 @@ def _parted(space: Any, value: Any) -> tuple[Any, Tensor]:
     if isinstance(value, Tensor):
         hole = value.isnan() if value.is_floating_point() else torch.zeros_like(value, dtype=torch.bool)
         return (torch.where(hole, space.example((), value.new_zeros(())).to(value.dtype), value) if bool(hole.any()) else value), hole
-    array = numpy.asarray(value)
+    try:
+        array = numpy.asarray(value)
+    except ValueError:                                                      # rows that differ, which are refused when they are encoded
+        return value, torch.zeros((), dtype=torch.bool)
     if array.dtype.kind == "O":
         gone = numpy.array([cell is None or cell != cell for cell in array.ravel()], dtype=bool).reshape(array.shape)
         legal = next((cell for cell in array.ravel() if not (cell is None or cell != cell)), 0.0)

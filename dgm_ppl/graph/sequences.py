@@ -41,7 +41,7 @@ class Sight:
     """For what it reads of other members than its own: the largest sets of plates that it shares with the node, over all members of which it is read."""
 
 
-def sight(dag: DAG, places: Mapping[str, Place], latent: str, known: Collection[str], *, reach: int, along: Collection[str] | None = None, drawn: Collection[str] = (), apart: Mapping[str, Aligned] = MappingProxyType({}), all_known: bool = False) -> Sight:
+def sight(dag: DAG, places: Mapping[str, Place], latent: str, known: Collection[str], *, reach: int, along: Collection[str] | None = None, drawn: Collection[str] = (), together: Collection[str] = (), apart: Mapping[str, Aligned] = MappingProxyType({}), all_known: bool = False) -> Sight:
     """What one latent, at a step in the middle or in no chain, depends on among what is known.
 
     Arguments:
@@ -52,6 +52,7 @@ def sight(dag: DAG, places: Mapping[str, Place], latent: str, known: Collection[
         reach: how many steps away a single step is still read by itself; what is needed further away is needed at all steps there.
         along: the nodes of the latent's chain, none where it is in no chain; all nodes with steps where left out.
         drawn: nodes that the guide draws, whose values at the same step are read by themselves.
+        together: copies of the latent that are drawn with it, for which it has to read as well.
         apart: for copies of nodes in plates, the plates that they share with the latent and in which they are of another member.
         all_known: read everything known, needed or not.
 
@@ -60,7 +61,7 @@ def sight(dag: DAG, places: Mapping[str, Place], latent: str, known: Collection[
     >>> sight(dag, places, "z2", ["z0", "z1", "x0", "x1", "x2", "x3", "x4"], reach=1)
     Sight(outside=(), near=(('z', -1),), before=(), after=(('x', 0),), whole=(), across={})
     """
-    needed = [one for one in known if all_known or not dag.independent(latent, one, given=[other for other in known if other != one])]
+    needed = [one for one in known if all_known or not dag.independent([latent, *together], one, given=[other for other in known if other != one])]
     here = places[latent][1]
     whole: dict[str, None] = {}
     offsets: dict[str, list[int]] = {}

@@ -11,12 +11,12 @@ from torch import nn
 
 from ..compile import Model
 from ..exact import plan_latents
-from ..families import Architecture, Family, Variable
+from ..families import Architecture, Variable
 from ..graph import Faithful, GraphError, Inversion, Order, Structure, did_you_mean
 from ..nets import MLP, AttentionState, RecurrentState, SetNet
 from ..network import AnySubset, BayesNet, Plate, RecognitionNet, SequenceGuide, SubsetRecognition, given_as, inverted
 from .block import BlockFlow, block_of
-from .coupling import Apart, Coupling, usual
+from .coupling import Coupling, drawn_together
 from .encoders import encoders_of
 from .plates import reader, told_apart, wholes
 from .program_guide import ProgramGuide
@@ -129,18 +129,17 @@ def amortize(
         return subset_recognition(model, observed, structure, order, net=net, nets=nets, family=family, families=families)
     names = _names(model, observed)
     if model.chains:
-        if coupling is not None:
-            raise GraphError("amortize: coupling is not for a net with a chain, over which copies are drawn apart; leave it out")
         if collapse:
             raise GraphError(
                 f"amortize: collapse: over the chain {model.chains[0]!r} nothing is eliminated beside a guide yet; leave it out, or, where hidden nodes are finite or "
                 f"linear-Gaussian, ask for exact answers: dgm.posterior(model, data)")
-        if pool is not None and len(model.plates) == len(model.chains):
-            raise GraphError(f"amortize: pool reads the members of plates, and the net has the chain {model.chains[0]!r} alone; leave it out; what reads its steps is encoder=dgm.RecurrentState(64)")
+        for option, given in (("coupling", coupling), ("pool", pool)):
+            if given is not None and len(model.plates) == len(model.chains):
+                raise GraphError(f"amortize: {option} is for plates, and the net has the chain {model.chains[0]!r} alone; leave it out; what reads its steps is encoder=dgm.RecurrentState(64)")
         if isinstance(family, BlockFlow):
             raise GraphError(f"amortize: BlockFlow is for nets without plates and chains; over the chain {model.chains[0]!r} try family=dgm.Flow({family.kind!r})")
         net = MLP(128, activation=nn.Tanh) if automatic else net            # what is fed back step after step must not run away
-        return sequence_guide(model, names, _structure(structure, order), order, net=net, nets=nets, encoder=encoder, pool=pool, family=family, families=families, missing=(missing,) if isinstance(missing, str) else tuple(missing))
+        return sequence_guide(model, names, _structure(structure, order), order, net=net, nets=nets, encoder=encoder, pool=pool, coupling=coupling, family=family, families=families, missing=(missing,) if isinstance(missing, str) else tuple(missing))
     if missing:
         raise GraphError("amortize: missing is for a net with a chain; elsewhere train by dgm.MIWAE(model, guide, masks=...), or let any cell be missing: observed=dgm.AnySubset(...)")
     chosen, asked = _structure(structure, order), {*families, *nets, *(coupling if isinstance(coupling, Mapping) else ())}
@@ -184,8 +183,7 @@ def amortize(
         factor, variable = inversion.factors[latent], declared[latent]
         _check_anchor(model, inversion, latent, variable)
         if factor.coupled:
-            chosen = by_latent.get(latent, usual(variable)) if coupling is by_latent or coupling is None else coupling
-            variable = chosen.declare(latent, variable if isinstance(chosen, Apart) else _single(latent, model[latent], variable, families), factor.coupled)
+            variable = drawn_together(latent, model[latent], variable, factor.coupled, coupling, named=latent in families)
         parents = inversion.parents[latent]
         network = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
         network = reader(latent, factor, apart, model, network, None if latent in nets else pool)
@@ -197,15 +195,6 @@ def amortize(
     variables = given | {name: variable for name, variable in encoded.variables.items() if name in read} | variables
     variables |= _own(model, inversion, left_out, [parent for variable in variables.values() for parent in variable.expression_parents])
     return RecognitionNet(variables, model=model, inversion=inversion, plates=_plates(model, variables), collapsed=left_out)
-
-
-def _single(latent: str, own: Variable, variable: Variable, families: Mapping[str, Any]) -> Variable:
-    """The declaration of one copy where all copies are drawn together: a family of named parameters."""
-    if isinstance(variable.family, Family) and not isinstance(own.family, Architecture):
-        return variable
-    if latent in families:
-        raise GraphError(f"amortize: copies of {latent!r} are drawn together, for which {variable.summary} has no form; leave it out of families, or try coupling={{{latent!r}: dgm.Apart()}}")
-    return recognition_variable(latent, own)
 
 
 def _check_anchor(model: BayesNet, inversion: Inversion, latent: str, variable: Variable) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..conditionals import JointCopies, OneByOne
-from ..families import Circle, Counts, Finite, Simplex, Variable
+from ..families import Architecture, Circle, Counts, Family, Finite, Simplex, Variable
 from ..graph import GraphError
+from .recognition import recognition_variable
 
-__all__ = ["Apart", "Coupling", "Jointly", "InTurn"]
+__all__ = ["Apart", "Coupling", "InTurn", "Jointly", "drawn_together"]
 
 
 class Coupling:
@@ -34,12 +35,20 @@ class Jointly(Coupling):
 
 @dataclass(frozen=True)
 class InTurn(Coupling):
-    """One copy after the other, each reading a summary of those before it; for latents of any kind."""
+    """One copy after the other, each reading a summary of those before it; for latents of any kind.
+
+    The summary is a mean, or with `heads` what a copy attends to among those before it.
+    """
 
     features: int = 16
+    heads: int = 0
+
+    def __post_init__(self) -> None:
+        if self.features < 1 or self.heads < 0 or self.heads and self.features % self.heads:
+            raise GraphError(f"InTurn: expected a positive number of features, a multiple of heads; got features={self.features}, heads={self.heads}; try features={8 * max(1, self.heads)}")
 
     def declare(self, name: str, base: Variable, over: Sequence[str]) -> Variable:
-        return replace(base, family=OneByOne(replace(base, parents=(), net=None, whole=()), tuple(over), self.features), parameters=())
+        return replace(base, family=OneByOne(replace(base, parents=(), net=None, whole=()), tuple(over), self.features, self.heads), parameters=())
 
 
 @dataclass(frozen=True)
@@ -57,3 +66,18 @@ class Apart(Coupling):
 def usual(base: Variable) -> Coupling:
     """A joint Gaussian where the support can be stretched to one; else one copy after the other."""
     return InTurn() if isinstance(base.space, (Finite, Counts, Simplex, Circle)) else Jointly()
+
+
+def drawn_together(latent: str, own: Variable, variable: Variable, over: Sequence[str], coupling: Coupling | Mapping[str, Coupling] | None, *, named: bool) -> Variable:
+    """The declaration of a latent whose copies depend on each other over some plates; `own` is the model's, `variable` that of one copy, which was asked for by
+    its name or not.
+
+    Raises:
+        GraphError: a family that has no form for copies that are drawn together.
+    """
+    chosen = coupling if isinstance(coupling, Coupling) else (coupling or {}).get(latent, usual(variable))
+    if not isinstance(chosen, Apart) and (not isinstance(variable.family, Family) or isinstance(own.family, Architecture)):
+        if named:
+            raise GraphError(f"amortize: copies of {latent!r} are drawn together, for which {variable.summary} has no form; leave it out of families, or try coupling={{{latent!r}: dgm.Apart()}}")
+        variable = recognition_variable(latent, own)
+    return chosen.declare(latent, variable, over)

@@ -34,27 +34,25 @@ class View:
 
 
 def views_of(unrolled: Unrolled, structure: Structure, order: Any) -> dict[str, View]:
-    """What each latent reads, in the order in which they are drawn.
+    """What each latent reads, in the order in which they are drawn: of those that are tried, the first with the fewest latents whose copies stay coupled.
 
     Raises:
-        GraphError: an order of other names; copies of a latent that depend on each other in whatever order the groups are drawn.
+        GraphError: an order of other names.
     """
-    model, latents, asked = unrolled.model, unrolled.latents, structure.order if isinstance(structure, Faithful) else order
-    found: dict[str, View] = {}
-    for passes in _candidates(model, latents, asked):
-        found = {latent: unrolled.view(passes, latent, structure) for group in passes.groups for latent in group}
-        if isinstance(structure, (MeanField, Forward)) or not any(view.coupled for view in found.values()):
-            return found
-    name, view = next((name, view) for name, view in found.items() if view.coupled)
-    over = model.plates[view.coupled[0]]
-    raise GraphError(
-        f"amortize: copies of {name!r} in the plate {over.name!r} depend on each other given all that is known when they are drawn, and over chains copies are drawn apart; make "
-        f"the members an event, such as dgm.Normal(5) for {name!r}, try another order=[...] of {list(latents)}, or give the dependence up: structure=dgm.MeanField()"
-    )
+    tried = []
+    for passes in _candidates(unrolled.model, unrolled.latents, structure.order if isinstance(structure, Faithful) else order):
+        tried.append({latent: unrolled.view(passes, latent, structure) for group in passes.groups for latent in group})
+        if not _coupled(tried[-1]):
+            break
+    return min(tried, key=_coupled)
+
+
+def _coupled(views: dict[str, View]) -> int:
+    return sum(bool(view.coupled) for view in views.values())
 
 
 MOST = 24
-"""So many orders of groups are tried before copies that stay coupled are refused."""
+"""So many orders of groups are tried where copies stay coupled."""
 
 
 def _candidates(model: BayesNet, latents: tuple[str, ...], asked: Any) -> Iterator[Passes]:
@@ -125,9 +123,11 @@ class Unrolled:
             known = [copy for copy in known if copy in self.dag.parents(here)]
         known += [copy for copy, (name, _) in self.places.items() if name in self.observed]
         apart = {copy: frozenset(plate for plate, at in self.members[here].items() if self.members[copy].get(plate, at) != at) for copy in (*known, *others)}
+        cheaper = isinstance(structure, (MeanField, Forward))               # draws copies apart, whatever they depend on
+        coupled = {plate for copy in others if not cheaper and not self.dag.independent(here, copy, given=known) for plate in apart[copy]}
         seen = sight(
-            self.dag, self.places, here, known, reach=self.reach, along=() if chain is None else chain.nodes, drawn=self.latents, apart=apart, all_known=isinstance(structure, Full))
-        coupled = {plate for copy in others if not self.dag.independent(here, copy, given=known) for plate in apart[copy]}
+            self.dag, self.places, here, known, reach=self.reach, along=() if chain is None else chain.nodes, drawn=self.latents, together=[copy for copy in others if apart[copy] <= coupled],
+            apart=apart, all_known=isinstance(structure, Full))
         settled = tuple(dict.fromkeys(self.places[copy][0] for copy in known if self.places[copy][1] is None))
         return View(seen, settled, tuple(plate for plate in model.plates if plate in coupled))
 

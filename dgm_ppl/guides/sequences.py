@@ -15,13 +15,14 @@ from torch import nn
 from ..conditionals.denoising import Denoising
 from ..families import Given, Variable
 from ..families.lags import node_of
-from ..graph import GraphError, Structure, did_you_mean
+from ..graph import Factor, GraphError, Structure, did_you_mean
 from ..nets import MLP, DeepSet, Net, SetNet
 from ..nets.attention_state import AttentionState
 from ..nets.recurrent_state import RecurrentState
 from ..network import OBSERVED, BayesNet, SequenceGuide
+from .coupling import drawn_together
 from .passes import Unrolled, views_of
-from .plates import told_apart
+from .plates import reader, told_apart
 from .recognition import Recognition, recognition_variable
 from .states import States
 
@@ -29,20 +30,20 @@ __all__ = ["sequence_guide"]
 
 
 def sequence_guide(
-    model: BayesNet, observed: Sequence[str], structure: Structure, order: Any, *, net: Any, nets: Mapping[str, Any], encoder: Net | None, pool: SetNet | None, family: Recognition,
+    model: BayesNet, observed: Sequence[str], structure: Structure, order: Any, *, net: Any, nets: Mapping[str, Any], encoder: Net | None, pool: SetNet | None, coupling: Any, family: Recognition,
     families: Mapping[str, Any], missing: Sequence[str] = (),
 ) -> SequenceGuide:
     """The guide of a net with chains, for the nodes that are observed (checked, inputs among them)."""
     _check_chains(model)
     latents = _latents(model, observed)
-    for option, given in (("nets", nets), ("families", families)):
+    for option, given in (("nets", nets), ("families", families), ("coupling", coupling if isinstance(coupling, Mapping) else {})):
         for name in given:
             if name not in latents:
                 raise GraphError(f"amortize: {option} names {name!r}, which is no latent that needs a recognition network{did_you_mean(name, latents)}")
     if isinstance(net, nn.Module) and len([latent for latent in latents if latent not in nets]) > 1:
         raise GraphError(f"amortize: one module cannot serve the latents {list(latents)}; give a builder such as net=dgm.MLP(128), or one module each: nets={{...}}")
     unrolled = Unrolled(model, observed, latents)
-    states = States(unrolled, _encoder(encoder, net), _pool(pool, net), _masks(model, observed, missing))
+    states = States(unrolled, _encoder(encoder, net), _pool(pool, net), _masks(model, observed, missing), _told_apart(model))
     variables: dict[str, Variable] = {name: Variable(None, model[name].shape, size=model[name].size, labels=model[name].labels, declared_space=model[name].space) for name in observed}
     variables |= {mask: Given(*model[name].shape) for name, mask in states.masks.items()}
     learned = {}
@@ -51,7 +52,10 @@ def sequence_guide(
         if isinstance(variable.family, Denoising):
             raise GraphError(f"amortize: {variable.family.name} is no family for {latent!r}, a latent of the chain {model.chains[0]!r}: its steps are drawn one after another; try dgm.Flow(...)")
         network = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
-        parents = states.parents(latent, view, isinstance(network, nn.Module))
+        if view.coupled:
+            variable = drawn_together(latent, model[latent], variable, view.coupled, coupling, named=latent in families)
+            network = reader(latent, Factor(latent, model.plates_of(latent), (), view.coupled), {}, model, network, pool)
+        parents = states.parents(latent, view, bool(view.coupled) or isinstance(network, nn.Module))
         learned[latent] = variable.given(*parents, net=network) if parents else variable
     variables |= states.variables | learned
     inside = {plate: [name for name in variables if plate in states.inside[name]] for plate in model.plates}
@@ -68,12 +72,6 @@ def sequence_guide(
 
 
 def _check_chains(model: BayesNet) -> None:
-    apart = next(((plate, node) for plate, node in told_apart(model).items() if plate not in model.chains), None)
-    if apart is not None:
-        raise GraphError(
-            f"amortize: {apart[1]!r} tells the members of plate {apart[0]!r} apart, and beside the chain {model.chains[0]!r} plates are read as sets; give what differs as an input: "
-            f"{apart[1]}_of=dgm.Given() in the plate, or make the members an event, such as dgm.Normal(5)"
-        )
     for name in model:
         own = model.chain_of(name)
         across = [parent for parent in map(node_of, model[name].all_parents) if own is not None and model.chain_of(parent) not in (None, own)]
@@ -82,6 +80,18 @@ def _check_chains(model: BayesNet) -> None:
                 f"amortize: node {name!r} of the chain {own.name!r} reads all steps of {across[0]!r}, which is in the chain {model.chain_of(across[0]).name!r}; put both into one "
                 f"chain, whose steps go side by side, or write the guide as a BayesNet over the same plates"
             )
+
+
+def _told_apart(model: BayesNet) -> dict[str, int]:
+    """The plates beside chains whose members are told apart, with their sizes."""
+    found = {plate: node for plate, node in told_apart(model).items() if plate not in model.chains}
+    for plate, node in found.items():
+        if model.plates[plate].size is None:
+            raise GraphError(
+                f"amortize: {node!r} tells the members of plate {plate!r} apart, so the guide has to know which is which and needs their number; declare it: "
+                f"plates={{{plate!r}: dgm.Plate({list(model.plates[plate].nodes)}, size=...)}}"
+            )
+    return {plate: model.plates[plate].size for plate in found}
 
 
 def _masks(model: BayesNet, observed: Sequence[str], missing: Sequence[str]) -> dict[str, str]:
@@ -121,7 +131,7 @@ def _encoder(encoder: Net | None, net: Any) -> RecurrentState | AttentionState:
 
 def _pool(pool: SetNet | None, net: Any) -> SetNet:
     if pool is None:
-        return DeepSet(*(net.hidden if isinstance(net, MLP) else (64,)))
+        return net if isinstance(net, SetNet) else DeepSet(*(net.hidden if isinstance(net, MLP) else (64,)))
     if not isinstance(pool, SetNet):
         raise GraphError(f"amortize: pool: expected the builder of a network over sets, such as dgm.DeepSet(64); got {pool!r}")
     return pool

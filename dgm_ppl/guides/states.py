@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 
@@ -38,8 +38,8 @@ class States:
     state, where nothing joins members at one step to members at another, else the states of the members after it.
     """
 
-    def __init__(self, unrolled: Unrolled, net: RecurrentState | AttentionState, pool: SetNet, masks: Mapping[str, str]):
-        self.unrolled, self.model, self.net, self.pool, self.masks = unrolled, unrolled.model, net, pool, masks
+    def __init__(self, unrolled: Unrolled, net: RecurrentState | AttentionState, pool: SetNet, masks: Mapping[str, str], told_apart: Mapping[str, int]):
+        self.unrolled, self.model, self.net, self.pool, self.masks, self.told_apart = unrolled, unrolled.model, net, pool, masks, told_apart
         self.variables: dict[str, Variable] = {}
         self.inside: dict[str, Plates] = {name: frozenset(self.model.plates_of(name)) for name in self.model}
         self.inside |= {mask: self.inside[name] for name, mask in masks.items()}
@@ -55,22 +55,28 @@ class States:
         items += self._summaries(plates, view)
         items += self._near(plates, seen, always)
         items += self._states(plates, view)
+        items += map(Item, self._which(plates))
         return [*(item.name for item in items if self.inside[_node(item.name)] <= plates), *self._members(plates, items)]
 
     def _members(self, plates: Plates, items: Sequence[Item]) -> Iterator[str]:
         """Summaries of the members of plates: of those in which a latent is not, and of those of which it reads others than its own."""
         for across in dict.fromkeys((frozenset(), *(one for item in items for one in item.across))):
             own = plates - across
-            read = tuple(item.name for item in items if not self.inside[_node(item.name)] <= own and (across in item.across or not across))
-            if not across:
-                read = tuple(name for name in read if not self.inside[_node(name)] <= plates)
+            read = [item.name for item in items if not self.inside[_node(item.name)] <= own and (not across or across in item.across)]
             if read:
                 yield self._pooled(own, read)
 
     def _pooled(self, own: Plates, read: Sequence[Name]) -> str:
         """A summary of what stands in plates, joined member by member, in those of them that are its own."""
-        inside = own & frozenset().union(*(self.inside[_node(name)] for name in read))
-        return self._make(("members", own, tuple(map(repr, read))), "members", inside, lambda name: Delta(self.net.width).given(*read, net=copy(self.pool)))
+        around = frozenset().union(*(self.inside[_node(name)] for name in read))
+        read = (*read, *self._which(around))
+        return self._make(("members", own, tuple(map(repr, read))), "members", own & around, lambda name: Delta(self.net.width).given(*read, net=copy(self.pool)))
+
+    def _which(self, plates: Plates) -> Iterator[str]:
+        """For plates whose members are told apart, nodes that say which one it is."""
+        for plate, size in self.told_apart.items():
+            if plate in plates:
+                yield self._make(("which", plate), "which", frozenset({plate}), lambda _: Delta(size, v=torch.eye(size).numpy()))
 
     def _states(self, plates: Plates, view: View) -> Iterator[Item]:
         """The states that a latent reads."""
@@ -95,9 +101,10 @@ class States:
     def _state(self, back: int, entries: Entries, plates: Plates, view: View) -> str:
         chain = self.model.chain_of(entries[0][0]).name
         around = frozenset().union(*(self.inside[node] for node, _ in entries))
-        gone = frozenset(plate for plate in around - plates - {chain} if self.unrolled.apart_by_step(plate, view.settled))
+        ending = self.model.around(chain)                                   # members may end at steps of their own, and are not summed up at any
+        gone = frozenset(plate for plate in around - plates - {chain} if plate not in ending and self.unrolled.apart_by_step(plate, view.settled))
         paired = tuple(node for node in view.sight.outside if self.inside[node] & gone)
-        read = tuple(self._at_each_step(entries, around - gone, paired))
+        read = (*self._at_each_step(entries, around - gone, paired), *self._which(around - gone))
 
         def made(name: str) -> Variable:
             own = lag(name, initial=free()) if back > 0 else lead(name, initial=free())
@@ -148,8 +155,8 @@ class States:
         variable = self.model[node]
         return Constant(variable.space.example(variable.shape, torch.zeros(())).numpy())
 
-    def _make(self, key: tuple, kind: str, inside: Plates, declared) -> str:
-        """The node of an encoder, made where there is none yet."""
+    def _make(self, key: tuple, kind: str, inside: Plates, declared: Callable[[str], Variable]) -> str:
+        """The node of an encoder, of a name that is free, made where there is none yet; `declared` is told its name."""
         if key not in self._made:
             name = kind
             while name in self.model or name in self.variables or name in self.model.plates:

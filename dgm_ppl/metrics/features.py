@@ -46,6 +46,10 @@ def train_features(images: Tensor, labels: Tensor, *, width: int = 64, epochs: i
     """
     if images.ndim != 4 or len(images) != len(labels):
         raise GraphError(f"train_features: expected images (rows, channels, height, width) and a label a row; got {tuple(images.shape)} and {tuple(labels.shape)}")
+    if not bool(images.isfinite().all()):
+        raise GraphError("train_features: expected finite images; got NaN or infinity; leave those rows out knowingly")
+    if bool((labels != labels.long()).any()) or len(labels) < 2 or int(labels.min()) < 0 or int(labels.max()) == 0:
+        raise GraphError(f"train_features: expected labels 0, 1, ... of two classes at least; got {labels.unique()[:5].tolist()} in {len(labels)} rows; try torch.unique(labels, return_inverse=True)[1]")
     with seeded(seed, images.device):
         labels = labels.long()
         model = Features(images.shape[1], int(labels.max()) + 1, width).to(images.device)

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from ..distances import distances
-from .measured import Measured, as_rows, jackknife
+from ..families.variable import whole
+from ..graph import GraphError
+from .measured import BLOCKS, Measured, as_rows, jackknife
 
 __all__ = ["density_coverage", "frechet_distance", "kernel_distance", "memorisation", "precision_recall"]
 
@@ -16,7 +18,7 @@ __all__ = ["density_coverage", "frechet_distance", "kernel_distance", "memorisat
 def frechet_distance(real: Tensor, fake: Tensor) -> Measured:
     """|m - m'|^2 + tr(C + C' - 2 (C C')^(1/2)) of the features' means and covariances: W2^2 between Gaussians.
 
-    Biased upwards for few rows: compare at equal numbers. Source: Heusel et al. (2017), https://arxiv.org/abs/1706.08500.
+    Biased upwards for few rows, which its error does not show: compare at equal numbers, more rows than features by far. Source: Heusel et al. (2017), https://arxiv.org/abs/1706.08500.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -24,7 +26,14 @@ def frechet_distance(real: Tensor, fake: Tensor) -> Measured:
         >>> round(frechet_distance(x, 2 * x + 1).value)                     # 3 for the shift, 3 for the scale
         6
     """
-    return jackknife("Frechet distance", _frechet, *as_rows(real, fake))
+    real, fake = as_rows(real, fake)
+    fewest = min(len(real), len(fake))
+    if fewest * (BLOCKS - 1) // BLOCKS <= real.shape[1]:
+        raise GraphError(
+            f"frechet_distance: expected more rows than features, so that covariances are estimates of any; got {fewest} rows of {real.shape[1]} features; draw more, "
+            f"or take kernel_distance, which few rows do not bias"
+        )
+    return jackknife("Frechet distance", _frechet, real, fake)
 
 
 def _frechet(x: Tensor, y: Tensor) -> Tensor:
@@ -53,6 +62,8 @@ def _cubic(x: Tensor, y: Tensor) -> Tensor:
 
 def _radii(x: Tensor, neighbours: int) -> Tensor:
     """The distance of each row to its k-th nearest other row."""
+    if not 1 <= (whole(neighbours) or 0) < len(x):
+        raise GraphError(f"metrics: expected neighbours to be a whole number from 1 to {len(x) - 1}, the other rows of the smaller sample; got {neighbours!r}; try 5")
     return distances(x, x).kthvalue(neighbours + 1, 1).values
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ def as_rows(*samples: Tensor, fewest: int = 2 * BLOCKS) -> tuple[Tensor, ...]:
     found = []
     for sample in samples:
         if not isinstance(sample, Tensor) or sample.ndim < 1:
-            raise GraphError(f"metrics: expected tensors (rows, ...); got {type(sample).__name__}")
+            raise GraphError(f"metrics: expected tensors (rows, ...); got {type(sample).__name__}; try torch.as_tensor(...)")
         found.append(sample.detach().reshape(len(sample), -1).to(torch.get_default_dtype() if not sample.is_floating_point() else sample.dtype).to(samples[0].device))
     if len({rows.shape[1] for rows in found}) > 1:
         raise GraphError(f"metrics: expected samples of one event shape; got {', '.join(str(tuple(sample.shape[1:])) for sample in samples)}")
@@ -47,7 +48,8 @@ def as_rows(*samples: Tensor, fewest: int = 2 * BLOCKS) -> tuple[Tensor, ...]:
     bad = [position for position, rows in enumerate(found) if not bool(rows.isfinite().all())]
     if bad:
         raise GraphError(f"metrics: sample {bad[0] + 1} has numbers that are not finite, in {int((~found[bad[0]].isfinite()).any(1).sum())} rows; leave those rows out knowingly")
-    return tuple(found)
+    widest = functools.reduce(torch.promote_types, (rows.dtype for rows in found))
+    return tuple(rows.to(widest) for rows in found)
 
 
 def jackknife(name: str, function: Callable[..., Tensor | float], *samples: Tensor, blocks: int = BLOCKS) -> Measured:

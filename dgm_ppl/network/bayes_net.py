@@ -130,6 +130,10 @@ class BayesNet(Displayed):
         """The chain that a node is in."""
         return chain_of(name, self.plates)
 
+    def around(self, chain: str) -> tuple[str, ...]:
+        """The plates that hold all nodes of a chain, so that its sequences may differ in length from member to member."""
+        return tuple(name for name, plate in self.plates.items() if name not in self.chains and set(self.plates[chain].nodes) <= set(plate.nodes))
+
     def ancestors(self, *names: str) -> tuple[str, ...]:
         """Every node from which one of `names` can be reached, within a step or over the steps of a chain."""
         for name in names:

@@ -65,8 +65,10 @@ def _conditional(net: BayesNet, name: str, shared: dict) -> Conditional:
     for start in steps:
         if id(start) not in built:
             built[id(start)] = _built(net, name, start, shared)
-    axis = list(net.plates).index(chain.name) - len(net.plates)
-    return Chained(name, variable, main, [built[id(start)] for start in steps], axis=axis, inside=chain.nodes)
+    places = {plate: place - len(net.plates) for place, plate in enumerate(net.plates)}
+    together = variable.family.coupled if isinstance(variable.family, Architecture) else ()
+    level = [place for plate, place in places.items() if plate in together or main.ports and name not in net.plates[plate].nodes]
+    return Chained(name, variable, main, [built[id(start)] for start in steps], axis=places[chain.name], inside=chain.nodes, level=level)
 
 
 def _built(net: BayesNet, name: str, variable: Variable, shared: dict) -> Conditional:

@@ -15,6 +15,7 @@ import numpy
 import torch
 from torch import Tensor
 
+from ..conditionals.drawing import Partial, Prefix
 from ..families import Architecture, Variable
 from ..families.shapes import whole
 from ..graph import GraphError, did_you_mean
@@ -32,7 +33,7 @@ class Layout:
     def __init__(self, net: BayesNet):
         self.net, self.rank = net, len(net.plates)
         names = list(net.plates)
-        self.members = {name: tuple(names.index(plate) for plate in net.plates_of(name)) for name in net} | dict.fromkeys(net.chains, ())
+        self.members = {name: tuple(names.index(plate) for plate in net.plates_of(name)) for name in net} | {chain: tuple(names.index(plate) for plate in net.around(chain)) for chain in net.chains}
         self.events = {name: net[name].shape for name in net} | dict.fromkeys(net.chains, ())     # a chain's name holds the lengths of sequences
 
     # ---- the way in
@@ -64,7 +65,7 @@ class Layout:
         for name in values:
             if isinstance(self.net[name].family, Architecture):
                 self.net[name].family.check_values(name, self.net, values)
-        values |= lengths
+        values |= self._by_member(lengths, values)
         self.worlds(values)
         self.sizes(values)
         return values
@@ -88,6 +89,15 @@ class Layout:
         lengths = {chain: checked_lengths(chain, value, steps.get(chain), like) for chain, value in lengths.items()}
         return {name: filled(self, name, value, lengths) for name, value in values.items()}, lengths
 
+    def _by_member(self, lengths: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Lengths `(*worlds, *plates around the chain)`: where they are those of worlds, one for all members."""
+        found = dict(lengths)
+        for chain in (chain for chain in lengths if self.members[chain]):
+            worlds, around, sizes = self.worlds(values), self.net.around(chain), self.sizes(values)
+            if found[chain].ndim < len(worlds) + len(around):
+                found[chain] = found[chain].reshape(*found[chain].shape, *(1,) * len(around)).expand(*found[chain].shape, *(self.size(plate, sizes) for plate in around))
+        return found
+
     def encode_one(self, name: str, value: Any) -> Tensor:
         """A value to set one node to, on the CPU and in double precision: one for all plate members, or one each."""
         event, plates = self.net[name].shape, self.net.plates_of(name)
@@ -103,6 +113,8 @@ class Layout:
 
     def tensor(self, name: str, value: Any, like: Tensor) -> Tensor:
         variable = self.net[name]
+        if isinstance(value, (Partial, Prefix)):
+            raise GraphError(f"node {name!r}: a part of an event is evidence for draws alone; got {type(value).__name__}; try model.sample(100, given={{{name!r}: dgm.{type(value).__name__}(...)}})")
         if not isinstance(value, Tensor):
             value = torch.as_tensor(_numbers(name, variable, value))
         wanted = torch.long if variable.space.integer else like.dtype
@@ -175,7 +187,7 @@ class Layout:
         """The size of every plate, from the declaration and the data; a plate that neither tells is left out."""
         found = {plate.name: (plate.size, "the declaration") for plate in self.net.plates.values() if plate.size is not None}
         for name, value in values.items():
-            plates = self.net.plates_of(name) if name in self.net else ()
+            plates = self.net.plates_of(name) if name in self.net else self.net.around(name) if name in self.net.chains else ()
             outer = value.ndim - len(self.events[name]) - len(plates)
             for plate, size in zip(plates, value.shape[outer:]):
                 known, source = found.setdefault(plate, (size, repr(name)))

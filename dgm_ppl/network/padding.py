@@ -56,7 +56,7 @@ def padded(layout: Layout, name: str, value: Sequence[Any], like: Tensor) -> tup
 
 
 def checked_lengths(chain: str, value: Any, steps: int | None, like: Tensor) -> Tensor:
-    """The numbers of steps `(*worlds)`.
+    """The numbers of steps `(*worlds)`, or `(*worlds, *plates around the chain)`.
 
     Raises:
         GraphError: numbers that are not whole, below one, or above the number of steps of the data.
@@ -86,11 +86,16 @@ def filled(layout: Layout, name: str, value: Tensor, lengths: Mapping[str, Tenso
         return value
     plates, event = layout.net.plates_of(name), layout.events[name]
     place = plates.index(chain.name) - len(plates) - len(event)
-    if value.ndim < len(plates) + len(event):
-        return value
+    if value.ndim < len(plates) + len(event) or tuple(value.shape[value.ndim - len(event):]) != tuple(event):
+        return value                                                        # refused where shapes are checked
     worlds, theirs = value.shape[: value.ndim - len(plates) - len(event)], lengths[chain.name].shape
-    if worlds and theirs and worlds != theirs:
+    around, sizes = layout.net.around(chain.name), dict(zip(plates, value.shape[len(worlds):]))
+    if len(theirs) != len(worlds) + len(around) or any(sizes[plate] != size for plate, size in zip(around, theirs[len(worlds):])):
+        around = ()                                                         # lengths of worlds
+    if worlds and theirs and worlds != theirs[: len(theirs) - len(around)]:
         return value                                                        # refused where the worlds are compared
-    kept = real_steps(lengths[chain.name].to(value.device), value.shape[place])
-    kept = kept.reshape(*kept.shape[:-1], *(1,) * plates.index(chain.name), kept.shape[-1], *(1,) * (-place - 1))
+    kept = real_steps(lengths[chain.name].to(value.device), value.shape[place])           # (*worlds, *plates around, steps)
+    own = [plate for plate in plates if plate in around or plate == chain.name]
+    kept = kept.movedim(-1, own.index(chain.name) - len(own))
+    kept = kept.reshape(*kept.shape[: kept.ndim - len(own)], *(sizes[plate] if plate in own else 1 for plate in plates), *(1,) * len(event))
     return torch.where(kept, value, layout.net[name].space.example(event, value).to(value.dtype))

@@ -49,8 +49,8 @@ class Chain(Plate):
     """A plate whose members are steps in order: a node may have parents some steps back, `dgm.lag("z")`.
 
     Values have the steps where other plates have their members, `(*worlds, steps, *event)`. Sequences of several lengths share a batch:
-    data hold the number of steps of every world under the chain's own name, or a list of sequences; what stands in the steps behind
-    the end of a sequence counts for nothing.
+    data hold the number of steps of every world under the chain's own name (of every world and member, where a plate holds the chain whole), or a
+    list of sequences; what stands in the steps behind the end of a sequence counts for nothing.
 
     Example:
         >>> from dgm_ppl import BayesNet, Categorical, Chain, Normal, lag

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..families import Variable
+from ..families import Architecture, Variable
 from ..graph import Certificate, Templates, certify
 from .bayes_net import BayesNet
 from .plates import Plate
@@ -48,15 +48,23 @@ class SequenceGuide(BayesNet):
         """The latents that the guide leaves to the model, because nothing observed depends on them."""
         return tuple(name for name in self.model if name not in self and not self.model[name].is_deterministic)
 
+    def around(self, chain: str) -> tuple[str, ...]:
+        """The plates that hold all nodes of the model's chain."""
+        return self.model.around(chain)
+
     def certificate(self, steps: int = 4) -> Certificate:
         """For each latent of a sequence of so many steps: the nodes it reads, through the encoders too, and the separation in the model's graph that
         justifies dropping the others; with plates, on all copies where each has two members."""
         ours = random_templates(self, steps, self.masks.values())
         order = [name for name in self.unroll(steps).order if name in ours.dag and name not in self._given(steps)]
-        return certify(random_templates(self.model, steps, self.own), ours, self._given(steps), order=order)
+        coupled = {copy: variable.family.coupled for name, variable in self.variables.items() if isinstance(variable.family, Architecture) for copy in self._copies(name, steps)}
+        return certify(random_templates(self.model, steps, self.own), ours, self._given(steps), order=order, coupled=coupled)
 
     def _given(self, steps: int) -> list[str]:
-        return [at_step(name, step) for name in self.observed if self.chain_of(name) is not None for step in range(steps)] + [name for name in self.observed if self.chain_of(name) is None]
+        return [copy for name in self.observed for copy in self._copies(name, steps)]
+
+    def _copies(self, name: str, steps: int) -> list[str]:
+        return [name] if self.chain_of(name) is None else [at_step(name, step) for step in range(steps)]
 
     def _with(self, variables: Mapping[str, Variable], plates: Mapping[str, Plate] | None = None) -> SequenceGuide:
         return SequenceGuide(variables, model=self.model, plates=self.plates if plates is None else plates)

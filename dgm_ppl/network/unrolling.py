@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ..families import Constant, Delta, Expression, Free, Operation, Ref, Variable
 from ..families.lags import Lagged, node_of
 from ..graph import GraphError
-from .chains import first_steps
+from .chains import first_steps, with_lags
+from .checking import members_of
 from .plates import Chain, Plate
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def unrolled(net: BayesNet, steps: int) -> tuple[dict[str, Variable], dict[str, 
     """
     found: dict[str, Variable] = {}
     origin: dict[str, tuple[str, int]] = {}
-    declared = {name: declared_at(net, name) for name in net if net.chain_of(name) is not None}
+    declared = {name: tuple(_one_step(net, name, variable) for variable in declared_at(net, name)) for name in net if net.chain_of(name) is not None}
     for name, variable in net.variables.items():
         if name in declared:
             continue
@@ -58,6 +59,16 @@ def unrolled(net: BayesNet, steps: int) -> tuple[dict[str, Variable], dict[str, 
             found[at_step(name, step)] = _renamed(name, variable, step, declared)
             origin[at_step(name, step)] = name, step
     return found, _plates(net, found, origin), origin
+
+
+def _one_step(net: BayesNet, name: str, variable: Variable) -> Variable:
+    """A declaration whose parameters with one value a member of other plates have none for steps."""
+    seen, around = with_lags({**net.variables, name: variable}, net.plates)
+    by_member = {parameter for _, _, parameter in members_of(name, seen, around)}
+    place = net.plates_of(name).index(net.chain_of(name).name)
+    if not by_member or variable.is_deterministic:
+        return variable
+    return replace(variable, parameters=tuple((key, Constant(value.array.squeeze(place)) if key in by_member else value) for key, value in variable.parameters))
 
 
 def _plates(net: BayesNet, found: Mapping[str, Variable], origin: Mapping[str, tuple[str, int]]) -> dict[str, Plate]:

@@ -103,6 +103,13 @@ class Adversarial(Objective):
         for name in () if self.guide is None else self.guide.random:
             if name not in judged:
                 raise GraphError(f"Adversarial: no critic judges the guide's latent {name!r}, so nothing would train the guide; add {name!r} to a critic's nodes")
+        latents = set() if self.guide is None else set(self.guide.random)
+        for child in (node.name for node in self.model.schedule if node.name in judged):
+            for parent in net.dag.parents(child):
+                if parent in judged and latents & {parent, child} and not any({parent, child} <= set(critic.critic.nodes) for critic in self.critics):
+                    raise GraphError(
+                        f"Adversarial: no critic judges {parent!r} and {child!r} together, so the guide could draw any {parent!r} for any {child!r}; add {{({child!r}, {parent!r}): dgm.MLP(128)}}"
+                    )
 
     def _check_slope(self) -> None:
         if not isinstance(self.game, Wasserstein) or self.game.clip is not None or self.penalties:

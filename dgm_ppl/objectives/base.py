@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..compile import Model
 from ..exact import hole_name
 from ..graph import GraphError
-from ..network import SubsetRecognition
+from ..network import BayesNet, SubsetRecognition
 
 __all__ = ["SERVING", "Objective", "Player"]
 
@@ -47,10 +48,11 @@ class Objective(nn.Module):
 
     def __call__(self, batch: Mapping[str, Tensor], player: int = 0) -> Tensor:
         """The loss of one player on a prepared batch, by hand; of each kind (columns, types, events) the first is checked, as nothing else would."""
-        kind = tuple((name, value.dtype, value.shape[1:]) if isinstance(value, Tensor) else (name, type(value)) for name, value in batch.items()) if isinstance(batch, Mapping) else ()
-        if kind not in self._looked_at:
-            self._look_at(batch)
-            self._looked_at.add(kind)
+        if not torch.compiler.is_compiling():
+            kind = tuple((name, value.dtype, value.shape[1:]) if isinstance(value, Tensor) else (name, type(value)) for name, value in batch.items()) if isinstance(batch, Mapping) else ()
+            if kind not in self._looked_at:
+                self._look_at(batch)
+                self._looked_at.add(kind)
         return super().__call__(batch, player)
 
     def _look_at(self, batch: Any) -> None:
@@ -70,6 +72,8 @@ class Objective(nn.Module):
         except GraphError as error:
             raise GraphError(f"{error}; as data come they are no batch: {mend}") from error
         for name, value in encoded.items():
+            if batch[name].is_floating_point() and not bool(batch[name].isfinite().all()):
+                raise GraphError(f"{place}: node {name!r}: expected something finite behind the ends of sequences; got {batch[name][~batch[name].isfinite()][0].item():g}; {mend}")
             if value.dtype != batch[name].dtype or value.device != batch[name].device:
                 raise GraphError(f"{place}: node {name!r}: expected {value.dtype} on {value.device}; got {batch[name].dtype} on {batch[name].device}; {mend}")
 
@@ -78,6 +82,9 @@ class Objective(nn.Module):
         return isinstance(guide, Model) and name in guide.net
 
     def __new__(cls, *args: Any, **options: Any) -> Objective:
+        for given in (*args[:2], *(options[name] for name in ("model", "guide") if name in options)):
+            if isinstance(given, BayesNet):
+                raise GraphError(f"{cls.__name__}: expected compiled nets; got the declaration {list(given)}; try dgm.compile(net)")
         guide = options.get("guide", args[1] if len(args) > 1 else None)
         if not isinstance(getattr(guide, "net", None), SubsetRecognition):
             return super().__new__(cls)

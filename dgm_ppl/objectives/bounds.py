@@ -35,6 +35,8 @@ class Bound(Objective):
         super().__init__()
         if isinstance(particles, bool) or not isinstance(particles, int) or particles < 1:
             raise GraphError(f"{type(self).__name__}: expected a positive whole number of particles; got {particles!r}")
+        if guide is None:
+            raise GraphError(f"{type(self).__name__}: expected a compiled guide; got None; try dgm.compile(dgm.amortize(net, observed=...)), or dgm.MaximumLikelihood(model) where nothing is latent")
         check_guide(model, guide)
         self.model, self.guide, self.particles = model, guide, particles
         self._share: tuple[int, int] | None = None

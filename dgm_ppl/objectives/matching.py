@@ -57,6 +57,13 @@ class Matching(Objective):
         values = self.model.layout.rowed(self.model.encode(data))
         if not [name for name in values if name in self.model.random]:
             raise GraphError(f"Matching: expected data for one random node at least; got {list(values)}; the model has {list(self.model.random)}")
+        above = set(values) | set(self.model.net.ancestors(*values))
+        for node in self.model.schedule:
+            if node.name not in above and any(parameter.requires_grad for parameter in node.conditional.parameters()):
+                raise GraphError(
+                    f"Matching: node {node.name!r} ~ {node.conditional.variable.summary} is learned, and the data have neither it nor anything made of it, so it would stay as it "
+                    f"began; give a column {node.name!r}, or fix its parameters"
+                )
         return values
 
     def forward(self, batch: Mapping[str, Tensor], player: int = 0) -> Tensor:

@@ -158,6 +158,14 @@ class MutualInformation(ModelTerm):
     def check(self, model: Model) -> None:
         if self.latent not in model.random:
             raise GraphError(f"MutualInformation: the model has no latent {self.latent!r}{did_you_mean(self.latent, model.random)}")
+        guide = self.guide.net
+        for name in (self.latent, *guide.ancestors(self.latent)):
+            if name not in model.net and not guide[name].is_deterministic:
+                raise GraphError(f"MutualInformation: the guide reads {name!r}, which the model has not{did_you_mean(name, model.net)}; try dgm.compile(dgm.amortize(net, observed='x'))")
+            if name in model.net and (guide[name].shape != model.net[name].shape or guide[name].space.cardinality != model.net[name].space.cardinality):
+                raise GraphError(
+                    f"MutualInformation: {name!r} is {guide[name].summary} in the guide and {model.net[name].summary} in the model; expected one shape and the same states"
+                )
 
     @property
     def modules(self) -> tuple[Any, ...]:

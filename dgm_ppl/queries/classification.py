@@ -48,12 +48,25 @@ class Classification:
 
     def accuracy(self, truth: Any) -> float:
         """The share of worlds whose most probable state is the true one, codes or labels."""
-        return (self.codes == _codes(truth, self.labels).to(self.codes.device)).float().mean().item()
+        return (self.codes == self._true(truth)).float().mean().item()
 
     def log_score(self, truth: Any) -> float:
         """The mean of log p(true label | data), in nats: the logarithmic score."""
-        codes = _codes(truth, self.labels).to(self.codes.device)
-        return self.log_joint.log_softmax(-1).gather(-1, codes.unsqueeze(-1)).mean().item()
+        return self.log_joint.log_softmax(-1).gather(-1, self._true(truth).unsqueeze(-1)).mean().item()
+
+    def _true(self, truth: Any) -> Tensor:
+        """The codes of true labels, one a world.
+
+        Raises:
+            GraphError: a label or code that is no state, another number of them than of worlds.
+        """
+        found, codes, states = _codes(truth, self.labels), self.codes, self.log_joint.shape[-1]
+        if found.shape != codes.shape:
+            raise GraphError(f"accuracy: expected a label for each world, {tuple(codes.shape)}; got {tuple(found.shape)}")
+        wrong = (found < 0) | (found >= states) | (found != found.round())
+        if bool(wrong.any()):
+            raise GraphError(f"accuracy: expected codes from 0 to {states - 1}{'' if self.labels is None else f', or labels of {list(self.labels)}'}; got {found[wrong][0].item():g}")
+        return found.long().to(codes.device)
 
 
 def classify(model: Model, data: Any, *, label: str, method: Method | None = None) -> Classification:
@@ -93,11 +106,13 @@ def _named(codes: Any, labels: tuple[str, ...] | None) -> Any:
 
 def _codes(truth: Any, labels: tuple[str, ...] | None) -> Tensor:
     if isinstance(truth, Tensor):
-        return truth.long()
+        return truth
+    if truth is None or isinstance(truth, str):
+        raise GraphError(f"accuracy: expected a label or code for each world; got {truth!r}")
     cells = list(truth)
     if labels is not None and cells and isinstance(cells[0], str):
         for cell in cells:
             if cell not in labels:
                 raise GraphError(f"accuracy: no state {cell!r}{did_you_mean(str(cell), labels)}")
         return torch.tensor([labels.index(cell) for cell in cells])
-    return torch.as_tensor(cells).long()
+    return torch.as_tensor(cells)

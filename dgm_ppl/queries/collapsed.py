@@ -165,7 +165,7 @@ class CollapsedPosterior(Posterior):
 
     # ---- draws
 
-    def sample(self, samples: int) -> dict[str, Tensor]:
+    def _sampled(self, samples: int) -> dict[str, Tensor]:
         """Independent draws of every node that is not observed, `(samples, *worlds, *plates, *event)`: exact ones of what matters, then the model's own."""
         self._check_possible()
         model, layout, elimination = self.model, self.model.layout, self._elimination

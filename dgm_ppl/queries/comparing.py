@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ def compare(
         level: of the intervals.
 
     Raises:
-        GraphError: no method, a level outside (0, 1), the truth of an unknown node.
+        GraphError: no method, two of one name, a level outside (0, 1), the truth of an unknown node or of other worlds than the evidence.
 
     Example:
         >>> import torch, dgm_ppl as dgm
@@ -50,6 +51,8 @@ def compare(
     named = dict(methods) if isinstance(methods, Mapping) else {type(method).__name__: method for method in methods}
     if not named:
         raise GraphError("compare: expected one method or more; got none; try {'hmc': dgm.HMC()}")
+    if not isinstance(methods, Mapping) and len(named) < len(methods):
+        raise GraphError(f"compare: expected one method of each kind in a list; got {[type(method).__name__ for method in methods]}; name them: {{'few': dgm.Guided(steps=50), 'many': dgm.Guided(steps=200)}}")
     if not 0 < level < 1:
         raise GraphError(f"compare: expected level between 0 and 1; got {level!r}; try 0.9")
     known = {} if truth is None else model.encode(truth)
@@ -68,7 +71,9 @@ def _rows(model: Model, evidence: Any, name: str, method: Method | None, truth: 
         if not draws.is_floating_point() or model.net[node].is_deterministic:
             continue
         row = {"method": name, "node": node, "seconds": seconds, "spread": float(draws.std(0).mean())}
-        rows.append({**row, **(_against(draws, truth[node], level) if node in truth else {}), "diagnosis": str(answer.diagnose()).replace("\n", "; ")})
+        if node in truth and truth[node].shape != draws.shape[1:]:
+            raise GraphError(f"compare: expected the truth of {node!r} with the shape {tuple(draws.shape[1:])} of what the evidence leaves open; got {tuple(truth[node].shape)}")
+        rows.append({**row, **(_against(draws, truth[node], level, len(answer.worlds)) if node in truth else {}), "diagnosis": str(answer.diagnose()).replace("\n", "; ")})
     return rows
 
 
@@ -80,8 +85,9 @@ def _held(method: Method | None) -> int:
     return options.get("samples", options.get("particles", 1000)) * options.get("chains", 1)
 
 
-def _against(draws: Tensor, truth: Tensor, level: float) -> dict[str, float]:
-    inside = covered(draws, truth, level).reshape(len(truth), -1).mean(1)
+def _against(draws: Tensor, truth: Tensor, level: float, worlds: int) -> dict[str, float]:
+    inside = covered(draws, truth, level)
+    inside = inside.reshape(math.prod(inside.shape[:worlds]), -1).mean(1)
     error = (draws.mean(0) - truth).square().mean()
     span = truth.max() - truth.min()
     return {

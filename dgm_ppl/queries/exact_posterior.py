@@ -126,7 +126,7 @@ class ExactPosterior(Posterior):
         columns = {(name, label): value.detach().reshape(-1).cpu().numpy() for name in self.names for label, value in self.table(name).items()}
         return pandas.DataFrame(columns, index=self.index)
 
-    def sample(self, samples: int) -> dict[str, Tensor]:
+    def _sampled(self, samples: int) -> dict[str, Tensor]:
         """Independent draws of every node that is not observed, `(samples, *worlds, *plates, *event)`."""
         if not self._all_possible:
             raise self._impossible("sample: impossible rows have no draws")

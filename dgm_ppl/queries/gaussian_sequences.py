@@ -74,7 +74,7 @@ class GaussianSequencePosterior(HiddenSequence):
         at = self.watched.ends(steps)
         return {name: self._distribution(name, *(picked(value, at, self.worlds) for value in later.moments(name))) for name in self._engine.names}
 
-    def sample(self, samples: int) -> dict[str, Tensor]:
+    def _sampled(self, samples: int) -> dict[str, Tensor]:
         """Independent draws of the hidden nodes, `(samples, *worlds, steps, *event)`. Nodes on which nothing observed depends come along."""
         with torch.no_grad():
             drawn = self._engine.draw(self._laid, samples)

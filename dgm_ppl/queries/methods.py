@@ -139,10 +139,11 @@ class Guided(Method):
     """`samples` draws of a hidden `Diffusion` or `FlowMatching` node by `steps` of its reverse process, led by the evidence below it.
 
     The noise in z_t gets -sigma_t d log p(evidence | z_t) / dz_t, with p(evidence | z_t) taken at the clean value; where all that is measured is
-    Normal, the clean value's own uncertainty is added to the noise of the measurement, which is exact for a Gaussian prior and few numbers
-    measured. `scale` weighs the evidence; 1 is the posterior.
+    Normal, the clean value's own uncertainty is added to the noise of the measurement, which is exact for a Gaussian prior: of many numbers by some steps of
+    conjugate gradients. Steps are those of SDE-DPM-Solver++(2M). `scale` weighs the evidence; 1 is the posterior.
 
-    Source: Chung et al. (2023), https://arxiv.org/abs/2209.14687; Boys et al. (2023), https://arxiv.org/abs/2310.06721.
+    Source: Chung et al. (2023), https://arxiv.org/abs/2209.14687; Boys et al. (2023), https://arxiv.org/abs/2310.06721; Rozet et al. (2024),
+    https://arxiv.org/abs/2405.13712; Lu et al. (2022), https://arxiv.org/abs/2211.01095.
     """
 
     samples: int = 100
@@ -153,7 +154,7 @@ class Guided(Method):
     def __post_init__(self) -> None:
         for name in ("samples", "steps"):
             _whole("Guided", name, getattr(self, name))
-        if not self.scale >= 0:
+        if not (isinstance(self.scale, (int, float)) and self.scale >= 0):
             raise GraphError(f"Guided: expected scale to be a number that is not negative; got {self.scale!r}")
 
 

@@ -61,7 +61,7 @@ class MetropolisPosterior(Posterior):
     def draws(self) -> Mapping[str, Tensor]:
         return self._draws
 
-    def sample(self, samples: int) -> dict[str, Tensor]:
+    def _sampled(self, samples: int) -> dict[str, Tensor]:
         """Draws of the chains at random, with replacement where more are asked for than there are."""
         held = self.method.samples * self.method.chains
         picked = torch.randperm(held)[:samples] if samples <= held else torch.randint(held, (samples,))

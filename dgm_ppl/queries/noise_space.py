@@ -98,7 +98,7 @@ class NoisePosterior(Posterior):
     def draws(self) -> Mapping[str, Tensor]:
         return {name: value.flatten(0, 1) for name, value in self._chained.items()}
 
-    def sample(self, samples: int) -> dict[str, Tensor]:
+    def _sampled(self, samples: int) -> dict[str, Tensor]:
         """Draws of the chains, evenly spaced; at most as many as there are."""
         held = self.method.chains * self.method.samples
         if samples > held:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
+from ..families.shapes import whole
 from ..graph import Displayed, GraphError, did_you_mean
 from .bounded import refuse_noisy
 from .chains import Chains, run_nuts
@@ -42,8 +43,8 @@ class Posterior(Displayed):
     def log_weights(self) -> Tensor | None:
         return None
 
-    def sample(self, samples: int) -> dict[str, Tensor]:
-        """Draws of every node that is not observed, `(samples, *worlds, *plates, *event)`."""
+    def _sampled(self, samples: int) -> dict[str, Tensor]:
+        """What `sample` returns, of a checked number."""
         raise NotImplementedError
 
     @property
@@ -56,6 +57,12 @@ class Posterior(Displayed):
         raise NotImplementedError
 
     # what follows
+
+    def sample(self, samples: int) -> dict[str, Tensor]:
+        """Draws of every node that is not observed, `(samples, *worlds, *plates, *event)`; of chains, at most as many as there are."""
+        if (whole(samples) or 0) < 1:
+            raise GraphError(f"sample: expected a positive whole number of draws; got {samples!r}; try sample(100)")
+        return self._sampled(whole(samples))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -184,7 +191,7 @@ class GuidePosterior(Posterior):
         refuse_noisy(self.model, None, "log_evidence")
         return self._log_weights.logsumexp(0) - torch.tensor(float(self.method.samples), dtype=self._log_weights.dtype).log().item()
 
-    def sample(self, samples: int) -> dict[str, Tensor]:
+    def _sampled(self, samples: int) -> dict[str, Tensor]:
         if self.log_weights is None:
             drawn, _ = self._source.unweighted(samples)
             return {name: self.model.layout.release(name, drawn[name]) for name in self.names}
@@ -220,7 +227,7 @@ class ChainPosterior(Posterior):
     def draws(self) -> Mapping[str, Tensor]:
         return self._chains.draws
 
-    def sample(self, samples: int) -> dict[str, Tensor]:
+    def _sampled(self, samples: int) -> dict[str, Tensor]:
         """Draws of the chains, evenly spaced; at most as many as there are."""
         held = len(next(iter(self.draws.values())))
         if samples > held:

@@ -14,6 +14,7 @@ from torch.nn import functional
 from ..compile import Model
 from ..conditionals.flow.conditional import FlowConditional
 from ..graph import GraphError, did_you_mean
+from ..network.padding import real_steps
 from .asking import posterior
 from .evidence import relevant
 from .methods import Method
@@ -21,8 +22,8 @@ from .methods import Method
 __all__ = ["LinearProbe", "interpolate", "linear_probe", "representations"]
 
 
-def representations(model: Model, data: Any, *, method: Method | None = None, nodes: Sequence[str] = ()) -> Tensor:
-    """Posterior means of the latents as features, `(*worlds, features)`; of finite latents the probabilities of their states.
+def representations(model: Model, data: Any, *, method: Method | None = None, nodes: str | Sequence[str] = ()) -> Tensor:
+    """Posterior means of the latents as features, `(*worlds, features)`; of finite latents the probabilities of their states. Zero behind the end of a sequence.
 
     Args:
         model: a compiled net.
@@ -40,6 +41,7 @@ def representations(model: Model, data: Any, *, method: Method | None = None, no
         >>> dgm.representations(dgm.compile(net), {"x": torch.zeros(3, 5)}, method=dgm.Amortized(guide)).shape
         torch.Size([3, 2])
     """
+    nodes = (nodes,) if isinstance(nodes, str) else nodes
     means, evidence = _means(model, data, method)
     worlds = len(model.layout.worlds(evidence))
     for name in nodes:
@@ -47,8 +49,20 @@ def representations(model: Model, data: Any, *, method: Method | None = None, no
             raise GraphError(f"representations: no latent {name!r} above the data{did_you_mean(str(name), means)}")
     if not means:
         raise GraphError(f"representations: nothing is latent above the data; got values for {list(evidence)}")
-    found = [means[name] for name in nodes or means]
+    found = [_within_sequences(model, name, means[name], evidence) for name in nodes or means]
     return torch.cat([value.flatten(worlds) if value.ndim > worlds else value.unsqueeze(-1) for value in found], -1)
+
+
+def _within_sequences(model: Model, name: str, value: Tensor, evidence: Mapping[str, Tensor]) -> Tensor:
+    """The means of a chain's node, `(*worlds, *plates, ...)`, zero in steps behind the end of its sequence."""
+    chain = model.net.chain_of(name)
+    if chain is None or chain.name not in evidence:
+        return value
+    lengths = evidence[chain.name]
+    before = model.net.plates_of(name).index(chain.name)
+    place = lengths.ndim + before
+    kept = real_steps(lengths, value.shape[place]).reshape(*lengths.shape, *(1,) * before, -1, *(1,) * (value.ndim - place - 1))
+    return torch.where(kept, value, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +76,8 @@ class LinearProbe:
 
     def log_probs(self, features: Tensor) -> Tensor:
         """log p(label | features), `(rows, states)`."""
+        if features.ndim != 2 or features.shape[1] != len(self.loc):
+            raise GraphError(f"linear_probe: expected features (rows, {len(self.loc)}), as it was fitted; got {tuple(features.shape)}")
         return functional.linear((features - self.loc) / self.scale, self.weight, self.bias).log_softmax(-1)
 
     def predict(self, features: Tensor) -> Tensor:
@@ -70,7 +86,10 @@ class LinearProbe:
 
     def accuracy(self, features: Tensor, labels: Tensor) -> float:
         """The share of rows that are classified rightly."""
-        return (self.predict(features) == labels).float().mean().item()
+        found = self.predict(features)
+        if found.shape != labels.shape:
+            raise GraphError(f"linear_probe: expected a label for each of {len(found)} rows; got {tuple(labels.shape)}")
+        return (found == labels).float().mean().item()
 
 
 def linear_probe(features: Tensor, labels: Tensor, *, penalty: float = 1e-3) -> LinearProbe:
@@ -90,8 +109,15 @@ def linear_probe(features: Tensor, labels: Tensor, *, penalty: float = 1e-3) -> 
         >>> linear_probe(features, torch.tensor([0, 0, 1, 1])).accuracy(features, torch.tensor([0, 0, 1, 1]))
         1.0
     """
-    if features.ndim != 2 or labels.shape != features.shape[:1]:
-        raise GraphError(f"linear_probe: expected features (rows, features) and labels (rows,); got {tuple(features.shape)} and {tuple(labels.shape)}")
+    if not isinstance(labels, Tensor) and any(isinstance(label, str) for label in labels):
+        raise GraphError(f"linear_probe: expected labels as codes from 0; got {list(labels)[:3]}; number them first")
+    features, labels = torch.as_tensor(features), torch.as_tensor(labels)
+    if features.ndim != 2 or labels.shape != features.shape[:1] or len(features) < 2:
+        raise GraphError(f"linear_probe: expected features (rows, features) and labels (rows,); got {tuple(features.shape)} and {tuple(labels.shape)}; give two rows or more")
+    if not bool(features.isfinite().all()):
+        raise GraphError(f"linear_probe: expected finite features; got {features[~features.isfinite()][0].item():g}; drop these rows")
+    if not penalty >= 0:
+        raise GraphError(f"linear_probe: expected penalty from 0; got {penalty!r}")
     codes, labels = labels.long().to(features.device), labels.to(features.device)
     if bool((codes != labels).any()) or bool((codes < 0).any()):
         raise GraphError("linear_probe: expected labels as codes from 0; got others; number them first")
@@ -142,6 +168,9 @@ def interpolate(
     for name, value in first.items():
         if model.net[name].space.cardinality is not None:
             raise GraphError(f"interpolate: the latent {name!r} ~ {model.net[name].summary} is finite: there is nothing between its states")
+        chain = model.net.chain_of(name)
+        if chain is not None and chain.name in given and not torch.equal(given[chain.name], other.get(chain.name, given[chain.name])):
+            raise GraphError(f"interpolate: expected sequences of the same lengths; got {given[chain.name].tolist()[:4]} and {other[chain.name].tolist()[:4]} steps; cut them to one length")
         if name not in last or value.shape != last[name].shape:
             raise GraphError(f"interpolate: expected start and end with the same nodes and rows; got {list(given)} and {list(other)}, of {value.shape[:1]} and {last.get(name, share).shape[:1]} rows")
         along = share.reshape(-1, *(1,) * value.ndim)
@@ -150,6 +179,9 @@ def interpolate(
         raise GraphError(f"interpolate: nothing is latent above the data; got values for {list(given)}")
     worlds = model.layout.worlds(given)
     inputs = {name: value.expand(steps, *value.shape) if worlds and value.ndim > _inner(model, name) else value for name, value in given.items() if name in model.net.inputs}
+    fed = sorted(name for name in path if {*model.net.ancestors(name)} & {*given} - {*model.net.inputs})
+    if fed:
+        raise GraphError(f"interpolate: the latent {fed[0]!r} depends on what is observed, so that nothing can be decoded from it alone; got {sorted(given)}; try a net whose latents come first")
     with torch.no_grad():
         return _decoded(model, model.sample((steps, *worlds), given={**inputs, **path}), [name for name in given if name in model.random])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import torch
@@ -25,6 +25,7 @@ from .weighting import pick
 __all__ = ["ReversePosterior", "ReverseProblem"]
 
 MOMENTS = 48                                        # numbers measured in a world whose covariance is taken whole
+SOLVING = 4                                         # steps of conjugate gradients that stand for the inverse of a larger one
 
 
 class ReverseProblem:
@@ -117,18 +118,24 @@ class ReverseProblem:
             residual = torch.linalg.solve_triangular(root, (seen - loc).unsqueeze(-1), upper=False).squeeze(-1)
             logs = -residual.square().sum(-1) / 2 - root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         else:
-            wide = size.square() + self._sums(loc, clean, noisy, sigma**2 / alpha)
-            logs = (-(seen - loc).square() / wide.detach() / 2 - wide.detach().log() / 2).sum(-1)
+            product = self._product(loc, clean, noisy, sigma**2 / alpha)
+            wide = size.square() + product(torch.ones_like(loc)).clamp_min(0)
+            residual = (seen - loc).detach()
+            solved = _solve(lambda v: size.square() * v + product(v), residual, wide)
+            logs = (solved * (loc - loc.detach() - residual / 2) - wide.log() / 2).sum(-1)     # whose gradient takes the matrix as it is
         return logs - loc.shape[-1] * math.log(2 * math.pi) / 2
 
     @staticmethod
-    def _sums(loc: Tensor, clean: Tensor, noisy: Tensor, factor: float) -> Tensor:
-        """The sums of the rows of A V A', which stand for its diagonal where there are too many: two gradients and not one for each row (Boys et al., 2023)."""
-        (down,) = torch.autograd.grad(loc.sum(), noisy, retain_graph=True)
+    def _product(loc: Tensor, clean: Tensor, noisy: Tensor, factor: float) -> Callable[[Tensor], Tensor]:
+        """v to A V A' v without the matrix, by two gradients: V is symmetric, so that V A' v is the gradient of v . loc in the noisy value."""
         anything = torch.zeros_like(loc, requires_grad=True)
         (back,) = torch.autograd.grad(loc, clean, anything, create_graph=True)
-        (along,) = torch.autograd.grad(back, anything, down, retain_graph=True)
-        return factor * along.clamp_min(0)
+
+        def product(v: Tensor) -> Tensor:
+            (down,) = torch.autograd.grad(loc, noisy, v, retain_graph=True)
+            (along,) = torch.autograd.grad(back, anything, down, retain_graph=True)
+            return factor * along
+        return product
 
     def _spread(self, loc: Tensor, clean: Tensor, noisy: Tensor, factor: float) -> Tensor:
         """factor (d loc / d noisy)(d loc / d clean)', symmetric and not negative."""
@@ -146,11 +153,15 @@ class ReverseProblem:
     def guided(self, method: Guided) -> Tensor:
         """Draws of the hidden node, `(samples, *worlds, ...)`, by the reverse process with the posterior's noise."""
         denoiser = self.denoiser(method.samples)
-        value = denoiser.start()
+        value, earlier, last_width = denoiser.start(), None, None
         for t, s in self._times(method.steps, value):
             _, _, found = self.led(denoiser, value, t, scale=method.scale)
+            alpha, sigma = self.schedule.levels(t)
+            clean, width = (value - sigma * found) / alpha, self.schedule.log_snr(s)[0] - self.schedule.log_snr(t)[0]
+            if earlier is not None and s > 0:                                   # SDE-DPM-Solver++(2M): half a step ahead along the last two
+                found = found - alpha / sigma * width / last_width / 2 * (clean - earlier)
             mean, spread = self._step(value, found, t, s)
-            value = mean + spread * torch.randn_like(mean)
+            value, earlier, last_width = mean + spread * torch.randn_like(mean), clean, width
         return value / self.schedule.levels(value.new_zeros(()))[0]
 
     def twisted(self, method: Twisted) -> tuple[Tensor, Tensor, Tensor]:
@@ -202,6 +213,22 @@ class ReverseProblem:
         return torch.where(poor, torch.zeros_like(weights), weights), evidence, picked
 
 
+def _solve(product: Callable[[Tensor], Tensor], residual: Tensor, scale: Tensor) -> Tensor:
+    """w with product(w) near the residual, row by row: some steps of conjugate gradients, preconditioned by a diagonal; a row ends where curvature is not positive."""
+    w, left = torch.zeros_like(residual), residual
+    fitted = left / scale
+    direction, size = fitted, (left * fitted).sum(-1, keepdim=True)
+    for _ in range(SOLVING):
+        image = product(direction)
+        curvature = (direction * image).sum(-1, keepdim=True)
+        step = torch.where(curvature > 0, size / curvature.clamp_min(torch.finfo(w.dtype).tiny), 0.0)
+        w, left = w + step * direction, left - step * image
+        fitted = left / scale
+        size, last = (left * fitted).sum(-1, keepdim=True), size
+        direction = torch.where(curvature > 0, fitted + size / last.clamp_min(torch.finfo(w.dtype).tiny) * direction, 0.0)
+    return w
+
+
 class ReversePosterior(Posterior):
     """Draws of a diffusion node given what was measured below it."""
 
@@ -237,7 +264,7 @@ class ReversePosterior(Posterior):
             raise GraphError("log_evidence: guided reverse diffusion does not give it; ask method=dgm.Twisted(particles=500)")
         return self._log_evidence
 
-    def sample(self, samples: int) -> dict[str, Tensor]:
+    def _sampled(self, samples: int) -> dict[str, Tensor]:
         """Draws, with replacement where they have weights."""
         held = len(next(iter(self._draws.values())))
         if self._log_weights is None and samples > held:

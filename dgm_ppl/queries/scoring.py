@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..compile import Model
 from ..compile.reduction import PerWorld, added
+from ..conditionals.chain import AutoregressiveConditional
 from ..data import columns
 from ..families import noise
 from ..graph import GraphError
@@ -28,27 +29,34 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class Bits:
-    """-log2 p of each world divided by the number of observed numbers; `kind` is "exact", "estimate" or "bound" (from above)."""
+    """-log2 p of each world divided by its number of observed numbers, `counts`; `kind` is "exact", "estimate" or "bound" (from above)."""
 
     value: Tensor
     kind: str
-    dimensions: int
+    counts: Tensor
+
+    @property
+    def dimensions(self) -> int:
+        """The number of observed numbers of a world, of the longest where sequences differ."""
+        return int(self.counts.max())
 
     def mean(self) -> float:
-        """The mean over worlds."""
-        return self.value.mean().item()
+        """The bits of all worlds divided by their numbers: the mean over worlds, weighted by the lengths of sequences where these differ."""
+        return ((self.value * self.counts).sum() / self.counts.sum()).item()
 
     def mean_stderr(self) -> float:
         """The standard error of the mean over worlds."""
-        return (self.value.std() / math.sqrt(self.value.numel())).item() if self.value.numel() > 1 else 0.0
+        apart = (self.value - self.mean()) * self.counts / self.counts.to(self.value.dtype).mean()
+        return (apart.std() / math.sqrt(apart.numel())).item() if apart.numel() > 1 else 0.0
 
     def __repr__(self) -> str:
         worlds = f", mean of {self.value.numel()} worlds" if self.value.numel() > 1 else ""
-        return f"{self.mean():.4f} bits per dimension ({self.kind}, {self.dimensions} dimensions{worlds})"
+        least = int(self.counts.min())
+        return f"{self.mean():.4f} bits per dimension ({self.kind}, {'' if least == self.dimensions else f'{least} to '}{self.dimensions} dimensions{worlds})"
 
 
 def bits_per_dimension(model: Model, data: Any, *, method: Method | None = None) -> Bits:
-    """-log2 p(data) / d, where d counts the numbers of the observed random nodes in one world.
+    """-log2 p(data) / d, where d counts the numbers of the observed random nodes in one world; what stands behind the end of a sequence does not count.
 
     Of whole numbers (levels, states, dequantized flows) it is the length of their best code; of real numbers it depends on their unit.
 
@@ -66,11 +74,28 @@ def bits_per_dimension(model: Model, data: Any, *, method: Method | None = None)
     """
     score = log_prob(model, data, method=method)
     values = model.encode(data if isinstance(data, Mapping) else columns(data))
-    worlds = len(model.layout.worlds(values))
-    dimensions = sum(math.prod(values[name].shape[worlds:]) for name in model.random if name in values)
-    if not dimensions:
+    if not any(name in values for name in model.random):
         raise GraphError(f"bits_per_dimension: no random node is observed; give data for one of {list(model.random)}")
-    return Bits(-score.value / (math.log(2) * dimensions), score.kind, dimensions)
+    counts = _counts(model, values).expand(score.value.shape)
+    return Bits(-score.value / (math.log(2) * counts), score.kind, counts)
+
+
+def _counts(model: Model, values: Mapping[str, Tensor]) -> Tensor:
+    """How many numbers of the observed random nodes count in each world, `(*worlds)`."""
+    worlds, found = model.layout.worlds(values), model.layout.align_all(values)
+    if model.net.chains:
+        found = model.determined(found, model.layout.sizes(values))
+    total = torch.zeros(worlds, dtype=torch.long, device=model.device)
+    for node in (node for node in model.schedule if node.name in values and not node.deterministic):
+        counted = torch.ones_like(found[node.name], dtype=torch.bool)
+        if isinstance(node.conditional, AutoregressiveConditional) and all(parent in found for parent in node.parents):
+            ends = node.conditional.counted(found[node.name], node.prepare(found))
+            counted = counted if ends is None else counted & ends
+        real = None if node.strand is None else node.strand.real(found)
+        if real is not None:
+            counted = counted & real.reshape(*real.shape, *(1,) * node.event_rank)
+        total = total + counted.reshape(*worlds, -1).sum(-1)
+    return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +152,7 @@ def contributions(model: Model, data: Any, *, method: Amortized | None = None) -
         with torch.no_grad():
             return Contributions(model.log_densities(model.layout.align_all(values), model.layout.sizes(values)), kind)
     if not isinstance(method, Amortized):
-        raise GraphError(f"contributions: expected dgm.Amortized(guide); got {method!r}")
+        raise GraphError(f"contributions: expected dgm.Amortized(guide); got {type(method).__name__}; try method=dgm.Amortized(guide, samples=100)")
     return Contributions(_expected(WeightedDraws(model, method.guide, values), method.samples), "bound")
 
 
@@ -183,6 +208,9 @@ class Typicality(OutlierScore):
     reference: Any
 
     def __call__(self, model: Model, data: Any, method: Method | None) -> Tensor:
+        ours, theirs = ({name for name in (each if isinstance(each, Mapping) else columns(each)) if name in model.net} for each in (data, self.reference))
+        if ours != theirs:
+            raise GraphError(f"Typicality: expected reference data of the same columns as the rows; got {sorted(theirs)} for rows of {sorted(ours)}, whose surprisals are of other things")
         entropy = -log_prob(model, self.reference, method=method).mean()
         return (-log_prob(model, data, method=method).value - entropy).abs()
 

@@ -112,7 +112,7 @@ class SequencePosterior(HiddenSequence):
         at = self.watched.ends(steps)
         return {name: self._distribution(name, picked(later.probabilities(name), at, self.worlds)) for name in self._engine.names}
 
-    def sample(self, samples: int) -> dict[str, Tensor]:
+    def _sampled(self, samples: int) -> dict[str, Tensor]:
         """Independent draws of the hidden nodes, `(samples, *worlds, steps)`: filtered forwards, drawn backwards. Nodes on which nothing observed depends come along."""
         engine = self._engine
         with torch.no_grad():

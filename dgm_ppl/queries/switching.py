@@ -89,7 +89,7 @@ class SwitchingPosterior(HiddenSequence):
             each = dist.MultivariateNormal(mean, covariance, validate_args=False)
         return dist.MixtureSameFamily(torch.distributions.Categorical(probs=weights, validate_args=False), each, validate_args=False)
 
-    def sample(self, samples: int) -> dict[str, Tensor]:
+    def _sampled(self, samples: int) -> dict[str, Tensor]:
         """Independent draws of the hidden nodes, `(samples, *worlds, steps, *event)`."""
         engine, rows = self._engine, self._laid.rows
         with torch.no_grad():

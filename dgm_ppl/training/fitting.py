@@ -87,6 +87,8 @@ def fit(
     >>> print(run.stopped, round(run.history["loss"].iloc[-1], 3))          # the entropy of 3/4 and 1/4
     steps 0.562
     """
+    if not {"players", "prepare"} <= {*dir(objective)}:
+        raise TypeError(f"fit: expected an objective; got {type(objective).__name__}; try dgm.fit(dgm.MaximumLikelihood(model), data), or dgm.ELBO(model, guide) where something is latent")
     plan = Plan(
         epochs=epochs,
         steps=steps,

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from denoisers import MEAN, SCALE, Known
+from denoisers import MEAN, SCALE, Exact, Known
 from torch import nn
 
 import dgm_ppl as dgm
@@ -87,7 +87,23 @@ def test_the_flow_has_the_exact_density(schedule):
     torch.testing.assert_close(several.mean(0), found, atol=0.03, rtol=0.01)   # of a diagonal Jacobian every probe gives the trace
 
 
-SAMPLERS = [dgm.Ancestral(200), dgm.DDIM(100), dgm.DDIM(200, eta=1.0), dgm.Heun(40), dgm.DPMSolver(25)]
+SAMPLERS = [dgm.Ancestral(200), dgm.DDIM(100), dgm.DDIM(200, eta=1.0), dgm.Heun(40), dgm.DPMSolver(25), dgm.AdamsBashforth(25)]
+
+
+@pytest.mark.parametrize("kind, order, largest", [(dgm.DDIM, 1, 0.16), (dgm.Heun, 2, 0.2), (dgm.DPMSolver, 2, 0.02), (dgm.AdamsBashforth, 2, 0.02)], ids=lambda kind: getattr(kind, "__name__", None))
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_samplers_follow_the_exact_flow_with_their_order(schedule, kind, order, largest):
+    """Root mean square distances from where the probability flow of a Gaussian ends: bounded at 20 steps, and halved once or twice by twice the steps."""
+    exact = Exact(schedule, 100)
+    errors = [float((kind(steps)(exact, None) - exact.end).square().mean().sqrt()) for steps in (20, 160, 320)]
+    assert errors[0] < largest and errors[1] / errors[2] > 0.75 * 2**order, errors
+
+
+def test_extrapolated_steps_stay_near_the_flow_when_they_are_few():
+    """Ten steps along the cosine, whose first and last are leaps in log-SNR and steps like the others in the angle."""
+    exact = Exact(dgm.Cosine(), 100)
+    errors = {kind.__name__: float((kind(10)(exact, None) - exact.end).square().mean().sqrt()) for kind in (dgm.DDIM, dgm.DPMSolver, dgm.AdamsBashforth)}
+    assert errors["AdamsBashforth"] < 0.6 * errors["DPMSolver"] and errors["DPMSolver"] < 0.4 * errors["DDIM"], errors
 
 
 @pytest.mark.parametrize("schedule", [SCHEDULES["cosine"], SCHEDULES["variance exploding"]], ids=["cosine", "variance exploding"])

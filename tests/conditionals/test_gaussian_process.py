@@ -100,7 +100,10 @@ def test_draws_have_the_covariance():
 WRONG = {
     "no kernel": (lambda: dgm.GaussianProcess(3, at="x", kernel="rbf"), r"expected a kernel; got 'rbf'; try kernel=dgm.RBF\(\)"),
     "no points": (lambda: dgm.GaussianProcess(3, at=torch.zeros(3), kernel=dgm.RBF()), r"at= names the node that holds the points.*try at='x' with x=dgm.Given\(3\)"),
-    "a lengthscale": (lambda: dgm.RBF(lengthscale=0.0), "RBF: expected lengthscale above 0, or None"),
+    "a lengthscale": (lambda: dgm.RBF(lengthscale=0.0), r"RBF: expected lengthscale to be a number above 0 \(one a feature\), or None for one that is learned; got 0.0"),
+    "a node for a lengthscale": (lambda: dgm.RBF(lengthscale=dgm.refs("l")), "RBF: expected lengthscale to be a number above 0"),
+    "several variances": (lambda: dgm.RBF(variance=(1.0, 2.0)), "RBF: expected variance to be a number above 0, or None"),
+    "no jitter": (lambda: dgm.RBF(jitter=None), "RBF: expected jitter to be a number above 0; got None"),
     "a roughness": (lambda: dgm.Matern(nu=1.0), "Matern: expected nu to be 0.5, 1.5 or 2.5; got 1.0"),
     "another number of points": (lambda: dgm.BayesNet(x=dgm.Given(4), f=dgm.GaussianProcess(3, at="x", kernel=dgm.RBF())).check(), r"node 'f': parameter 'scale_tril' from fn: expected the shape \(\d+, 3, 3\)"),
     "an image": (lambda: dgm.compile(dgm.BayesNet(x=dgm.Given(1, 4, 4), f=dgm.GaussianProcess(4, at="x", kernel=dgm.RBF()))), r"node 'f': RBF\(\) expects one parent, points \(n,\) or \(n, features\); got 'x' \(1, 4, 4\)"),
@@ -108,7 +111,7 @@ WRONG = {
         lambda: dgm.compile(dgm.BayesNet(x=dgm.Given(4), f=dgm.GaussianProcess(4, at="x", kernel=dgm.RBF(jitter=1e-30)))).sample(given={"x": torch.zeros(4)}),
         r"node 'f': the covariance of RBF\(jitter=1e-30\) is not positive definite at these points.*try jitter=1e-28",
     ),
-    "lengthscales": (lambda: dgm.BayesNet(x=dgm.Given(4, 3), f=dgm.GaussianProcess(4, at="x", kernel=dgm.RBF(lengthscale=(1.0, 2.0)))).check(), "node 'f': its parameters could not be computed"),
+    "lengthscales": (lambda: dgm.BayesNet(x=dgm.Given(4, 3), f=dgm.GaussianProcess(4, at="x", kernel=dgm.RBF(lengthscale=[1.0, 2.0]))).check(), "node 'f': its parameters could not be computed"),
 }
 
 

@@ -83,6 +83,42 @@ def test_games_that_cannot_be_played(call, message):
         call()
 
 
+def informed(reads="x", code=None):
+    net = dgm.BayesNet(c=dgm.Categorical(3, probs=[0.2, 0.3, 0.5]), z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Generator(2).given("c", "z", net=dgm.MLP(4)))
+    q = dgm.BayesNet(**{reads: dgm.Given(2)}, c=(code or dgm.Categorical(3)).given(reads, net=dgm.MLP(4)))
+    return dgm.Adversarial(dgm.compile(net), {"x": dgm.MLP(4)}, terms=dgm.MutualInformation("c", dgm.compile(q)))
+
+
+def graphical(*cliques):
+    net = dgm.BayesNet(h=dgm.Normal(2, loc=0.0, scale=1.0), z=dgm.Generator(2).given("h", net=dgm.MLP(4)), x=dgm.Generator(2).given("z", net=dgm.MLP(4)))
+    return dgm.Adversarial(dgm.compile(net), {clique: dgm.MLP(4) for clique in cliques}, guide=dgm.compile(dgm.amortize(net, "x")))
+
+
+DECLARED = {
+    "a code read off what the model lacks": (lambda: informed(reads="w"), r"MutualInformation: the guide reads 'w', which the model has not.*dgm.amortize\(net, observed='x'\)"),
+    "a code of other states": (lambda: informed(code=dgm.Categorical(4)), r"'c' is Categorical\(4\) in the guide and Categorical\(3.* in the model; expected one shape and the same states"),
+    "a code of another shape": (lambda: informed(code=dgm.Normal(2)), r"'c' is Normal\(2\) in the guide.*expected one shape"),
+    "an arrow of the latents that no critic sees": (lambda: graphical(("h", "z"), ("x",)), r"no critic judges 'z' and 'x' together, so the guide could draw any 'z' for any 'x'; add \{\('x', 'z'\)"),
+}
+
+
+@pytest.mark.parametrize("call, message", DECLARED.values(), ids=DECLARED)
+def test_games_with_guides_that_do_not_fit(call, message):
+    with pytest.raises(dgm.GraphError, match=message):
+        call()
+
+
+def test_a_critic_for_each_clique_of_the_graph_is_enough():
+    graphical(("h", "z"), ("x", "z"))
+    informed()
+
+
+def test_matching_says_what_it_would_not_train():
+    with pytest.raises(dgm.GraphError, match=r"Matching: node 'w' ~ Normal\(1\) is learned, and the data have neither it nor.*give a column 'w'"):
+        dgm.fit(dgm.Matching(with_child()), X, steps=1)
+    dgm.fit(dgm.Matching(with_child()), {"w": torch.randn(8, 1)}, steps=1, progress=False)
+
+
 def test_a_slope_bounded_in_any_way_is_played():
     for options in ({"game": dgm.Wasserstein(clip=0.1)}, {"penalties": dgm.R1()}, {"critics": {"x": dgm.SpectralNorm(dgm.MLP(8))}}, {"critics": {"x": nn.Linear(2, 1)}}):
         adversarial(**{"game": dgm.Wasserstein(), **options})
@@ -116,6 +152,10 @@ DIFFUSIONS = {
     "guidance by the other parent": (lambda: dgm.compile(two_parents(drop={"y": 0.1})).sampling(x=dgm.DDIM(5, guidance={"c": 2.0})), r"guidance by 'c' needs a network.*declare drop=\{'c': 0.1\}"),
     "guidance of nothing": (lambda: dgm.DDIM(5, guidance=2.0), r"expected guidance as weights by parent; got 2.0; try guidance=\{'y': 2.0\}"),
     "a weight that is no number": (lambda: dgm.DDIM(5, guidance={"y": math.nan}), r"expected a finite number as the weight of guidance by 'y'; got nan"),
+    "guidance as a list of names": (lambda: dgm.DDIM(5, guidance=("y",)), r"expected guidance as weights by parent; got \('y',\)"),
+    "guidance by truth": (lambda: dgm.DDIM(5, guidance={"y": True}), r"weight of guidance by 'y'; got True"),
+    "clip by name": (lambda: dgm.Heun(5, clip="1"), r"Heun: expected clip above 0; got '1'"),
+    "eta by name": (lambda: dgm.DDIM(5, eta="1"), r"DDIM: expected eta between 0 and 1; got '1'"),
     "a share for all": (lambda: two_parents(drop=0.1), r"Diffusion: expected drop as shares by parent; got 0.1; try drop=\{'y': 0.1\}"),
     "a share that is no number": (lambda: two_parents(drop={"y": "often"}), r"expected drop of 'y' between 0 and 1.*got 'often'"),
 }

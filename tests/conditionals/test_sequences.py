@@ -297,6 +297,7 @@ ERRORS = {
     "an end that is no token": (lambda: dgm.Autoregressive(dgm.Categorical(3, 4), net=dgm.MADE(4), end=3), r"expected end= to be a token from 0 to 2; got 3"),
     "an end that is no label": (lambda: dgm.Autoregressive(dgm.Categorical(["stop", "go"], 4), net=dgm.MADE(4), end="stp"), r"end='stp' is no state.*'stop'"),
     "an end of numbers": (lambda: dgm.Autoregressive(dgm.Normal(4), net=dgm.MADE(4), end=0), r"end= expects a sequence of tokens"),
+    "a part where all is asked": (lambda: dgm.log_prob(made(), {"x": dgm.Prefix([0, 1])}), r"node 'x': a part of an event is evidence for draws alone; got Prefix; try model.sample\(100, given=\{'x': dgm.Prefix"),
     "two ends": (lambda: dgm.Autoregressive(dgm.Categorical(3, 4), net=dgm.MADE(4), end=0, length="n"), r"end= or length=, not both"),
     "an end in another order": (lambda: dgm.Autoregressive(dgm.Categorical(3, 4), net=dgm.MADE(4), end=0, order=(3, 2, 1, 0)), r"read from its beginning"),
     "a length beyond the event": (

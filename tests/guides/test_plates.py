@@ -253,13 +253,14 @@ def test_a_joint_gaussian_is_taken_to_the_support(latent):
         torch.testing.assert_close(torch.trapezoid(density[:, 0, 0, 0], points), torch.tensor(1.0), rtol=2e-2, atol=2e-2)
 
 
-def test_copies_one_by_one_sum_to_one():
+@pytest.mark.parametrize("heads", [0, 4])
+def test_copies_one_by_one_sum_to_one(heads):
     net = dgm.BayesNet(
         c=dgm.Categorical(3, probs=[0.2, 0.3, 0.5]), k=dgm.Normal(loc=0.0, scale=1.0), r=dgm.Normal(scale=1.0).given("c", "k", net=dgm.MLP(3)),
         plates={"i": ["k", "r"], "j": ["c", "r"]},
     )
-    guide = dgm.compile(dgm.amortize(net, "r", net=dgm.MLP(4), order=["c", "k"]), seed=0)
-    assert guide.net["c"].summary == "Categorical(3) one by one over j"
+    guide = dgm.compile(dgm.amortize(net, "r", net=dgm.MLP(4), order=["c", "k"], coupling=dgm.InTurn(16, heads) if heads else None), seed=0)
+    assert guide.net["c"].summary == f"Categorical(3) one by one over j{', heads=4' if heads else ''}"
     torch.manual_seed(0)
     r = torch.randn(2, 4, 3)
     conditional = guide.conditional("c")
@@ -273,9 +274,10 @@ def test_copies_one_by_one_sum_to_one():
     assert conditional.prepare(guide.layout.align("r", torch.randn(2, 4, 6))).shape[-2] == 6
 
 
-def test_one_by_one_over_two_plates_scores_what_it_draws():
+@pytest.mark.parametrize("heads", [0, 2])
+def test_one_by_one_over_two_plates_scores_what_it_draws(heads):
     net = dgm.BayesNet(a=dgm.Normal(loc=0.0, scale=1.0), z=dgm.Normal(2, loc="a", scale=1.0), x=dgm.Normal(2, loc="z", scale=1.0), plates={"i": ["z", "x"], "k": ["z", "x"]})
-    guide = dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(4), order=["z", "a"], coupling=dgm.InTurn(4)), seed=0)
+    guide = dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(4), order=["z", "a"], coupling=dgm.InTurn(4, heads)), seed=0)
     model = dgm.compile(net)
     data = data_for(model, guide, sizes=(3, 2))
     torch.manual_seed(1)

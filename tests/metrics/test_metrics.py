@@ -97,3 +97,28 @@ def test_features_learn_the_classes():
 def test_refused(call, message):
     with pytest.raises(dgm.GraphError, match=message):
         call()
+
+
+ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("ask, message", [
+    (lambda: metrics.precision_recall(ROWS, ROWS[:20], neighbours=30), "neighbours to be a whole number from 1 to 19, .*got 30"),
+    (lambda: metrics.density_coverage(ROWS[:20], ROWS, neighbours=0), "neighbours to be a whole number from 1 to 19, .*got 0"),
+    (lambda: metrics.frechet_distance(torch.randn(30, 60), torch.randn(30, 60)), "more rows than features.*got 30 rows of 60 features.*kernel_distance"),
+    (lambda: metrics.mmd(ROWS.numpy(), ROWS), r"expected tensors.*got ndarray; try torch.as_tensor"),
+    (lambda: metrics.train_features(torch.full((40, 1, 4, 4), float("nan")), torch.arange(40) % 2), "expected finite images"),
+    (lambda: metrics.train_features(torch.rand(40, 1, 4, 4), torch.zeros(40)), r"labels 0, 1, ... of two classes at least; got \[0.0\]"),
+    (lambda: metrics.train_features(torch.rand(40, 1, 4, 4), torch.arange(40) / 2), "labels 0, 1, ... of two classes at least"),
+])
+def test_what_cannot_be_measured(ask, message):
+    with pytest.raises(dgm.GraphError, match=message):
+        ask()
+
+
+@pytest.mark.parametrize("measure", [metrics.mmd, metrics.energy_distance, metrics.sliced_wasserstein, metrics.frechet_distance, metrics.kernel_distance, metrics.precision_recall])
+def test_samples_of_two_precisions_are_measured_in_the_wider(measure):
+    torch.manual_seed(0)
+    mixed = measure(ROWS, ROWS.double() + 1)
+    torch.manual_seed(0)
+    assert mixed == measure(ROWS.double(), ROWS.double() + 1)

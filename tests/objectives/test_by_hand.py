@@ -72,3 +72,26 @@ def test_a_kind_is_looked_at_once_and_players_never(monkeypatch):
     for rows in (slice(0, 2), slice(2, 6)):
         objective({name: column[rows] for name, column in batch.items()})
     assert len(looked) == 1
+
+
+def declared():
+    return dgm.BayesNet(z=dgm.Normal(2, loc=0.0, scale=1.0), x=dgm.Bernoulli(4).given("z"))
+
+
+NO_MODELS = {
+    "a declaration": (lambda: dgm.MaximumLikelihood(declared()), r"MaximumLikelihood: expected compiled nets; got the declaration \['z', 'x'\]; try dgm.compile\(net\)"),
+    "a declared guide": (lambda: dgm.ELBO(dgm.compile(declared()), dgm.amortize(declared(), "x")), r"ELBO: expected compiled nets; got the declaration"),
+    "no guide": (lambda: dgm.IWAE(dgm.compile(declared()), None), r"IWAE: expected a compiled guide; got None; try dgm.compile\(dgm.amortize\("),
+}
+
+
+@pytest.mark.parametrize("build, message", NO_MODELS.values(), ids=NO_MODELS)
+def test_what_is_no_model_is_said(build, message):
+    with pytest.raises(dgm.GraphError, match=message):
+        build()
+
+
+def test_a_net_is_no_objective():
+    for net in (declared(), dgm.compile(declared())):
+        with pytest.raises(TypeError, match=rf"fit: expected an objective; got {type(net).__name__}; try dgm.fit\(dgm.MaximumLikelihood\(model\), data\)"):
+            dgm.fit(net, {"x": torch.zeros(2, 4)}, steps=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from denoisers import MEAN, SCALE, Known
+from denoisers import MEAN, SCALE, Known, KnownField
 
 import dgm_ppl as dgm
 from dgm_ppl.queries.comparing import covered
@@ -56,8 +56,8 @@ def test_posteriors_are_those_of_the_closed_form(build, method):
     assert str(post.diagnose())
 
 
-def test_many_measurements_are_led_by_sums_of_rows(monkeypatch):
-    """Of one number the sum is the variance itself; of several that are independent too."""
+def test_many_measurements_are_led_by_conjugate_gradients(monkeypatch):
+    """Of one number, and of several that are independent, one step is the inverse itself."""
     monkeypatch.setattr("dgm_ppl.queries.reverse.MOMENTS", 0)
     mean, covariance = closed_form()
     drawn = dgm.posterior(diffusion(), {"y": MEASURED}, method=dgm.Guided(2500, 100, seed=0)).sample(2000)["x"]
@@ -70,6 +70,28 @@ def test_many_measurements_are_led_by_sums_of_rows(monkeypatch):
     gain = SCALE**2 / (SCALE**2 + NOISE**2)
     torch.testing.assert_close(drawn.mean(0), MEAN + gain * (MEASURED - MEAN), atol=0.1, rtol=0)
     torch.testing.assert_close(drawn.var(0), (gain * NOISE**2).expand(2, 2), atol=0.13, rtol=0)
+
+
+def test_intervals_of_a_picture_are_calibrated():
+    """A smooth Gaussian picture of eight by eight with a hole, 55 numbers measured: 90 % intervals hold 90 %, and means are those of the closed form."""
+    torch.manual_seed(0)
+    places, rows = torch.cartesian_prod(torch.arange(8.0), torch.arange(8.0)), 30
+    covariance = 0.5 * (-torch.cdist(places, places) / 3).exp() + 1e-3 * torch.eye(64)
+    measure = dgm.Mask([[[not (3 <= i <= 5 and 3 <= j <= 5) for j in range(8)] for i in range(8)]])
+    schedule, x = dgm.Cosine(), (torch.randn(rows, 64) @ torch.linalg.cholesky(covariance).T).reshape(rows, 1, 8, 8)
+    prior = dgm.Diffusion(1, 8, 8, net=dgm.Flat(KnownField(schedule, covariance)), schedule=schedule, prediction=dgm.Clean())
+    camera = dgm.compile(dgm.BayesNet(x=prior, y=dgm.Normal(55, scale=0.1).given("x", fn=measure)))
+    y = measure(x) + 0.1 * torch.randn(rows, 55)
+    (row,) = dgm.compare(camera, {"y": y}, [dgm.Guided(samples=30, steps=50, seed=0)], truth={"x": x}).to_dict("records")
+    linear = measure(torch.eye(64).reshape(64, 1, 8, 8)).T
+    gain = covariance @ linear.T @ torch.linalg.inv(linear @ covariance @ linear.T + 0.01 * torch.eye(55))
+    best = (y @ gain.T - x.flatten(1)).square().mean().sqrt()
+    assert abs(row["coverage"] - 0.9) < 0.03, row
+    assert row["rmse"] < 1.06 * float(best), (row, best)
+    drawn = dgm.posterior(camera, {"y": y}, method=dgm.Guided(samples=30, steps=50, seed=0)).sample(30)["x"]
+    spread = (covariance - gain @ linear @ covariance).diagonal().mean().sqrt()
+    assert float(drawn.var(0).mean().sqrt()) == pytest.approx(float(spread), rel=0.06)
+    assert float((measure(drawn) - y).square().mean().sqrt()) == pytest.approx(0.1, rel=0.1)     # neither led too weakly nor fitted to the noise
 
 
 def test_particles_estimate_the_evidence():
@@ -160,6 +182,8 @@ def test_methods_are_compared_on_the_same_measurement():
     assert exact["rmse"] == pytest.approx(langevin["rmse"], rel=0.1) and exact["psnr"] > 5
     for row in (exact, langevin):
         assert abs(row["coverage"] - 0.9) < 4 * row["coverage_stderr"] + 0.03
+    (alone,) = dgm.compare(model, {"y": truth["y"][0]}, {"exact": None}, truth={"x": truth["x"][0]}).to_dict("records")
+    assert alone["coverage_stderr"] != alone["coverage_stderr"]            # one world has no spread
 
 
 def test_coverage_is_the_level_of_few_draws_too():
@@ -193,8 +217,14 @@ REFUSED = {
     "a step": (lambda: dgm.HMC(step=0.0), "expected step above 0"),
     "no method": (lambda: dgm.compare(gaussian(), {"y": MEASURED}, {}), "expected one method or more"),
     "a level": (lambda: dgm.compare(gaussian(), {"y": MEASURED}, {"a": None}, level=1.0), "expected level between 0 and 1"),
+    "two of a kind": (lambda: dgm.compare(gaussian(), {"y": MEASURED}, [dgm.Langevin(), dgm.Langevin(samples=9)]), r"one method of each kind in a list; got \['Langevin', 'Langevin'\]; name them"),
+    "the truth of other worlds": (lambda: dgm.compare(gaussian(), {"y": MEASURED}, {"exact": None}, truth={"x": torch.zeros(3, 2)}), r"truth of 'x' with the shape \(2, 2\).*got \(3, 2\)"),
+    "a lead by name": (lambda: dgm.Guided(scale="1"), "expected scale to be a number"),
     "sides": (lambda: dgm.Coarsen(3)(torch.zeros(1, 4, 4)), "expected sides that 3 divides; got 4 x 4"),
     "no images": (lambda: dgm.Blur()(torch.zeros(4)), r"expected images.*try rank=1"),
+    "a width": (lambda: dgm.Blur("1"), "Blur: expected width to be a number above 0"),
+    "a width without end": (lambda: dgm.Blur(float("inf")), "Blur: expected width to be a number above 0"),
+    "ends": (lambda: dgm.Clip("a", "b"), "Clip: expected low below high"),
     "a length": (lambda: dgm.BayesNet(x=dgm.Normal(8), y=dgm.Normal(2).given("x", fn=dgm.Coarsen(3))).check(), "expected sides that 3 divides; got 8"),
     "a number": (lambda: dgm.BayesNet(x=dgm.Normal(), y=dgm.Normal().given("x", fn=dgm.Blur())).check(), "expected images.*sequences .*got an event of 0 dimensions"),
     "grey sound": (lambda: dgm.BayesNet(x=dgm.Normal(8, 2), y=dgm.Normal(8, 1).given("x", fn=dgm.Grey())).check(), "Grey: expected images.*an event of 2 dimensions"),

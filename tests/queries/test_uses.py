@@ -34,6 +34,37 @@ def test_bits_of_uniform_levels():
     assert repr(found) == "3.5714 bits per dimension (exact, 7 dimensions, mean of 4 worlds)"
 
 
+def test_only_what_lies_within_a_sequence_is_a_dimension():
+    """Fair bits cost one bit each, whatever the lengths and whatever pads them."""
+    chain = dgm.compile(dgm.BayesNet(x=dgm.Bernoulli(3, probs=0.5), plates={"time": dgm.Chain(["x"])}))
+    sequences = [torch.ones(2, 3), torch.zeros(5, 3)]
+    found = dgm.bits_per_dimension(chain, {"x": sequences})
+    torch.testing.assert_close(found.value, torch.ones(2), check_dtype=False)
+    assert found.counts.tolist() == [6, 15] and found.mean() == pytest.approx(1) and "6 to 15 dimensions" in repr(found)
+    ended = dgm.compile(dgm.BayesNet(x=dgm.Autoregressive(dgm.Categorical(4, 5), net=dgm.MADE(4), end=0), y=dgm.Autoregressive(dgm.Bernoulli(3, 2), net=dgm.MADE(4), length="n"), n=dgm.Categorical(4)))
+    data = {"x": [[1, 2, 0, 3, 3], [1, 1, 1, 1, 1]], "n": [1, 3], "y": torch.zeros(2, 3, 2)}
+    assert dgm.bits_per_dimension(ended, data).counts.tolist() == [3 + 1 + 2, 5 + 1 + 6]
+
+
+def test_features_of_sequences_are_zero_behind_their_end():
+    z = dgm.Normal(2, scale=1.0).given(dgm.lag("z"))
+    model = dgm.compile(dgm.BayesNet(z=z, x=dgm.Normal(3).given("z"), plates={"time": dgm.Chain(["z", "x"])}), seed=0)
+    sequences = [torch.randn(2, 3), torch.randn(4, 3)]
+    found = dgm.representations(model, {"x": sequences})
+    alone = dgm.representations(model, {"x": sequences[0][None]})
+    torch.testing.assert_close(found[0], torch.cat([alone[0], torch.zeros(4)]))
+    with pytest.raises(dgm.GraphError, match=r"interpolate: expected sequences of the same lengths; got \[2\] and \[4\] steps"):
+        dgm.interpolate(model, {"x": sequences[:1]}, {"x": sequences[1:]})
+
+
+def test_a_latent_that_reads_what_is_observed_has_no_path():
+    net = dgm.BayesNet(
+        z=dgm.Normal(2, scale=1.0).given(dgm.lag("x", initial=0.0)), x=dgm.Normal(2, scale=1.0).given("z"), plates={"time": dgm.Chain(["z", "x"])},
+    )
+    with pytest.raises(dgm.GraphError, match="interpolate: the latent 'z' depends on what is observed"):
+        dgm.interpolate(dgm.compile(net, seed=0), {"x": torch.zeros(1, 3, 2)}, {"x": torch.ones(1, 3, 2)})
+
+
 def test_bits_need_a_random_node():
     model = dgm.compile(dgm.BayesNet(t=dgm.Given(), x=dgm.Normal(loc="t", scale=1.0)))
     with pytest.raises(dgm.GraphError, match=r"bits_per_dimension: no random node is observed; give data for one of \['x'\]"):
@@ -164,6 +195,15 @@ def test_a_path_through_the_noise_of_a_flow():
     torch.testing.assert_close(z[2], (z[0] + z[4]) / 2, rtol=1e-3, atol=1e-3)
 
 
+def classified():
+    net = dgm.BayesNet(y=dgm.Categorical(["u", "v"], probs=[0.5, 0.5]), x=dgm.Normal(loc=[0.0, 2.0], scale=1.0).given("y"))
+    return dgm.classify(dgm.compile(net), {"x": [0.0, 2.0]}, label="y")
+
+
+def probed():
+    return dgm.linear_probe(torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([0, 1, 1]))
+
+
 FINITE = dgm.BayesNet(k=dgm.Categorical(3), x=dgm.Normal().given("k"))
 WRONG = {
     "label": (lambda m: dgm.classify(m, {"x": [0.0]}, label="l"), r"classify: no random node 'l'"),
@@ -177,6 +217,21 @@ WRONG = {
     "features": (lambda m: dgm.representations(m, {"x": [0.0]}, nodes=["z"]), r"representations: no latent 'z' above the data"),
     "rows": (lambda m: dgm.linear_probe(torch.zeros(3, 2), torch.zeros(4)), r"linear_probe: expected features \(rows, features\) and labels \(rows,\); got \(3, 2\) and \(4,\)"),
     "codes": (lambda m: dgm.linear_probe(torch.zeros(3, 2), torch.tensor([0.5, 0, 1])), r"linear_probe: expected labels as codes from 0"),
+    "too few labels": (lambda m: classified().accuracy(["u"]), r"accuracy: expected a label for each world, \(2,\); got \(1,\)"),
+    "a code beyond": (lambda m: classified().accuracy(torch.tensor([0, 2])), r"accuracy: expected codes from 0 to 1, or labels of \['u', 'v'\]; got 2"),
+    "half a code": (lambda m: classified().log_score([0.5, 1]), "accuracy: expected codes from 0 to 1.*got 0.5"),
+    "no labels": (lambda m: classified().accuracy(None), "accuracy: expected a label or code for each world; got None"),
+    "one row": (lambda m: dgm.linear_probe(torch.zeros(1, 2), torch.zeros(1)), "linear_probe: .*give two rows or more"),
+    "features that are missing": (lambda m: dgm.linear_probe(torch.full((3, 2), torch.nan), torch.zeros(3)), "linear_probe: expected finite features; got nan"),
+    "names": (lambda m: dgm.linear_probe(torch.zeros(3, 2), ["a", "b", "a"]), r"linear_probe: expected labels as codes from 0; got \['a', 'b', 'a'\]; number them first"),
+    "a penalty": (lambda m: dgm.linear_probe(torch.zeros(3, 2), torch.zeros(3), penalty=-1.0), "linear_probe: expected penalty from 0; got -1.0"),
+    "other features": (lambda m: probed().predict(torch.zeros(2, 3)), r"linear_probe: expected features \(rows, 1\), as it was fitted; got \(2, 3\)"),
+    "other rows": (lambda m: probed().accuracy(torch.zeros(2, 1), torch.zeros(3)), "linear_probe: expected a label for each of 2 rows"),
+    "a reference of other columns": (lambda m: dgm.outlier_scores(m, {"x": [0.0], "k": [0]}, dgm.Typicality({"x": [0.0]})), r"Typicality: expected reference data of the same columns as the rows; got \['x'\]"),
+    "draws": (lambda m: dgm.posterior(m, {"x": [0.0]}).sample(-1), r"sample: expected a positive whole number of draws; got -1; try sample\(100\)"),
+    "half a draw": (lambda m: dgm.posterior(m, {"x": [0.0]}).sample(2.5), "sample: expected a positive whole number of draws; got 2.5"),
+    "worlds": (lambda m: m.sample(-1), r"sample: expected a number of worlds.*got -1; try sample\(16\)"),
+    "half a world": (lambda m: m.sample((3, 2.5)), r"sample: expected a number of worlds.*got \(3, 2.5\)"),
     "method": (lambda m: dgm.contributions(m, {"x": [0.0]}, method=dgm.NUTS()), r"contributions: expected dgm.Amortized\(guide\)"),
 }
 
