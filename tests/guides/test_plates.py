@@ -305,27 +305,33 @@ def linear(module, rows):
         module.bias.copy_(torch.tensor([row[-1] for row in rows]))
 
 
-@pytest.mark.parametrize("members", [1, 4, 50])
-def test_a_linear_guide_over_a_plate_attains_the_evidence(members):
-    """mu -> z -> x: with one mean as what is pooled, every draw of the guide has the weight log p(x)."""
+def tells(evidence, information, beside=()):
+    """Sets what each member tells of a location and a scale, and the location without any."""
+    for layer in evidence.information:
+        linear(layer, [[*[0.0] * layer.in_features, math.log(math.expm1(information))]] * 2)
+    if beside:
+        linear(evidence.without, [[*beside, 0.0]])
+
+
+def test_a_linear_guide_over_a_plate_attains_the_evidence_at_every_size():
+    """mu -> z -> x: with one mean as what is pooled, every draw of the one guide has the weight log p(x), whatever the number of members."""
     net, observed = NETS["hierarchical"]
     guide = dgm.compile(dgm.amortize(net, observed, net=dgm.MLP(), pool=dgm.DeepSet(features=1)))
     model = dgm.compile(net)
     s2, t2 = 0.7**2, 0.5**2
-    own = 1 / (1 + (s2 + t2) / members)                                     # E[mu | x] = own * mean(x)
-    for network in (guide.conditional("mu").predictor.network,):
-        linear(network.pools[0][0].member.last, [[1.0, 0.0]])
-        linear(network.head.last, [[own, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.5 * math.log(own * (s2 + t2) / members)]])
+    network = guide.conditional("mu").predictor.network
+    linear(network.pools[0][0].member.last, [[1.0, 0.0]])
+    linear(network.head.last, [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    tells(network.evidence, 1 / (s2 + t2))
     share = s2 / (s2 + t2)
-    with torch.no_grad():
-        layer = guide.conditional("z").predictor.network[-1]
-        order = [guide.net["z"].parents.index(name) for name in ("x", "mu")]
-        layer.weight.copy_(torch.tensor([[share, 1 - share], [0.0, 0.0]])[:, order])
-        layer.bias.copy_(torch.tensor([0.0, 0.5 * math.log(share * t2)]))
-    data = data_for(model, guide, sizes=(members,))
-    weights = -losses(dgm.ELBO(model, guide, closed_form=False), data)
-    covariance = torch.ones(members, members) + (s2 + t2) * torch.eye(members)
-    torch.testing.assert_close(weights, MultivariateNormal(torch.zeros(members), covariance).log_prob(data["x"]), rtol=1e-4, atol=1e-3)
+    layer = guide.conditional("z").predictor.network[-1]
+    order = [guide.net["z"].parents.index(name) for name in ("x", "mu")]
+    linear(layer, [[*[(share, 1 - share)[place] for place in order], 0.0], [0.0, 0.0, 0.5 * math.log(share * t2)]])
+    for members in (1, 4, 50, 1000):
+        data = data_for(model, guide, sizes=(members,))
+        weights = -losses(dgm.ELBO(model, guide, closed_form=False), data)
+        covariance = torch.ones(members, members) + (s2 + t2) * torch.eye(members)
+        torch.testing.assert_close(weights, MultivariateNormal(torch.zeros(members), covariance).log_prob(data["x"]), rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("sizes", [(2, 3, 4), (1, 7, 2)])
@@ -339,14 +345,14 @@ def test_a_linear_guide_over_nested_plates_attains_the_evidence(sizes):
     model, guide = dgm.compile(net), dgm.compile(dgm.amortize(net, "y", net=dgm.DeepSet(features=1)))
     within = 1 + 1 / members["M"]                                           # variance of the mean of y[s, t, :] given s
     between = 1 + within / members["T"]                                     # and of that of y[s, :, :] given g
-    precisions = {"g": (1.0, members["S"] / between), "s": (1.0, members["T"] / within), "t": (1.0, float(members["M"]))}
-    for name, (prior, data) in precisions.items():
+    for name, information in {"g": 1 / between, "s": 1 / within, "t": 1.0}.items():
         network, parents = guide.conditional(name).predictor.network, guide.net[name].parents
         for stage in network.pools[0]:                                      # the mean, and what comes with it is not read
             linear(stage.member.last, [[1.0, *[0.0] * stage.member.last.in_features]])
-        above = [prior / (prior + data)] * (len(parents) - 1)
-        rest = [0.0] * (network.head.last.in_features - len(above) - 1)
-        linear(network.head.last, [[*above, data / (prior + data), *rest, 0.0], [*[0.0] * network.head.last.in_features, -0.5 * math.log(prior + data)]])
+        above = len(parents) - 1                                            # the latent above, which is read beside
+        rest = [0.0] * (network.head.last.in_features - above)
+        linear(network.head.last, [[*[0.0] * above, 1.0, *rest], [*[0.0] * above, 0.0, *rest]])
+        tells(network.evidence, information, [1.0] * above)
     data = {"y": model.sample(3, sizes=members)["y"]}
     places = torch.meshgrid(*map(torch.arange, sizes), indexing="ij")
     s, t, m = (place.flatten() for place in places)

@@ -1,5 +1,7 @@
 """Guides for Pyro programs: the graph that is read, what guides reach, and what is refused."""
 
+import math
+
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -91,7 +93,7 @@ def test_eight_schools_reads_its_arguments_and_serves_every_objective_and_size()
     names = {name for name, _ in guide.named_parameters()}
     for objective in (Trace_ELBO(), TraceMeanField_ELBO(), RenyiELBO(num_particles=2), Trace_ELBO(3, vectorize_particles=True, max_plate_nesting=1)):
         svi, before = SVI(schools, guide, pyro.optim.Adam({"lr": 1e-3}), objective), [value.clone() for value in guide.parameters()]
-        assert all(abs(svi.step(SIGMA[:size], EFFECTS[:size])) < 1e4 for size in (8, 3, 1))
+        assert all(math.isfinite(svi.step(SIGMA[:size], EFFECTS[:size])) for size in (8, 3, 1))
         assert not any(torch.equal(a, b) for a, b in zip(before, guide.parameters()))
     assert names and not len(pyro.get_param_store())
     assert "theta" in dgm.draw(guide.program, guide=guide).svg()
