@@ -173,6 +173,19 @@ def test_a_guide_over_a_chain(device):
     on(device, model.sample(2, sizes={"time": 4}))
 
 
+def test_a_guide_over_chains_in_plates(device):
+    net = dgm.BayesNet(
+        mu=dgm.Normal(loc=0.0, scale=1.0), z=dgm.Normal(2).given(dgm.lag("z"), "mu", net=dgm.MLP(8, activation=nn.Tanh)), x=dgm.Normal(2, loc="z", scale=[[[0.5, 0.5]], [[1.0, 1.0]]]),
+        plates={"series": ["z", "x"], "time": dgm.Chain(["z", "x"])})
+    model, guide = dgm.compile(net, seed=0).to(device), dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(8), coupling=dgm.InTurn(8, heads=2), order=["z", "mu"]), seed=1).to(device)
+    x = torch.randn(4, 2, 5, 2)
+    for asked in (dgm.ELBO(model, guide), dgm.IWAE(model, guide, particles=2)):
+        asked(asked.prepare({"x": x})).backward()
+    guide = dgm.compile(dgm.amortize(net, "x", net=dgm.MLP(8)), seed=1).to(device)
+    bound = dgm.ELBO(model, guide)
+    assert bound(bound.prepare({"x": x, "time": torch.tensor([[5, 2], [1, 5], [3, 3], [4, 5]])})).device.type == device.type
+
+
 def test_estimates(device):
     net = dgm.BayesNet(k=dgm.Categorical(2), a=dgm.Categorical(3).given("k"), b=dgm.Normal().given("k"))
     data = {"k": [0, 1, 1, 0], "a": [0, 1, 2, 1], "b": [0.1, 0.4, 2.0, -1.0]}
