@@ -5,6 +5,7 @@
     python benchmarks/generators.py target
     python benchmarks/generators.py digits --data mnist [--minutes 8]
     python benchmarks/generators.py inverse
+    python benchmarks/generators.py picture
 
 Each prints a table; `--json PATH` writes it too. Features for Fréchet distances come of a classifier trained on the spot.
 """
@@ -20,13 +21,14 @@ from measure import environment, interleaved, ratios, table, write_json
 from torch import Tensor, nn
 
 import dgm_ppl as dgm
+from dgm_ppl.queries.comparing import covered
 
 GRID = torch.cartesian_prod(torch.arange(-2.0, 3.0), torch.arange(-2.0, 3.0))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["modes", "steps", "target", "digits", "inverse"])
+    parser.add_argument("what", choices=["modes", "steps", "target", "digits", "inverse", "picture"])
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--minutes", type=float, default=8.0, help="of training for each model of `digits`")
     parser.add_argument("--data", help="a folder with MNIST, for `digits`; scikit-learn's digit scans without")
@@ -35,7 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    report = {"modes": modes, "steps": step_cost, "target": target, "digits": digits, "inverse": inverse}[arguments.what](arguments)
+    report = {"modes": modes, "steps": step_cost, "target": target, "digits": digits, "inverse": inverse, "picture": picture}[arguments.what](arguments)
     write_json(arguments.json, {"environment": environment(threads=arguments.threads), **report})
 
 
@@ -302,6 +304,48 @@ def inverse(arguments: argparse.Namespace) -> dict:
         rows[name] = 10 * math.log10(span / float((guess - u).square().mean()))
         print(f"{name:12} psnr {rows[name]:.2f}")
     return {"inverse": {"methods": frame.drop(columns="diagnosis").to_dict("records"), "baselines": rows}}
+
+
+class Field(nn.Module):
+    """The exact denoiser of a Gaussian picture of mean zero; the time is read back off its features, of which the slowest pair turns by one radian."""
+
+    def __init__(self, covariance: Tensor):
+        super().__init__()
+        self.values, self.vectors = torch.linalg.eigh(covariance)
+        self.unused = nn.Parameter(torch.zeros(()))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        noisy, features = inputs.split([len(self.values), 32], -1)
+        alpha, sigma = (level.unsqueeze(-1) for level in dgm.Cosine().levels(torch.atan2(features[..., 0], features[..., 16])))
+        return (noisy @ self.vectors * (alpha * self.values / (alpha.square() * self.values + sigma.square()))) @ self.vectors.T + 0 * self.unused
+
+
+def picture(arguments: argparse.Namespace) -> dict:
+    """Guided draws of a smooth Gaussian picture beside the closed form: coverage, spread, means, and how far they are from what was measured."""
+    side, rows, draws, found = 12, 20, 30, {}
+    places = torch.cartesian_prod(torch.arange(float(side)), torch.arange(float(side)))
+    covariance = 0.5 * (-torch.cdist(places, places) / 3).exp() + 1e-3 * torch.eye(side**2)
+    x = (torch.randn(rows, side**2) @ torch.linalg.cholesky(covariance).T).reshape(rows, 1, side, side)
+    prior = dgm.Diffusion(1, side, side, net=dgm.Flat(Field(covariance)), schedule=dgm.Cosine(), prediction=dgm.Clean())
+    hole = dgm.Mask([[[not (4 <= i <= 8 and 4 <= j <= 8) for j in range(side)] for i in range(side)]])
+    for problem, measure in {"half the resolution": dgm.Coarsen(2), "a hole": hole}.items():
+        camera = dgm.compile(dgm.BayesNet(x=prior, y=dgm.Normal(*measure(x).shape[1:], scale=0.1).given("x", fn=measure)))
+        y = measure(x) + 0.1 * torch.randn_like(measure(x))
+        linear = measure(torch.eye(side**2).reshape(-1, 1, side, side)).flatten(1).T
+        gain = covariance @ linear.T @ torch.linalg.inv(linear @ covariance @ linear.T + 0.01 * torch.eye(len(linear)))
+        mean, left = y.flatten(1) @ gain.T, covariance - gain @ linear @ covariance
+        exact = mean + torch.randn(draws, rows, side**2) @ torch.linalg.cholesky(left + 1e-6 * torch.eye(side**2)).T
+        made = {"closed form": exact}
+        for steps in (50, 100):
+            made[f"Guided({draws}, {steps})"] = dgm.posterior(camera, {"y": y}, method=dgm.Guided(samples=draws, steps=steps, seed=0)).sample(draws)["x"].reshape(draws, rows, -1)
+        for name, drawn in made.items():
+            row = {
+                "coverage": float(covered(drawn, x.flatten(1), 0.9).mean()), "spread": float((drawn.var(0).mean() / left.diagonal().mean()).sqrt()),
+                "mean": float(((drawn.mean(0) - mean).square().mean() / left.diagonal().mean()).sqrt()), "residual": float((drawn @ linear.T - y.flatten(1)).square().mean().sqrt() / 0.1),
+            }
+            found[f"{problem}, {name}"] = row
+            print(f"{problem + ', ' + name:40}", "  ".join(f"{key} {value:.3f}" for key, value in row.items()), flush=True)
+    return {"picture": found}
 
 
 if __name__ == "__main__":

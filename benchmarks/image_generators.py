@@ -58,6 +58,8 @@ class Task:
     def __init__(self, options: argparse.Namespace):
         self.options, self.found = options, {}
         self.parts = images_of(options.data, options.device)
+        if options.halved:
+            self.parts = {part: (nn.functional.avg_pool2d(x.float(), 2).round().long(), y) for part, (x, y) in self.parts.items()}
         self.levels = int(self.parts["train"][0].max()) + 1
         self.x, self.u = (2 * self.parts[part][0] / (self.levels - 1) - 1 for part in ("train", "test"))
         self.y, self.v = self.parts["train"][1], self.parts["test"][1]
@@ -358,6 +360,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="a folder with mnist.npz; scikit-learn's digit scans without")
     parser.add_argument("--minutes", type=float, default=2.0, help="of training for each model")
     parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--halved", action="store_true", help="images of half the sides")
     parser.add_argument("--rows", type=int, help="images that each sampler of `diffusion` makes; 5,000 without")
     parser.add_argument("--images", type=int, default=100, help="how many are measured in `inverse`")
     parser.add_argument("--channels", type=int, nargs="+", default=[32, 64], help="of the U-Net")

@@ -82,9 +82,10 @@ class Objective(nn.Module):
         return isinstance(guide, Model) and name in guide.net
 
     def __new__(cls, *args: Any, **options: Any) -> Objective:
-        for given in (*args[:2], *(options[name] for name in ("model", "guide") if name in options)):
+        for name, given in (*zip(("model", "guide"), args), *options.items()):
             if isinstance(given, BayesNet):
-                raise GraphError(f"{cls.__name__}: expected compiled nets; got the declaration {list(given)}; try dgm.compile(net)")
+                mend = "dgm.compile(net)" if name == "model" else "guide=dgm.compile(recognition)"
+                raise GraphError(f"{cls.__name__}: expected a compiled {name}; got {type(given).__name__}; try {mend}")
         guide = options.get("guide", args[1] if len(args) > 1 else None)
         if not isinstance(getattr(guide, "net", None), SubsetRecognition):
             return super().__new__(cls)

@@ -79,8 +79,8 @@ def declared():
 
 
 NO_MODELS = {
-    "a declaration": (lambda: dgm.MaximumLikelihood(declared()), r"MaximumLikelihood: expected compiled nets; got the declaration \['z', 'x'\]; try dgm.compile\(net\)"),
-    "a declared guide": (lambda: dgm.ELBO(dgm.compile(declared()), dgm.amortize(declared(), "x")), r"ELBO: expected compiled nets; got the declaration"),
+    "a declaration": (lambda: dgm.MaximumLikelihood(declared()), r"MaximumLikelihood: expected a compiled model; got BayesNet; try dgm.compile\(net\)"),
+    "a declared guide": (lambda: dgm.ELBO(dgm.compile(declared()), dgm.amortize(declared(), "x")), r"ELBO: expected a compiled guide; got RecognitionNet; try guide=dgm.compile\(recognition\)"),
     "no guide": (lambda: dgm.IWAE(dgm.compile(declared()), None), r"IWAE: expected a compiled guide; got None; try dgm.compile\(dgm.amortize\("),
 }
 
