@@ -139,11 +139,12 @@ class Guided(Method):
     """`samples` draws of a hidden `Diffusion` or `FlowMatching` node by `steps` of its reverse process, led by the evidence below it.
 
     The noise in z_t gets -sigma_t d log p(evidence | z_t) / dz_t, with p(evidence | z_t) taken at the clean value; where all that is measured is
-    Normal, the clean value's own uncertainty is added to the noise of the measurement, which is exact for a Gaussian prior: of many numbers by some steps of
-    conjugate gradients. Steps are those of SDE-DPM-Solver++(2M). `scale` weighs the evidence; 1 is the posterior.
+    Normal, the clean value's own uncertainty is added to the noise of the measurement, which is exact for a Gaussian prior where 48 numbers
+    or fewer are measured; of more, the sums of its rows stand for their covariance, scaled to be right along the residual. Steps are those of
+    SDE-DPM-Solver++(2M). `scale` weighs the evidence; 1 is the posterior.
 
-    Source: Chung et al. (2023), https://arxiv.org/abs/2209.14687; Boys et al. (2023), https://arxiv.org/abs/2310.06721; Rozet et al. (2024),
-    https://arxiv.org/abs/2405.13712; Lu et al. (2022), https://arxiv.org/abs/2211.01095.
+    Source: Chung et al. (2023), https://arxiv.org/abs/2209.14687; Boys et al. (2023), https://arxiv.org/abs/2310.06721; Lu et al. (2022),
+    https://arxiv.org/abs/2211.01095.
     """
 
     samples: int = 100

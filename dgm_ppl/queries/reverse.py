@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 
 import torch
@@ -25,7 +25,6 @@ from .weighting import pick
 __all__ = ["ReversePosterior", "ReverseProblem"]
 
 MOMENTS = 48                                        # numbers measured in a world whose covariance is taken whole
-SOLVING = 4                                         # steps of conjugate gradients that stand for the inverse of a larger one
 
 
 class ReverseProblem:
@@ -118,24 +117,31 @@ class ReverseProblem:
             residual = torch.linalg.solve_triangular(root, (seen - loc).unsqueeze(-1), upper=False).squeeze(-1)
             logs = -residual.square().sum(-1) / 2 - root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         else:
-            product = self._product(loc, clean, noisy, sigma**2 / alpha)
-            wide = size.square() + product(torch.ones_like(loc)).clamp_min(0)
-            residual = (seen - loc).detach()
-            solved = _solve(lambda v: size.square() * v + product(v), residual, wide)
-            logs = (solved * (loc - loc.detach() - residual / 2) - wide.log() / 2).sum(-1)     # whose gradient takes the matrix as it is
+            logs = self._along(loc, clean, noisy, seen, size, sigma**2 / alpha)
         return logs - loc.shape[-1] * math.log(2 * math.pi) / 2
 
     @staticmethod
-    def _product(loc: Tensor, clean: Tensor, noisy: Tensor, factor: float) -> Callable[[Tensor], Tensor]:
-        """v to A V A' v without the matrix, by two gradients: V is symmetric, so that V A' v is the gradient of v . loc in the noisy value."""
+    def _along(loc: Tensor, clean: Tensor, noisy: Tensor, seen: Tensor, size: Tensor, factor: float) -> Tensor:
+        """log N(seen; loc, S + A V A') up to a constant, of too many numbers for the matrix: the sums of its rows stand for it, scaled to be right along the residual.
+
+        One step of conjugate gradients; a trained network's V is no covariance quite, and further steps are led astray by it. A V A' v takes two gradients: V is
+        symmetric, so that V A' v is the gradient of v . loc in the noisy value.
+        """
         anything = torch.zeros_like(loc, requires_grad=True)
         (back,) = torch.autograd.grad(loc, clean, anything, create_graph=True)
 
-        def product(v: Tensor) -> Tensor:
+        def spread(v: Tensor) -> Tensor:
             (down,) = torch.autograd.grad(loc, noisy, v, retain_graph=True)
             (along,) = torch.autograd.grad(back, anything, down, retain_graph=True)
             return factor * along
-        return product
+
+        wide = size.square() + spread(torch.ones_like(loc)).clamp_min(0)
+        residual = (seen - loc).detach()
+        aimed = residual / wide
+        measured = (size * aimed).square().sum(-1, keepdim=True)
+        curvature = measured + (aimed * spread(aimed)).sum(-1, keepdim=True).clamp_min(0)
+        solved = (residual * aimed).sum(-1, keepdim=True) / curvature.clamp_min(torch.finfo(loc.dtype).tiny) * aimed
+        return (solved * (loc - loc.detach() - residual / 2) - wide.log() / 2).sum(-1)             # its gradient takes the matrix as it is
 
     def _spread(self, loc: Tensor, clean: Tensor, noisy: Tensor, factor: float) -> Tensor:
         """factor (d loc / d noisy)(d loc / d clean)', symmetric and not negative."""
@@ -211,22 +217,6 @@ class ReverseProblem:
         picked = tuple(pick(state, chosen) for state in states)
         evidence = torch.where(poor, evidence + weights.logsumexp(0) - math.log(particles), evidence)
         return torch.where(poor, torch.zeros_like(weights), weights), evidence, picked
-
-
-def _solve(product: Callable[[Tensor], Tensor], residual: Tensor, scale: Tensor) -> Tensor:
-    """w with product(w) near the residual, row by row: some steps of conjugate gradients, preconditioned by a diagonal; a row ends where curvature is not positive."""
-    w, left = torch.zeros_like(residual), residual
-    fitted = left / scale
-    direction, size = fitted, (left * fitted).sum(-1, keepdim=True)
-    for _ in range(SOLVING):
-        image = product(direction)
-        curvature = (direction * image).sum(-1, keepdim=True)
-        step = torch.where(curvature > 0, size / curvature.clamp_min(torch.finfo(w.dtype).tiny), 0.0)
-        w, left = w + step * direction, left - step * image
-        fitted = left / scale
-        size, last = (left * fitted).sum(-1, keepdim=True), size
-        direction = torch.where(curvature > 0, fitted + size / last.clamp_min(torch.finfo(w.dtype).tiny) * direction, 0.0)
-    return w
 
 
 class ReversePosterior(Posterior):

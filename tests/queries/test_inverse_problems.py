@@ -56,8 +56,8 @@ def test_posteriors_are_those_of_the_closed_form(build, method):
     assert str(post.diagnose())
 
 
-def test_many_measurements_are_led_by_conjugate_gradients(monkeypatch):
-    """Of one number, and of several that are independent, one step is the inverse itself."""
+def test_many_measurements_are_led_by_sums_of_rows_along_the_residual(monkeypatch):
+    """Of one number the sum is the variance itself; of several that are independent too."""
     monkeypatch.setattr("dgm_ppl.queries.reverse.MOMENTS", 0)
     mean, covariance = closed_form()
     drawn = dgm.posterior(diffusion(), {"y": MEASURED}, method=dgm.Guided(2500, 100, seed=0)).sample(2000)["x"]
