@@ -308,9 +308,9 @@ def linear(module, rows):
 def tells(evidence, information, beside=()):
     """Sets what each member tells of a location and a scale, and the location without any."""
     for layer in evidence.information:
-        linear(layer, [[*[0.0] * layer.in_features, math.log(math.expm1(information))]] * 2)
+        linear(layer.last, [[*[0.0] * layer.last.in_features, math.log(math.expm1(information))]] * 2)
     if beside:
-        linear(evidence.without, [[*beside, 0.0]])
+        linear(evidence.without.last, [[*beside, 0.0]])
 
 
 def test_a_linear_guide_over_a_plate_attains_the_evidence_at_every_size():
