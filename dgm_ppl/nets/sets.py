@@ -106,7 +106,7 @@ class Sets(nn.Module):
             pools.append(nn.ModuleList(stages))
             widths.append(width)
         self.temper, self.pools = Tempered(), nn.ModuleList(pools)
-        self.evidence = Evidence(beside, {place: widths[place] for place in counted}, outputs, names) if tells else None
+        self.evidence = Evidence(net, beside, {place: widths[place] for place in counted}, outputs, names) if tells else None
         self.head = Skip(beside + sum(widths), net.hidden, numbers(outputs), net.activation)
 
     def forward(self, *values: Tensor) -> Tensor:
@@ -129,19 +129,20 @@ class Evidence(nn.Module):
     """A location and a scale of which the members of plates tell, each by itself: right in the number of members by construction, as where all is Gaussian.
 
     `loc = s m + (1 - s) c` and `log scale = h - log(1 + n q') / 2` with the share `s = n q / (1 + n q)`: m and h are what the head makes of what
-    was pooled, q and q' the information of a member, positive and linear in it before a softplus, c is linear in what is read beside. Several plates add up.
+    was pooled, q and q' the information of a member, made of it and of what is read beside and positive by a softplus, c is made of what is read beside alone.
+    Several plates add up.
     """
 
-    def __init__(self, beside: int, pooled: Mapping[int, int], outputs: Shapes, names: Sequence[str]) -> None:
+    def __init__(self, net: SetNet, beside: int, pooled: Mapping[int, int], outputs: Shapes, names: Sequence[str]) -> None:
         super().__init__()
         self.places, self.sizes = tuple(pooled), [math.prod(shape) for shape in outputs]
         self.loc, self.scale = names.index("loc"), names.index("scale")
         self.asked = [self.sizes[self.loc], self.sizes[self.scale]]
-        self.information = nn.ModuleList(nn.Linear(width, sum(self.asked)) for width in pooled.values())
-        self.without = nn.Linear(beside, self.asked[0]) if beside else None
+        self.information = nn.ModuleList(Skip(beside + width, net.hidden, sum(self.asked), net.activation) for width in pooled.values())
+        self.without = Skip(beside, net.hidden, self.asked[0], net.activation) if beside else None
 
     def forward(self, found: Tensor, plain: Sequence[Tensor], pooled: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
-        told = sum(sizes[place] * softplus(information(pooled[place])) for place, information in zip(self.places, self.information))
+        told = sum(sizes[place] * softplus(information(together([*plain, pooled[place]]))) for place, information in zip(self.places, self.information))
         about_loc, about_scale = told.split(self.asked, -1)
         parts, share = list(found.split(self.sizes, -1)), about_loc / (1 + about_loc)
         loc = share * parts[self.loc]

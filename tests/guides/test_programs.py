@@ -114,7 +114,7 @@ def test_the_bound_stays_below_the_evidence_and_comes_near():
         svi.step(sigma, y)
         svi.optim.step()
     gap = exact + Trace_ELBO(2000, vectorize_particles=True, max_plate_nesting=1).loss(normal, guide, sigma, y)
-    assert -0.01 < gap < 0.05
+    assert -0.01 < gap < 0.1
 
 
 def test_a_mixture_has_a_guide_for_its_states_or_leaves_them_to_enumeration():
