@@ -55,7 +55,10 @@ def sequence_guide(
         if view.coupled:
             variable = drawn_together(latent, model[latent], variable, view.coupled, coupling, named=latent in families)
             network = reader(latent, Factor(latent, model.plates_of(latent), (), view.coupled), {}, model, network, pool)
-        parents = states.parents(latent, view, bool(view.coupled) or isinstance(network, nn.Module))
+        free = latent not in nets and isinstance(network, MLP) and model.chain_of(latent) is None       # what is fed back step after step keeps its bounded units
+        parents = states.parents(latent, view, bool(view.coupled) or isinstance(network, nn.Module), isinstance(network, SetNet) or free)
+        if free and states.outside(latent, parents):
+            network = copy(states.pool)
         learned[latent] = variable.given(*parents, net=network) if parents else variable
     variables |= states.variables | learned
     inside = {plate: [name for name in variables if plate in states.inside[name]] for plate in model.plates}

@@ -45,10 +45,11 @@ class States:
         self.inside |= {mask: self.inside[name] for name, mask in masks.items()}
         self._made: dict[tuple, str] = {}
 
-    def parents(self, latent: str, view: View, always: bool) -> list[Name]:
+    def parents(self, latent: str, view: View, always: bool, whole: bool) -> list[Name]:
         """What a latent reads, encoders included.
 
         `always`: one network for all steps, as a module cannot do with fewer parents at the first of them.
+        `whole`: its network reads members of plates in which it is not as a set; else a summary of them stands for them.
         """
         plates, seen = self.inside[latent], view.sight
         items = [Item(name, seen.across.get((node, None), frozenset())) for node in seen.outside for name in self.masked([node])]
@@ -56,14 +57,17 @@ class States:
         items += self._near(plates, seen, always)
         items += self._states(plates, view)
         items += map(Item, self._which(plates))
-        return [*(item.name for item in items if self.inside[_node(item.name)] <= plates), *self._members(plates, items)]
+        found = [item.name for item in items if self.inside[_node(item.name)] <= plates]
+        return [*found, *(name for name in self._members(plates, items, whole) if name not in found)]
 
-    def _members(self, plates: Plates, items: Sequence[Item]) -> Iterator[str]:
-        """Summaries of the members of plates: of those in which a latent is not, and of those of which it reads others than its own."""
+    def _members(self, plates: Plates, items: Sequence[Item], whole: bool) -> Iterator[Name]:
+        """The members of plates in which a latent is not, or a summary of them, and summaries of those of which it reads others than its own."""
         for across in dict.fromkeys((frozenset(), *(one for item in items for one in item.across))):
             own = plates - across
             read = [item.name for item in items if not self.inside[_node(item.name)] <= own and (not across or across in item.across)]
-            if read:
+            if read and whole and not across:
+                yield from (*read, *self._which(frozenset().union(*(self.inside[_node(name)] for name in read))))
+            elif read:
                 yield self._pooled(own, read)
 
     def _pooled(self, own: Plates, read: Sequence[Name]) -> str:
@@ -165,6 +169,11 @@ class States:
             self.inside[name] = inside
             self.variables[name] = declared(name)
         return self._made[key]
+
+
+    def outside(self, latent: str, parents: Iterable[Name]) -> bool:
+        """Whether a latent reads members of plates in which it is not."""
+        return any(not self.inside[_node(name)] <= self.inside[latent] for name in parents)
 
 
 def _node(name: Name) -> str:

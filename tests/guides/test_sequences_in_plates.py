@@ -62,21 +62,21 @@ NETS = {
     "a known scale a series": net({"mu": standard(), "z": dgm.Normal(loc=STATE + mu, scale=[[0.6], [0.1], [2.0]]), "x": SEEN}, series="z x", time="z x"),
 }
 READ = {
-    "series": {"mu": ["members"], "members": ["summary"], "summary": ["after"], "after": ["after[+1]", "x"], "z": ["mu", "z[-1]", "after"]},
-    "a style a series": {"mu": ["members"], "s": ["mu", "summary"], "z": ["s", "z[-1]", "after"]},
+    "series": {"mu": ["summary"], "summary": ["after"], "after": ["after[+1]", "x"], "z": ["mu", "z[-1]", "after"]},
+    "a style a series": {"mu": ["summary"], "s": ["mu", "summary"], "z": ["s", "z[-1]", "after"]},
     "a common trend": {"g": ["members"], "members": ["before[-1]", "after"], "before": ["before[-1]", "g", "x"], "z": ["g", "z[-1]", "after_"], "after_": ["after_[+1]", "g[+1]", "x"]},
-    "inputs": {"mu": ["members"], "members": ["c", "summary"], "after": ["after[+1]", "u", "x"], "z": ["mu", "c", "z[-1]", "after"]},
+    "inputs": {"mu": ["c", "summary"], "after": ["after[+1]", "u", "x"], "z": ["mu", "c", "z[-1]", "after"]},
     "sensors": {"members": ["x"], "after": ["after[+1]", "members"], "z": ["z[-1]", "after"]},
     "sensors, steps apart": {"z": ["members"], "members": ["x"]},
     "sensors that remember": {"members": ["x[-1]", "after"], "after": ["after[+1]", "x"], "z": ["z[-1]", "beyond[-1]", "members"]},
     "sensors with a bias": {"z": ["members"], "members": ["before[-1]", "after"], "b": ["summary"]},
     "sensors with a known bias": {"members": ["bias", "x"], "after": ["after[+1]", "members"]},
-    "sensors of series": {"members": ["x"], "after": ["after[+1]", "members"], "mu": ["members_"], "members_": ["summary"]},
-    "a plate beside": {"mu": ["summary", "members"], "members": ["y"], "t": ["mu", "y"], "z": ["mu", "z[-1]", "after"]},
+    "sensors of series": {"members": ["x"], "after": ["after[+1]", "members"], "mu": ["summary"]},
+    "a plate beside": {"mu": ["summary", "y"], "t": ["mu", "y"], "z": ["mu", "z[-1]", "after"]},
     "a plate apart": {"t": ["y"], "z": ["z[-1]", "after"]},
     "chains whose sum is observed": {"z": ["z[-1]", "beyond[-1]", "after", "which", "members"], "members": ["z[-1]", "which"]},
     "a known scale a sensor": {"members": ["x", "which"], "after": ["after[+1]", "members"], "z": ["z[-1]", "after"]},
-    "a known scale a series": {"after": ["after[+1]", "x", "which"], "members": ["summary", "which"], "z": ["mu", "z[-1]", "after", "which"]},
+    "a known scale a series": {"after": ["after[+1]", "x", "which"], "mu": ["summary", "which"], "z": ["mu", "z[-1]", "after", "which"]},
 }
 
 
@@ -103,7 +103,9 @@ def test_what_each_node_reads(name):
 
 def test_members_are_summed_up_where_they_are_not_told_apart_any_more():
     guide = derived(NETS["series"])
-    assert {name: guide.plates_of(name) for name in ("after", "summary", "members", "mu")} == {"after": ("series", "time"), "summary": ("series",), "members": (), "mu": ()}
+    assert {name: guide.plates_of(name) for name in ("after", "summary", "mu")} == {"after": ("series", "time"), "summary": ("series",), "mu": ()}
+    guide = derived(NETS["series"], nets={"mu": dgm.MLP(8)})
+    assert guide["mu"].all_parents == ("members",) and guide["members"].all_parents == ("summary",) and guide.plates_of("members") == ()
     guide = derived(NETS["sensors"])
     assert guide.plates_of("members") == guide.plates_of("after") == ("time",)
     guide = derived(NETS["sensors of series"])
@@ -310,7 +312,15 @@ def test_missing_cells_of_members():
 
 def test_another_network_over_sets():
     pool = dgm.SetTransformer(8, features=4, heads=2, inducing=2)
-    assert derived(NETS["series"], pool=pool)["members"].net == pool
+    assert derived(NETS["series"], pool=pool)["mu"].net == pool and derived(NETS["sensors"], pool=pool)["members"].net == pool
+
+
+def test_what_the_members_of_a_plate_tell_of_a_latent_without_steps_adds_up():
+    """Four times as many series, all alike: half the deviation, whatever the weights."""
+    guide = dgm.compile(derived(NETS["series"]), seed=1)
+    x = torch.randn(1, 1, 3, generator=torch.Generator().manual_seed(0))
+    few, many = (guide.conditional("mu").parameters_of(guide.layout.align("summary", guide.sample(given={"x": x.expand(1, size, 3)})["summary"]))["scale"] for size in (400, 1600))
+    torch.testing.assert_close(few / many, torch.full_like(few, 2.0), rtol=0.05, atol=0)
 
 
 SUM = NETS["chains whose sum is observed"]
