@@ -17,12 +17,12 @@ from torch.distributions import constraints, transform_to
 from ..families import Constant, Expression, Free, Noise, Start, Tied, Variable
 from ..families.affine import Affine, Coefficients, affine_evaluator, location_of
 from ..families.evaluation import evaluator, pad_event
-from ..families.shapes import broadcast
+from ..families.shapes import broadcast, side_by_side
 from ..graph import GraphError
 from .base import Conditional
 from .networks import Shared, network_of
 from .ports import Port
-from .predictors import Configurations, Function, Linear, LinearAndTable, Table
+from .predictors import Configurations, Function, Linear, LinearAndTable, Network, Table
 from .starts import move_to_starts
 
 __all__ = ["Parametric"]
@@ -316,6 +316,20 @@ class Parametric(Conditional):
         found = self._tensor(prepared[0])
         found = found.expand(broadcast(found.shape, self.event))
         return found.long() if self.variable.space.integer else found
+
+    def gathered(self, prepared: Sequence[tuple], axis: int) -> tuple:
+        if len(prepared) == 1 or self._fixed is not None:
+            return prepared[0]
+        found = []
+        for name, values in zip((*self.variable.signature, *self.forms.logarithms), zip(*prepared)):
+            place, first = axis - len(self.variable.parameter_shape(name)), values[0]
+            found.append(side_by_side(values, place) if isinstance(first, Tensor) and first.ndim >= -place else first)
+        return tuple(found)
+
+    @property
+    def scans(self) -> bool:
+        """Whether it is a state whose network gives those of all steps in one call."""
+        return self.variable.is_deterministic and self._as_computed and self._all_predict and isinstance(self.predictor, Network) and self.predictor.scans
 
     def surprisals(self, value: Tensor, prepared: tuple) -> Tensor:
         return self.forms.surprisal(value, prepared)
