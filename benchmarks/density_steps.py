@@ -111,7 +111,7 @@ def low_rank(size: int = 16, rank: int = 3) -> Case:
     return hand, loss, supervised(net), {"z": torch.randn(BATCH, 8), "x": torch.randn(BATCH, size)}
 
 
-def quantized(pixels: int = 64, grid: int = 16, size: int = 32, dim: int = 8) -> Case:
+def quantized(pixels: int = 784, grid: int = 49, size: int = 64, dim: int = 8) -> Case:
     """A vector-quantized autoencoder, straight through."""
     hand = nn.ModuleDict({"encoder": network(pixels, dim * grid), "decoder": network(dim * grid, pixels)})
     hand.register_parameter("codes", nn.Parameter(torch.randn(size, dim)))
@@ -162,7 +162,7 @@ class DeepMarkov(nn.Module):
         return (functional.binary_cross_entropy_with_logits(self.emits(z), x, reduction="sum") + kl) / len(x)
 
 
-def deep_markov(notes: int = 32, latent: int = 8, steps: int = 16, width: int = 64) -> Case:
+def deep_markov(notes: int = 88, latent: int = 32, steps: int = 32, width: int = 128) -> Case:
     hand = DeepMarkov(notes, latent, width)
     net = dgm.BayesNet(
         z=dgm.Normal(latent).given(dgm.lag("z"), net=dgm.MLP(width)), x=dgm.Bernoulli(notes).given("z", net=dgm.MLP(width)),
@@ -175,7 +175,7 @@ def deep_markov(notes: int = 32, latent: int = 8, steps: int = 16, width: int = 
 CASES = {
     "mixture of 10 normals, MLP(256)": mixture, "64 pixels, 5 logistics, MLP(256)": pixels, "zero-inflated Poisson, MLP(256)": inflated,
     "8 ordinal values of 5 states, MLP(256)": ordinal, "16 numbers, covariance of rank 3, MLP(256)": low_rank,
-    "VQ autoencoder 64 pixels, 16 of 32 codes, MLP(256)": quantized, "deep Markov model, 16 steps of 32 bits, MLP(64), GRU(64)": deep_markov,
+    "VQ autoencoder, 784 pixels, 49 of 64 codes, MLP(256)": quantized, "deep Markov model, 32 steps of 88 notes, MLP(128), GRU(128)": deep_markov,
 }
 
 
