@@ -82,7 +82,7 @@ def inflated(size: int = 8) -> Case:
     return hand, loss, supervised(net), {"z": torch.randn(BATCH, 8), "x": torch.poisson(torch.full((BATCH, size), 1.5))}
 
 
-def ordinal(size: int = 8, states: int = 5) -> Case:
+def ordinal(size: int = 25, states: int = 5) -> Case:
     """Ordered states by cutpoints: P(x <= k) = sigmoid(c_k - predictor)."""
     hand = network(8, size * states)
 
@@ -174,7 +174,7 @@ def deep_markov(notes: int = 88, latent: int = 32, steps: int = 32, width: int =
 
 CASES = {
     "mixture of 10 normals, MLP(256)": mixture, "64 pixels, 5 logistics, MLP(256)": pixels, "zero-inflated Poisson, MLP(256)": inflated,
-    "8 ordinal values of 5 states, MLP(256)": ordinal, "16 numbers, covariance of rank 3, MLP(256)": low_rank,
+    "25 ordinal values of 5 states, MLP(256)": ordinal, "16 numbers, covariance of rank 3, MLP(256)": low_rank,
     "VQ autoencoder, 784 pixels, 49 of 64 codes, MLP(256)": quantized, "deep Markov model, 32 steps of 88 notes, MLP(128), GRU(128)": deep_markov,
 }
 

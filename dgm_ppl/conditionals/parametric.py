@@ -11,6 +11,7 @@ from typing import Any
 import numpy
 import pyro.distributions as dist
 import torch
+from pyro.distributions.constraints import ordered_vector
 from torch import Tensor, nn
 from torch.distributions import constraints, transform_to
 
@@ -407,4 +408,12 @@ def _constrain(constraint: constraints.Constraint) -> Callable[[Tensor], Tensor]
         return torch.exp
     if constraint is constraints.unit_interval:
         return torch.sigmoid
+    if constraint is ordered_vector:
+        return _increasing
     return transform_to(constraint)
+
+
+def _increasing(value: Tensor) -> Tensor:
+    """Numbers that increase along the last dimension: the first as it is, then steps by their logarithms; `transform_to`'s map without its copies."""
+    first = value[..., :1]
+    return torch.cat([first, first + value[..., 1:].exp().cumsum(-1)], -1)
