@@ -321,11 +321,17 @@ class Parametric(Conditional):
     def gathered(self, prepared: Sequence[tuple], axis: int) -> tuple:
         if len(prepared) == 1 or self._fixed is not None:
             return prepared[0]
-        found = []
-        for name, values in zip((*self.variable.signature, *self.forms.logarithms), zip(*prepared)):
-            place, first = axis - len(self.variable.parameter_shape(name)), values[0]
-            found.append(side_by_side(values, place) if isinstance(first, Tensor) and first.ndim >= -place else first)
-        return tuple(found)
+        def whole(name: str, steps: Sequence[Any]) -> Any:
+            place, first = axis - len(self.variable.parameter_shape(name)), steps[0]
+            return side_by_side(steps, place) if isinstance(first, Tensor) and first.ndim >= -place else first
+
+        columns, count = list(zip(*prepared)), len(self.variable.signature)
+        logarithms = {name: whole(name, steps) for name, steps in zip(self.forms.logarithms, columns[count:])}
+        parameters = [
+            logarithms[name].exp() if isinstance(logarithms.get(name), Tensor) and isinstance(steps[0], Tensor) else whole(name, steps)
+            for name, steps in zip(self.variable.signature, columns)
+        ]
+        return *parameters, *logarithms.values()
 
     @property
     def scans(self) -> bool:

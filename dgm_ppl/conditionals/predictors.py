@@ -168,6 +168,8 @@ class Network(nn.Module):
             return self._parameters_in(network(parents[0]))
         if self.flat:
             features = joined(self.ports, parents, anchor)
+            if self.batched and features.ndim > 2 and features.is_contiguous():     # once here, where each layer would do it
+                return self._parameters_in(network(features.view(-1, features.shape[-1])).view(*features.shape[:-1], -1))
             if self.batched or features.ndim == 2:
                 return self._parameters_in(network(features))
             return self._parameters_in(self._one_batch([features], features.shape[:-1]))
