@@ -55,9 +55,10 @@ class _Copies(Architecture):
 class JointCopies(_Copies):
     """All copies over some plates in one Gaussian of low rank plus a diagonal, taken to the base's support.
 
-    `z = loc + scale * (noise + (pull - 1) * mean of the noise) + factor @ shared`: `shared` are `rank` numbers that all copies have in common, and a
+    `z = loc + scale * (noise + (pull - 1) * mean of the noise + factor @ shared)`: `shared` are `rank` numbers that all copies have in common, and a
     `pull` below one makes copies that look alike repel each other, as where their sum is observed. Location, scale, factor and pull come from
-    a network for each copy (the mean over copies for the pull), so that any number of copies will do.
+    a network for each copy (the mean over copies for the pull), so that any number of copies will do; only location and scale go with what is observed
+    of each, since pull and factor are shares of the scale.
     """
 
     rank: int = 4
@@ -123,7 +124,7 @@ class CopiesConditional(Conditional):
 
 
 class JointConditional(CopiesConditional):
-    """log q = log N(z; loc, S A A' S + factor factor') of all copies at once, S the scales and A v = v + (pull - 1) mean(v), by the matrix determinant lemma."""
+    """log q = log N(z; loc, S (A A' + factor factor') S) of all copies at once, S the scales and A v = v + (pull - 1) mean(v), by the matrix determinant lemma."""
 
     def __init__(self, name: str, variable: Variable, ports: Sequence[Port], network: torch.nn.Module, axes: Sequence[int], rank: int):
         super().__init__(name, variable, ports, network, axes)
@@ -156,7 +157,7 @@ class JointConditional(CopiesConditional):
         own = noise.normal((*batch, *self.variable.shape), loc)
         common = noise.normal((*shared, *(1,) * self.event_rank, self.rank), loc)
         own = own + (self._mean(log_pull).exp() - 1) * self._mean(own)
-        z = loc + own * log_scale.exp() + (factor * common).sum(-1)
+        z = loc + (own + (factor * common).sum(-1)) * log_scale.exp()
         return z if self.real else self.transform(z)
 
     def surprisals(self, value: Tensor, prepared: tuple) -> Tensor:
@@ -166,7 +167,7 @@ class JointConditional(CopiesConditional):
         flat, whole = (*batch, self.variable.numel), (*batch, *self.variable.shape)
         log_pull = self._mean(log_pull)
         scaled = self._unpulled(((z - loc) / log_scale.exp()).expand(whole), log_pull).reshape(flat)
-        weights = (factor / log_scale.exp().unsqueeze(-1)).expand(*whole, self.rank)
+        weights = factor.expand(*whole, self.rank)
         weights = torch.stack([self._unpulled(column, log_pull) for column in weights.unbind(-1)], -1).reshape(*flat, self.rank)
         own = 0.5 * scaled.square().sum(-1) + log_scale.expand(*batch, *self.variable.shape).reshape(flat).sum(-1) + self.variable.numel * HALF_LOG_TWO_PI
         inside = tuple(axis - 2 for axis in self.axes)                      # element and rank come behind the plates

@@ -211,6 +211,7 @@ def test_a_joint_gaussian_of_copies_is_a_gaussian():
     prepared = conditional.prepare(guide.layout.align("r", values["r"]))
     loc, log_scale, log_pull, factor = (part.squeeze(-2 - (i == 3)) for i, part in enumerate(prepared))
     root = torch.diag_embed(log_scale.exp()) @ (torch.eye(3) + (log_pull.mean(-1).exp() - 1)[:, None, None] / 3)
+    factor = log_scale.exp().unsqueeze(-1) * factor
     whole = MultivariateNormal(loc, factor @ factor.mT + root @ root.mT)
     value = guide.layout.align("v", values["v"])
     torch.testing.assert_close(-conditional.surprisals(value, prepared).sum((-1, -2)), whole.log_prob(values["v"]), rtol=1e-4, atol=1e-4)
