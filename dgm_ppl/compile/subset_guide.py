@@ -221,9 +221,21 @@ class SubsetGuide(nn.Module):
 
     def weighed(self, model: Model, evidence: Evidence, particles: int, noise: Noise = noise) -> tuple[dict[str, Tensor], Tensor]:
         """Draws, and log p(observed, drawn) - log q(drawn | observed), `(particles, rows)`."""
-        values, masks, holes, rows, sizes = evidence
-        worlds, reduce = (particles, rows), PerWorld()
-        found, surprisal = self.draw(values, masks, worlds, {name: self._there(name, hole) for name, hole in holes.items()}, noise, sizes)
+        found, surprisal = self.drawn(evidence, particles, noise)
+        return self.scored(model, found, surprisal, evidence)
+
+    def drawn(self, evidence: Evidence, particles: int, noise: Noise = noise) -> tuple[dict[str, Tensor], Tensor]:
+        """So many draws for each row of evidence, as `draw` gives them."""
+        return self.draw(evidence.values, evidence.masks, (particles, evidence.rows), self.there(evidence), noise, evidence.sizes)
+
+    def there(self, evidence: Evidence) -> dict[str, Tensor]:
+        """By node with missing cells which encoded numbers are there."""
+        return {name: self._there(name, hole) for name, hole in evidence.holes.items()}
+
+    def scored(self, model: Model, drawn: Mapping[str, Tensor], surprisal: Tensor, evidence: Evidence) -> tuple[dict[str, Tensor], Tensor]:
+        """The values with what follows from them, and their log p added to -log q of what is drawn, `(particles, rows)`."""
+        _, masks, holes, _, sizes = evidence
+        found, reduce, worlds = dict(drawn), PerWorld(), surprisal.shape
         for node in model.schedule:
             if node.deterministic:
                 found[node.name] = model.compute(node, found, sizes)

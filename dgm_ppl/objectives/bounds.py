@@ -17,7 +17,7 @@ from ..families import Noise, ShardedNoise, noise
 from ..formats.declaration import describe
 from ..graph import GraphError
 from .base import Objective
-from .gradients import Drawn, Estimator, StickingTheLanding, check_auxiliary, check_reparameterized, check_scored, log_mean, path_only
+from .gradients import Drawn, Estimator, StickingTheLanding, check_auxiliary, check_reparameterized, check_scored, log_mean
 
 __all__ = ["ELBO", "IWAE"]
 
@@ -184,7 +184,7 @@ class ELBO(Bound):
 
     def _estimated(self, batch: Mapping[str, Tensor]) -> Drawn:
         drawn = self._drawn(batch)
-        return drawn if self.gradient is None or not torch.is_grad_enabled() else path_only(drawn)
+        return drawn if self.gradient is None or not torch.is_grad_enabled() else drawn.path_only()
 
     @property
     def _weight(self) -> Tensor | None:
@@ -285,7 +285,7 @@ class IWAE(Bound):
             return -log_mean(weights) if self.particles > 1 else -weights
         if self.particles > 1:
             return self.gradient.losses(drawn)
-        return -path_only(drawn).log_weights()                              # where both estimators for reparameterized latents agree
+        return -drawn.path_only().log_weights()                              # where both estimators for reparameterized latents agree
 
     def score(self, batch: Mapping[str, Tensor]) -> Tensor:
         with torch.no_grad():

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ from ..conditionals import Conditional
 from ..families import Setting, noise
 from ..graph import GraphError
 
-__all__ = ["VIMCO", "DoublyReparameterized", "Drawn", "Estimator", "StickingTheLanding", "check_auxiliary", "check_reparameterized", "check_scored", "log_mean"]
+__all__ = ["VIMCO", "DoublyReparameterized", "Drawn", "Estimator", "StickingTheLanding", "Weighed", "check_auxiliary", "check_reparameterized", "check_scored", "held", "log_mean", "scaled"]
 
 
 class Drawn(NamedTuple):
@@ -50,6 +50,26 @@ class Drawn(NamedTuple):
         settled = {name: value.detach() for name, value in self.pairing.settled(self.found).items()}
         found, prepared = self.pairing.reread(settled, self.sizes)
         return self._replace(found=self.pairing.extended(found, self.rows, self.sizes, noise), prepared=prepared)
+
+    def path_only(self, scale: list[Tensor] | None = None) -> Drawn:
+        """The draw with the guide's density read at constant parameters, so that they are moved through the values alone.
+
+        `scale`, filled before the backward pass, multiplies what arrives at the values, one number for each of the rows.
+        """
+        values = {name: scaled(value, len(self.rows), scale) for name, value in self.pairing.settled(self.found).items()}
+        with held(self.pairing.guide, self.pairing.model):
+            found, prepared = self.pairing.reread(values, self.sizes)
+        return self._replace(found=self.pairing.extended(found, self.rows, self.sizes, noise), prepared=prepared)
+
+
+class Weighed(Protocol):
+    """What estimators that move the guide's parameters through its draws alone ask of a draw; `Drawn` is one."""
+
+    def log_weights(self) -> Tensor:
+        """log p(x, z) - log q(z | x), `(particles, *worlds)`."""
+
+    def path_only(self, scale: list[Tensor] | None = None) -> Weighed:
+        """The draw with the guide's density read at constant parameters; `scale` as for `Drawn`."""
 
 
 class Estimator(Setting):
@@ -97,7 +117,7 @@ def check_auxiliary(guide: Model, asked: str, adds: bool = False) -> None:
 
 
 @contextmanager
-def _held(*modules: nn.Module) -> Iterator[None]:
+def held(*modules: nn.Module) -> Iterator[None]:
     """Parameters as constants: what is evaluated inside has no gradient with respect to them, whatever holds or caches them."""
     free = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
     for parameter in free:
@@ -109,19 +129,7 @@ def _held(*modules: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-def path_only(drawn: Drawn, scale: list[Tensor] | None = None) -> Drawn:
-    """The draw with the guide's density read at constant parameters, so that they are moved through the values alone.
-
-    `scale`, filled before the backward pass, multiplies what arrives at the values, one number for each of the rows.
-    """
-    pairing, sizes = drawn.pairing, drawn.sizes
-    values = {name: _scaled(value, len(drawn.rows), scale) for name, value in pairing.settled(drawn.found).items()}
-    with _held(pairing.guide, pairing.model):
-        found, prepared = pairing.reread(values, sizes)
-    return drawn._replace(found=pairing.extended(found, drawn.rows, sizes, noise), prepared=prepared)
-
-
-def _scaled(value: Tensor, rank: int, scale: list[Tensor] | None) -> Tensor:
+def scaled(value: Tensor, rank: int, scale: list[Tensor] | None) -> Tensor:
     """The value as a variable of its own, so that the scaling acts where densities read it and not where later draws do."""
     if scale is None or not value.requires_grad:
         return value
@@ -146,8 +154,8 @@ class StickingTheLanding(Estimator):
         check_auxiliary(objective.guide, "StickingTheLanding")
         check_reparameterized(objective, "StickingTheLanding", "dgm.ELBO(model, guide) without it, which takes the score function of this node")
 
-    def losses(self, drawn: Drawn) -> Tensor:
-        return -path_only(drawn).log_weights()
+    def losses(self, drawn: Weighed) -> Tensor:
+        return -drawn.path_only().log_weights()
 
 
 @dataclass(frozen=True, repr=False)
@@ -165,9 +173,9 @@ class DoublyReparameterized(Estimator):
     def check(self, objective: nn.Module) -> None:
         check_reparameterized(objective, "DoublyReparameterized", "gradient=dgm.VIMCO()")
 
-    def losses(self, drawn: Drawn) -> Tensor:
+    def losses(self, drawn: Weighed) -> Tensor:
         scale: list[Tensor] = []
-        weights = path_only(drawn, scale).log_weights()
+        weights = drawn.path_only(scale).log_weights()
         normalised = weights.detach().softmax(0)
         scale.append(normalised)
         surrogate = -(normalised * weights).sum(0)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-from ..compile import Model, SubsetGuide
+from ..compile import Evidence, Model, SubsetGuide
 from ..exact import cells, packed, unpacked
 from ..formats.declaration import describe
 from ..graph import GraphError
 from .base import SERVING, Objective
 from .bounds import ELBO, IWAE
-from .gradients import log_mean
+from .gradients import DoublyReparameterized, Estimator, held, log_mean, scaled
 
 __all__ = ["SubsetELBO", "SubsetIWAE", "check_net", "declared"]
 
@@ -77,8 +78,39 @@ class SubsetIWAE(_SubsetBound, IWAE):
 
     name = "IWAE"
 
+    def __init__(self, model: Model, guide: SubsetGuide, *, particles: int = 1, gradient: Estimator | None = None):
+        super().__init__(model, guide, particles=particles)
+        if gradient is not None and not isinstance(gradient, DoublyReparameterized):
+            raise GraphError(f"IWAE: a guide for any subset is trained by the bound's own gradient or by gradient=dgm.DoublyReparameterized(); got {gradient!r}; use one of these")
+        self.gradient = gradient
+
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
-        return -log_mean(self.log_weights(batch))
+        if self.gradient is None or not torch.is_grad_enabled():
+            return -log_mean(self.log_weights(batch))
+        evidence = self.guide.rows(self.model, *unpacked(batch), checked=True)
+        return self.gradient.losses(SubsetDrawn(self.model, self.guide, evidence, *self.guide.drawn(evidence, self.particles)))
+
+    def declaration(self) -> dict:
+        return {**super().declaration(), **({} if self.gradient is None else {"gradient": repr(self.gradient)})}
+
+
+class SubsetDrawn(NamedTuple):
+    """A draw for rows that differ in what is observed: values, and -log q of what is drawn, `(particles, rows)`."""
+
+    model: Model
+    guide: SubsetGuide
+    evidence: Evidence
+    found: Mapping[str, Tensor]
+    surprisal: Tensor
+
+    def log_weights(self) -> Tensor:
+        return self.guide.scored(self.model, self.found, self.surprisal, self.evidence)[1]
+
+    def path_only(self, scale: list[Tensor] | None = None) -> SubsetDrawn:
+        found, masks = {name: scaled(value, 2, scale) for name, value in self.found.items()}, self.evidence.masks
+        with held(self.guide):
+            surprisal = self.guide.surprisals(found, masks, self.guide.there(self.evidence))
+        return self._replace(found=found, surprisal=surprisal.expand(self.surprisal.shape))
 
 
 def check_net(model: Model, guide: SubsetGuide) -> None:

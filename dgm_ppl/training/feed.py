@@ -33,7 +33,11 @@ class Feed(Protocol):
 
 
 class Resident:
-    """Prepared columns that stay on the device; a minibatch is an index selection."""
+    """Prepared columns that stay on the device; a minibatch is an index selection.
+
+    The rows are dealt out evenly: as few batches as `batch_size` allows, whose sizes differ by at most one. A short last batch would be a step as long as any other,
+    of an optimizer that scales its steps, in a direction that a few rows chose.
+    """
 
     def __init__(
         self, data: Batch, batch_size: int | None, seed: int, *, shuffle: bool, transform: Transform | None = None
@@ -61,7 +65,7 @@ class Resident:
     def _select(self, epoch: int, index: int) -> Batch:
         if self.batches == 1:
             return self.data
-        rows = slice(index * self.size, (index + 1) * self.size)
+        rows = slice(index * self.rows // self.batches, (index + 1) * self.rows // self.batches)
         if not self.shuffle:
             return {name: column[rows] for name, column in self.data.items()}
         chosen = self._permutation(epoch)[rows]

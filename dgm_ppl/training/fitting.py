@@ -56,7 +56,7 @@ def fit(
 
     - `epochs`, `steps`: where to end, whichever comes first; `stopping` ends when the validation no longer improves. Without
       any of them it ends when the training loss has settled.
-    - `batch_size`: rows of a minibatch, all rows by default; a `DataLoader` makes its own batches.
+    - `batch_size`: the most rows of a minibatch, all rows by default; an epoch's rows are dealt out evenly. A `DataLoader` makes its own batches.
     - `optimizer`, `schedule`: builders, `parameters -> torch optimizer` and `optimizer -> torch schedule` (stepped after
       every training step; a `ReduceLROnPlateau` after every validation), or a dict of them by player. `clip` bounds the
       norm of each player's gradient.

@@ -168,6 +168,32 @@ def test_a_model_is_learned_from_rows_with_missing_cells(objective):
     assert dgm.log_prob(model, data).value.mean().item() > reached - 0.02
 
 
+def test_the_doubly_reparameterized_gradient_is_that_of_the_bound():
+    """In expectation, for rows of three patterns, one with a latent that another one reads; with less noise in the guide's."""
+    model = dgm.compile(GAUSSIAN, seed=0)
+    guide = dgm.compile(dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a b c d"), net=dgm.MLP(3, activation=torch.nn.Tanh)), seed=1)
+    data = {"c": torch.tensor([0.7, NAN, 1.5]), "d": torch.tensor([NAN, 0.4, 0.2])}
+    data = {name: column.repeat(400) for name, column in data.items()}
+    means, noises = [], []
+    for gradient in (None, dgm.DoublyReparameterized()):
+        bound = dgm.IWAE(model, guide, particles=8, gradient=gradient)
+        batch, found = bound.prepare(data), []
+        for seed in range(30):
+            torch.manual_seed(seed)
+            found.append(torch.cat([part.flatten() for part in torch.autograd.grad(bound(batch), [*guide.parameters()], allow_unused=True, materialize_grads=True)]))
+        means.append(torch.stack(found).mean(0))
+        noises.append(torch.stack(found).std(0))
+        torch.manual_seed(0)
+        first = bound.world_losses(batch)
+        torch.manual_seed(0)
+        torch.testing.assert_close(first.detach(), -bound.score(batch))
+    moved = means[0].abs() > 0
+    assert moved.sum() > 30
+    error = ((noises[0].square() + noises[1].square()) / 30).sqrt()[moved]
+    assert (((means[0] - means[1])[moved] / error).abs() < 4.5).all()
+    assert noises[1][moved].norm() < 0.7 * noises[0][moved].norm()
+
+
 def test_patterns_and_their_probabilities():
     torch.manual_seed(0)
     share = dgm.AnySubset("a b", prob={"a": 0.9}).draw(4000).float().mean(0)
@@ -270,6 +296,10 @@ REFUSED = {
     "an option of others": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), collapse=True), "collapse does not go with AnySubset"),
     "an anchored family": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), family=dgm.PriorAnchored()), "anchored to the model's own conditional"),
     "nothing to infer": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a b c d")).at("a b c d"), "no latent needs a guide"),
+    "another gradient": (
+        lambda: dgm.IWAE(dgm.compile(GAUSSIAN), dgm.compile(dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("c d"), net=dgm.MLP(4))), gradient=dgm.VIMCO()),
+        r"trained by the bound's own gradient or by gradient=dgm.DoublyReparameterized\(\); got VIMCO\(\)",
+    ),
     "an order that lacks nodes": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), order=["a"]), "a list of all random nodes"),
 }
 

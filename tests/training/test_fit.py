@@ -51,7 +51,7 @@ def test_every_row_is_seen_once_an_epoch_in_a_new_order():
     data = regression_data(rows=10)
     run = dgm.fit(Spy(), data, epochs=2, batch_size=4, seed=0)
     first, second = torch.cat(seen[:3]), torch.cat(seen[3:])
-    assert [len(batch) for batch in seen] == [4, 4, 2, 4, 4, 2] and run.step == 6 and run.epoch == 2
+    assert [len(batch) for batch in seen] == [3, 3, 4, 3, 3, 4] and run.step == 6 and run.epoch == 2
     assert torch.equal(first.sort().values, data["y"].sort().values) and torch.equal(second.sort().values, first.sort().values)
     assert not torch.equal(first, second)
 
