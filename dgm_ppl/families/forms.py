@@ -135,6 +135,9 @@ def _float(like: Tensor) -> torch.dtype:
     return like.dtype if like.is_floating_point() else torch.get_default_dtype()
 
 
+MANY = 30_000                                                                # elements whose passes cost more than a gradient written in Python
+
+
 class _NormalLogDensity(torch.autograd.Function):
     """log N(x; loc, scale) summed over the last dimensions, with a gradient in half the passes over the elements that autograd makes.
 
@@ -200,10 +203,11 @@ class NormalForms(Forms):
         return 0.5 * (z * z) + (log_scale + HALF_LOG_TWO_PI)
 
     def log_density(self, value: Tensor, params: Params, elements: int) -> Tensor:
-        """The sum of squares first, then the logarithms of the scales: fewer passes over the elements."""
+        """Of many elements the sum of squares first, then the logarithms of the scales: fewer passes over them."""
         loc, scale, log_scale = params
         if elements and isinstance(log_scale, Tensor) and isinstance(loc, Tensor) and log_scale.ndim >= elements:
-            return _NormalLogDensity.apply(value, loc, log_scale, elements)
+            if math.prod(broadcast(value.shape, loc.shape)) >= MANY:
+                return _NormalLogDensity.apply(value, loc, log_scale, elements)
         return super().log_density(value, (loc, log_scale.exp(), log_scale) if scale is None else params, elements)
 
     def sample(self, shape: Sequence[int], params: Params, like: Tensor, noise: Noise) -> Tensor:

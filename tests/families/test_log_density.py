@@ -7,6 +7,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 import dgm_ppl as dgm
+from dgm_ppl.families import forms as normal
 
 SHAPES = [                                          # of a value, its location, its log-scale, and the independent elements at the end
     ((7, 3), (2, 1, 3), (2, 1, 3), 1), ((7, 3), (2, 1, 3), (1,), 1), ((7, 3), (3,), (2, 1, 3), 1), ((5, 7, 3), (2, 4, 1, 1, 3), (2, 4, 1, 1, 3), 1),
@@ -14,9 +15,11 @@ SHAPES = [                                          # of a value, its location, 
 ]
 
 
+@pytest.mark.parametrize("many", [0, normal.MANY])
 @pytest.mark.parametrize("differentiated", [False, True])
 @pytest.mark.parametrize(("value", "loc", "log_scale", "elements"), SHAPES)
-def test_normal(value, loc, log_scale, elements, differentiated):
+def test_normal(value, loc, log_scale, elements, differentiated, many, monkeypatch):
+    monkeypatch.setattr(normal, "MANY", many)
     torch.manual_seed(0)
     forms, real = dgm.Normal.forms["loc", "scale"], torch.float64
     inputs = (torch.randn(value, dtype=real, requires_grad=differentiated), *(torch.randn(shape, dtype=real, requires_grad=True) for shape in (loc, log_scale)))
