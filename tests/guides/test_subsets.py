@@ -7,6 +7,7 @@ import itertools
 import math
 import pickle
 import random
+import re
 
 import pyro
 import pytest
@@ -308,6 +309,32 @@ REFUSED = {
 def test_refused(call, message):
     with pytest.raises(dgm.GraphError, match=message):
         call()
+
+
+THERE = torch.ones(3, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("present, message", [
+    ({"q": THERE}, "guide: 'q' is not among the nodes that may be observed"),
+    ({"b": THERE}, "'b' is not among the nodes that may be observed; known names: a, c; derive one for it: dgm.AnySubset('a c b')"),
+    ({"u": THERE}, "guide: present: 'u' is a Given input, which is always there; leave it out"),
+    ({"a": THERE[None]}, "guide: present: expected for 'a' a mask of shape (3,), one for each row, or one for all: (); got shape (1, 3); try mask.reshape(-1)"),
+    ({"a": THERE[:2]}, "got shape (2,); try torch.ones(3, dtype=torch.bool)"),
+    ({"a": THERE[:0]}, "got shape (0,)"),
+    ({"a": THERE.float()}, "expected for 'a' a boolean tensor of shape (3,), True in the rows where it is observed; got a tensor of torch.float32; try torch.as_tensor(mask).bool()"),
+    ({"a": [True, False, True]}, "got list [True, False, True]; try torch.as_tensor(mask).bool()"),
+])
+def test_a_wrong_mask_is_refused(present, message):
+    net = dgm.BayesNet(u=dgm.Given(), a=dgm.Normal(loc="u", scale=1.0), b=dgm.Normal(loc="a", scale=1.0), c=dgm.Normal(loc="b", scale=1.0))
+    guide = dgm.compile(dgm.amortize(net, observed=dgm.AnySubset("a c"), net=dgm.MLP(4)))
+    with pytest.raises(dgm.GraphError, match=re.escape(message)):
+        guide.patterned(present, 3)
+
+
+def test_one_mask_serves_all_rows(gaussian):
+    _, guide = gaussian
+    masks = [guide.patterned({"a": torch.ones(shape, dtype=torch.bool)}, 3) for shape in ((), (1,), (3,))]
+    assert all(torch.equal(one.present["a"], THERE) and torch.equal(one.reads["b"], masks[0].reads["b"]) for one in masks)
 
 
 def test_what_the_guide_was_not_trained_for_is_refused():
