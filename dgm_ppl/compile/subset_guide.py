@@ -108,9 +108,19 @@ class SubsetGuide(nn.Module):
         return Guide.of(net, share, made).to(self.device)
 
     def patterned(self, present: Mapping[str, Tensor], rows: int, *, checked: bool = False) -> Patterned:
-        """What is read where, for rows that have some of the nodes of the subset; `present` are masks `(rows,)`, by node; `checked` says that they are known to occur."""
+        """What is read where, for rows that have some of the nodes of the subset.
+
+        Args:
+            present: by node of the subset, boolean `(rows,)`, or `()` or `(1,)` for all rows alike: where it is observed; nodes left out are observed nowhere.
+            checked: the patterns are known to occur in training.
+
+        Raises:
+            GraphError: a name that is not among the nodes that may be observed, a mask of another type or shape, a pattern that is not trained for.
+        """
         subset, nothing = self.net.subset, torch.zeros(rows, dtype=torch.bool, device=self.device)
-        table = torch.stack([present[name].to(self.device).reshape(-1).expand(rows) if name in present else nothing for name in subset.nodes], 1)
+        for name, mask in present.items():
+            self._check_mask(name, mask, rows)
+        table = torch.stack([present[name].to(self.device).expand(rows) if name in present else nothing for name in subset.nodes], 1)
         if not checked:
             kinds = table.cpu().unique(dim=0)
             for kind in kinds[~subset.occurring(kinds)].tolist():
@@ -120,6 +130,19 @@ class SubsetGuide(nn.Module):
         at = {name: self.slots.index(name) for name in self.learned}
         there = dict(zip(subset.nodes, table.unbind(1))) | {name: torch.ones_like(nothing) for name in self.net.model.inputs}
         return Patterned(there, {name: found[:, place] for name, place in at.items()}, {name: taken[:, place] for name, place in at.items()})
+
+    def _check_mask(self, name: str, mask: object, rows: int) -> None:
+        """Raises where a node or its mask is not what `patterned` takes."""
+        if name in self.net.model.inputs:
+            raise GraphError(f"guide: present: {name!r} is a Given input, which is always there; leave it out")
+        if name not in self.net.subset.nodes:
+            self.net.check({name})
+        if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
+            got = f"a tensor of {mask.dtype}" if isinstance(mask, Tensor) else f"{type(mask).__name__} {mask!r}"
+            raise GraphError(f"guide: present: expected for {name!r} a boolean tensor of shape ({rows},), True in the rows where it is observed; got {got}; try torch.as_tensor(mask).bool()")
+        if mask.shape not in ((), (1,), (rows,)):
+            shape, mend = tuple(mask.shape), "mask.reshape(-1)" if mask.numel() == rows else f"torch.ones({rows}, dtype=torch.bool)"
+            raise GraphError(f"guide: present: expected for {name!r} a mask of shape ({rows},), one for each row, or one for all: (); got shape {shape}; try {mend}")
 
     def rows(self, model: Model, values: Mapping[str, Tensor], holes: Mapping[str, Tensor], *, checked: bool = False) -> Evidence:
         """Rows of data with their patterns: columns that are there, with rows in front, and where their cells are missing; `checked` says that they passed before.

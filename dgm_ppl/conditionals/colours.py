@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..families import Architecture, Forms, Levels, Noise, Parameter, Variable
 from ..families.discretized import log_mass
-from ..families.shapes import broadcast
 from ..families.variable import checked_shape, whole
 from ..graph import GraphError
 from .base import Conditional

@@ -55,9 +55,10 @@ class _Copies(Architecture):
 class JointCopies(_Copies):
     """All copies over some plates in one Gaussian of low rank plus a diagonal, taken to the base's support.
 
-    `z = loc + scale * (noise + (pull - 1) * mean of the noise) + factor @ shared`: `shared` are `rank` numbers that all copies have in common, and a
-    `pull` below one makes copies that look alike repel each other, as where their sum is observed. Location, scale, factor and pull come from
-    a network for each copy (the mean over copies for the pull), so that any number of copies will do.
+    `z = loc + scale * (noise + (pull - 1) * mean of the noise + factor @ shared)`: `shared` are `rank` numbers that all copies have in common, and a
+    `pull` below one makes copies that look alike repel each other, as where their sum is observed. A network for each copy makes a location, a scale and the factor, and
+    a location and a scale for the mean of all copies, of which less may be known or more: `loc` has the mean of the latter, and `pull` is the ratio of the scales. So any number
+    of copies will do, and any number of members that tell of them.
     """
 
     rank: int = 4
@@ -70,7 +71,7 @@ class JointCopies(_Copies):
 
     def build(self, name: str, variable: Variable, ports: Sequence[Port], *, plates: Any, all_plates: int, shared: Shared) -> Conditional:
         event = variable.shape
-        network = network_of(name, variable.net, ports, ("loc", "scale", "pull", "factor"), [event, event, event, (*event, self.rank)], shared, plates)
+        network = network_of(name, variable.net, ports, ("loc", "scale", "common loc", "common scale", "factor"), [*[event] * 4, (*event, self.rank)], shared, plates)
         return JointConditional(name, variable, ports, network, self._axes(name, ports), self.rank)
 
 
@@ -123,7 +124,7 @@ class CopiesConditional(Conditional):
 
 
 class JointConditional(CopiesConditional):
-    """log q = log N(z; loc, S A A' S + factor factor') of all copies at once, S the scales and A v = v + (pull - 1) mean(v), by the matrix determinant lemma."""
+    """log q = log N(z; loc, S (A A' + factor factor') S) of all copies at once, S the scales and A v = v + (pull - 1) mean(v), by the matrix determinant lemma."""
 
     def __init__(self, name: str, variable: Variable, ports: Sequence[Port], network: torch.nn.Module, axes: Sequence[int], rank: int):
         super().__init__(name, variable, ports, network, axes)
@@ -137,8 +138,9 @@ class JointConditional(CopiesConditional):
         return True
 
     def prepare(self, *parents: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Location, log-scale, logarithm of the pull, and factor of each copy."""
-        return tuple(self.network(*parents))
+        """Location, log-scale and factor of each copy, and the logarithm of their pull, as `(loc, log scale, log pull, factor)`."""
+        loc, log_scale, common, log_common, factor = self.network(*parents)
+        return loc + self._mean(common - loc), log_scale, self._mean(log_common - log_scale), factor
 
     def _mean(self, value: Tensor) -> Tensor:
         """The mean over the copies that are drawn together."""
@@ -155,8 +157,8 @@ class JointConditional(CopiesConditional):
             shared[axis] = 1
         own = noise.normal((*batch, *self.variable.shape), loc)
         common = noise.normal((*shared, *(1,) * self.event_rank, self.rank), loc)
-        own = own + (self._mean(log_pull).exp() - 1) * self._mean(own)
-        z = loc + own * log_scale.exp() + (factor * common).sum(-1)
+        own = own + (log_pull.exp() - 1) * self._mean(own)
+        z = loc + (own + (factor * common).sum(-1)) * log_scale.exp()
         return z if self.real else self.transform(z)
 
     def surprisals(self, value: Tensor, prepared: tuple) -> Tensor:
@@ -164,9 +166,8 @@ class JointConditional(CopiesConditional):
         z = value if self.real else self.transform.inv(value)
         batch = broadcast(z.shape[: z.ndim - self.event_rank], loc.shape[: loc.ndim - self.event_rank])
         flat, whole = (*batch, self.variable.numel), (*batch, *self.variable.shape)
-        log_pull = self._mean(log_pull)
         scaled = self._unpulled(((z - loc) / log_scale.exp()).expand(whole), log_pull).reshape(flat)
-        weights = (factor / log_scale.exp().unsqueeze(-1)).expand(*whole, self.rank)
+        weights = factor.expand(*whole, self.rank)
         weights = torch.stack([self._unpulled(column, log_pull) for column in weights.unbind(-1)], -1).reshape(*flat, self.rank)
         own = 0.5 * scaled.square().sum(-1) + log_scale.expand(*batch, *self.variable.shape).reshape(flat).sum(-1) + self.variable.numel * HALF_LOG_TWO_PI
         inside = tuple(axis - 2 for axis in self.axes)                      # element and rank come behind the plates

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..families import Architecture, Finite, Interval, Noise, Positive, Real, Space, Variable, noise as plain_noise
+from ..families import Architecture, Finite, Interval, Noise, Positive, Real, Space, Variable
+from ..families import noise as plain_noise
 from ..families.variable import whole
 from ..graph import GraphError, did_you_mean
 from ..nets import Net

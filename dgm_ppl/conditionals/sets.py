@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..graph import GraphError
-from ..nets.sets import Axis, Reading, SetNet
+from ..nets.sets import TOLD, Axis, Reading, SetNet
 from .ports import Port
 from .predictors import split
 
@@ -66,7 +66,7 @@ def set_network(
     ]
     own = [(place, frame[place][1]) for place in plates if frame[place][0] in net.ordered]
     readings += [Reading(len(ports) + count, size) for count, (_, size) in enumerate(own)]
-    key = (tuple(readings), outputs, *[name for name in parameters if name in ("loc", "scale")])
+    key = (tuple(readings), outputs, *[name for name in parameters if any(name in pair for pair in TOLD)])
     if id(net) not in shared:
         shared[id(net)] = net.build_sets(readings, outputs, parameters), key, net
     module, built_for, _ = shared[id(net)]

@@ -24,7 +24,7 @@ from .program_net import ProgramNet
 from .reading import read_program
 from .recognition import Recognition, Usual, recognition_variable
 from .sequences import sequence_guide
-from .subsets import subset_recognition
+from .subsets import subset_recognition, with_holes
 
 __all__ = ["amortize"]
 
@@ -77,7 +77,8 @@ def amortize(
         encoders: networks by observed node, each of which sums it up to 128 numbers for all latents that read it, in plates each member by itself:
             `encoders={"x": ConvNet(32, 64)}`. Where `net` is left out, images above 32 x 32 have `ConvNet(32, 64, 64)`, and nodes that the model draws one
             step after another (`Autoregressive` with `Recurrent`, `Transformer` or `WaveNet`) `Bidirectional(64)`; `encoders={"x": None}` leaves it out.
-        missing: observed nodes of which cells may be missing (NaN), over a chain: the guide reads zero in their place and a mask beside, which bounds fill in from the data.
+        missing: observed nodes of which cells may be missing (NaN). Over a chain the guide reads zero in their place and a mask beside, which bounds fill in from the data, and draws those that others read; elsewhere
+            it is the guide for any subset in which these nodes, and cells of those that nothing reads, come and go, and the others are always there: `AnySubset`.
         family: how families follow from supports: `Usual(scale)`, `LowRank(rank)`, `PriorAnchored()`, one flow over all latents, `BlockFlow()`; or one declaration that every latent takes whose values it can have:
             `Flow(NSF())`, `Mixture(Normal(), components=5)`, `FlowMatching(net=...)`, `Diffusion(net=...)`, the last two for `ForwardKL`.
         families: families, declarations such as `MultivariateNormal(20, rank=2)`, or the above, by latent.
@@ -108,6 +109,8 @@ def amortize(
         plate school: y, theta
     """
     if not isinstance(model, BayesNet) and callable(model) and not isinstance(model, (Model, type)):
+        if missing:
+            raise GraphError("amortize: missing is for a net; a Pyro program observes whole sites: declare it as a dgm.BayesNet(...), or leave missing out and mask the cells in the program")
         program = read_program(model, observed, args, kwargs)
         recognition = amortize(
             program.net, program.observed, structure=structure, net=net, nets=nets, pool=pool, encoder=encoder, encoders=encoders, family=family, families=families, coupling=coupling, order=order, collapse=collapse,
@@ -120,12 +123,17 @@ def amortize(
     automatic, net = net is None, MLP(128) if net is None else net
     if encoders and (model.chains or isinstance(observed, AnySubset) or isinstance(model, ProgramNet)):
         raise GraphError("amortize: encoders go with a net without chains and one pattern of evidence; leave them out, or give the latents networks that read it: net=..., nets={...}")
+    holed = (missing,) if isinstance(missing, str) else tuple(missing)
+    if holed and isinstance(observed, AnySubset):
+        raise GraphError("amortize: with AnySubset any cell of its nodes may be missing; leave missing out, or name what is observed: observed=[...], missing=[...]")
+    if holed and isinstance(model, BayesNet) and not model.chains:
+        observed = with_holes(model, _names(model, observed), holed)
     if isinstance(observed, AnySubset):
         if isinstance(family, BlockFlow):
             raise GraphError(f"amortize: BlockFlow has one mask, and with AnySubset every pattern of evidence has its own; try family=dgm.Flow({family.kind!r})")
         for option, given in (("pool", pool), ("encoder", encoder), ("coupling", coupling), ("collapse", collapse or None)):
             if given is not None:
-                raise GraphError(f"amortize: {option} does not go with AnySubset, for which every latent that is not observed is drawn from the guide; leave it out")
+                raise GraphError(f"amortize: {option} does not go with {'missing' if holed else 'AnySubset'}, for which every latent that is not observed is drawn from the guide; leave it out")
         return subset_recognition(model, observed, structure, order, net=net, nets=nets, family=family, families=families)
     names = _names(model, observed)
     if model.chains:
@@ -139,9 +147,7 @@ def amortize(
         if isinstance(family, BlockFlow):
             raise GraphError(f"amortize: BlockFlow is for nets without plates and chains; over the chain {model.chains[0]!r} try family=dgm.Flow({family.kind!r})")
         net = MLP(128, activation=nn.Tanh) if automatic else net            # what is fed back step after step must not run away
-        return sequence_guide(model, names, _structure(structure, order), order, net=net, nets=nets, encoder=encoder, pool=pool, coupling=coupling, family=family, families=families, missing=(missing,) if isinstance(missing, str) else tuple(missing))
-    if missing:
-        raise GraphError("amortize: missing is for a net with a chain; elsewhere train by dgm.MIWAE(model, guide, masks=...), or let any cell be missing: observed=dgm.AnySubset(...)")
+        return sequence_guide(model, names, _structure(structure, order), order, net=net, nets=nets, encoder=encoder, pool=pool, coupling=coupling, family=family, families=families, missing=holed)
     chosen, asked = _structure(structure, order), {*families, *nets, *(coupling if isinstance(coupling, Mapping) else ())}
     everything = chosen != Faithful() or coupling is not None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -11,7 +11,23 @@ from ..network import AnySubset, BayesNet, SubsetRecognition, inverted
 from .plates import reader, told_apart
 from .recognition import Recognition, recognition_variable
 
-__all__ = ["subset_recognition"]
+__all__ = ["subset_recognition", "with_holes"]
+
+
+def with_holes(model: BayesNet, observed: Sequence[str], missing: Sequence[str]) -> AnySubset:
+    """The patterns of evidence where some observed nodes may be missing, each row of training at a rate of its own, and the others are there.
+
+    Cells of a vector, and members of a plate, come and go by themselves where nothing depends on the node.
+
+    Raises:
+        GraphError: a node in `missing` that is not observed.
+    """
+    random = [name for name in observed if not model[name].is_given]
+    for name in missing:
+        if name not in random:
+            raise GraphError(f"amortize: missing names {name!r}, which is no observed random node{did_you_mean(name, random)}; it names those whose cells may be missing (NaN)")
+    split = [name for name in missing if (model[name].shape or model.plates_of(name)) and not model.dag.children(name)]
+    return AnySubset(random, prob={name: (0.0, 1.0) if name in missing else 1.0 for name in random}, cells=dict.fromkeys(split, (0.0, 1.0)) or 1.0)
 
 
 def subset_recognition(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
@@ -95,18 +95,18 @@ class Sets(nn.Module):
         self.plain = tuple(reading.source for reading in readings if not reading.axes)
         self.groups = groups(readings)
         counted = [place for place, (axes, _) in enumerate(self.groups) if axes[-1].size is None]
-        tells = bool(counted) and "loc" in names and "scale" in names
+        tells = bool(counted) and any(location in names and scale in names for location, scale in TOLD)
         features = {reading.source: reading.features for reading in readings}
         beside, widths, pools = sum(features[source] for source in self.plain), [], []
         for axes, sources in self.groups:
             width, stages = sum(features[source] for source in sources), []
             for axis in axes:
                 stages.append(Ordered(width, axis.size) if axis.size is not None else net.stage(width))
-                width = stages[-1].width + (0 if axis.size is not None else 1 if tells and axis is axes[-1] else 2)
+                width = stages[-1].width + (0 if axis.size is not None else 1 if tells else 2)
             pools.append(nn.ModuleList(stages))
             widths.append(width)
         self.temper, self.pools = Tempered(), nn.ModuleList(pools)
-        self.evidence = Evidence(net, beside, {place: widths[place] for place in counted}, outputs, names) if tells else None
+        self.evidence = Evidence(net, beside, widths, counted, outputs, names) if tells else None
         self.head = Skip(beside + sum(widths), net.hidden, numbers(outputs), net.activation)
 
     def forward(self, *values: Tensor) -> Tensor:
@@ -118,36 +118,45 @@ class Sets(nn.Module):
                 size = members.shape[axis.place - 1]
                 members = stage(members, axis.place - 1)                    # the features come last
                 if axis.size is None:
-                    members = sized(members, size, self.evidence is None or axis is not axes[-1])
+                    members = sized(members, size, self.evidence is None)
             pooled.append(members)
             sizes.append(size)
-        found = self.head(together([*plain, *pooled]))
-        return found if self.evidence is None else self.evidence(found, plain, pooled, sizes)
+        read = together([*plain, *pooled])
+        found = self.head(read)
+        return found if self.evidence is None else self.evidence(found, plain, read, sizes)
+
+
+TOLD = ("loc", "scale"), ("common loc", "common scale")
+"""Pairs of a location and a scale of which members tell, by the names of parameters."""
 
 
 class Evidence(nn.Module):
-    """A location and a scale of which the members of plates tell, each by itself: right in the number of members by construction, as where all is Gaussian.
+    """Locations and scales of which the members of plates tell, each by itself: right in the number of members by construction, as where all is Gaussian.
 
     `loc = s m + (1 - s) c` and `log scale = h - log(1 + n q') / 2` with the share `s = n q / (1 + n q)`: m and h are what the head makes of what
-    was pooled, q and q' the information of a member, made of it and of what is read beside and positive by a softplus, c is made of what is read beside alone.
-    Several plates add up.
+    was pooled, q and q' the information of a member, made of all that is read and positive by a softplus, c is made of what is read beside alone.
+    Several plates add up. `told` names pairs of a location and a scale, each of which has an information of its own.
     """
 
-    def __init__(self, net: SetNet, beside: int, pooled: Mapping[int, int], outputs: Shapes, names: Sequence[str]) -> None:
+    def __init__(self, net: SetNet, beside: int, widths: Sequence[int], counted: Sequence[int], outputs: Shapes, names: Sequence[str]) -> None:
         super().__init__()
-        self.places, self.sizes = tuple(pooled), [math.prod(shape) for shape in outputs]
-        self.loc, self.scale = names.index("loc"), names.index("scale")
-        self.asked = [self.sizes[self.loc], self.sizes[self.scale]]
-        self.information = nn.ModuleList(Skip(beside + width, net.hidden, sum(self.asked), net.activation) for width in pooled.values())
-        self.without = Skip(beside, net.hidden, self.asked[0], net.activation) if beside else None
+        self.counted, self.sizes = tuple(counted), [math.prod(shape) for shape in outputs]
+        pairs = [pair for pair in TOLD if set(pair) <= set(names)]
+        self.locs, self.scales = ([names.index(pair[place]) for pair in pairs] for place in (0, 1))
+        self.asked = [self.sizes[place] for place in (*self.locs, *self.scales)]
+        self.information = Skip(beside + sum(widths), net.hidden, len(self.counted) * sum(self.asked), net.activation)
+        self.without = Skip(beside, net.hidden, sum(self.sizes[place] for place in self.locs), net.activation) if beside else None
 
-    def forward(self, found: Tensor, plain: Sequence[Tensor], pooled: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
-        told = sum(sizes[place] * softplus(information(together([*plain, pooled[place]]))) for place, information in zip(self.places, self.information))
-        about_loc, about_scale = told.split(self.asked, -1)
-        parts, share = list(found.split(self.sizes, -1)), about_loc / (1 + about_loc)
-        loc = share * parts[self.loc]
-        parts[self.loc] = loc if self.without is None else loc + (1 - share) * self.without(together(plain))
-        parts[self.scale] = parts[self.scale] - 0.5 * about_scale.log1p()
+    def forward(self, found: Tensor, plain: Sequence[Tensor], read: Tensor, sizes: Sequence[int]) -> Tensor:
+        each = softplus(self.information(read)).split(sum(self.asked), -1)
+        told = sum(sizes[place] * one for place, one in zip(self.counted, each)).split(self.asked, -1)
+        parts, places = list(found.split(self.sizes, -1)), (*self.locs, *self.scales)
+        without = [None] * len(self.locs) if self.without is None else self.without(together(plain)).split(self.asked[: len(self.locs)], -1)
+        for place, about, alone in zip(self.locs, told, without):
+            share = about / (1 + about)
+            parts[place] = share * parts[place] if alone is None else share * parts[place] + (1 - share) * alone
+        for place, about in zip(self.scales, told[len(self.locs):]):
+            parts[place] = parts[place] - 0.5 * about.log1p()
         return torch.cat(parts, -1)
 
 
@@ -199,7 +208,7 @@ SOME = 10.0
 
 
 def sized(pooled: Tensor, size: int, growing: bool = True) -> Tensor:
-    """What was pooled, with 10 / (10 + n) of the n members beside it, which hardly changes beyond large sets, and log n where something may grow."""
+    """What was pooled, with 10 / (10 + n) of the n members beside it, which hardly changes beyond large sets, and log n where what is made of it may grow."""
     lead = (*pooled.shape[:-1], 1)
     return torch.cat([pooled, *[pooled.new_full(lead, math.log(size))] * growing, pooled.new_full(lead, SOME / (SOME + size))], -1)
 

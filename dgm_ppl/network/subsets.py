@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import torch
@@ -106,10 +107,13 @@ class AnySubset:
         Raises:
             GraphError: too many of them.
         """
-        if self.patterns is None and 2 ** len(self.nodes) > PATTERNS:
-            raise GraphError(f"AnySubset: over plates, expected up to {PATTERNS.bit_length() - 1} nodes; got {len(self.nodes)}; name the subsets that occur: patterns=[...]")
-        table = torch.cartesian_prod(*[torch.tensor([False, True], device="cpu")] * len(self.nodes)).reshape(-1, len(self.nodes)) if self.patterns is None else self._table(self.patterns)
-        return table[self.occurring(table)]
+        if self.patterns is not None:
+            return self._table(self.patterns)
+        each = [[there for there, occurs in ((False, low < 1), (True, high > 0)) if occurs] for low, high in self.chances]
+        if math.prod(map(len, each)) > PATTERNS:
+            varied = sum(len(one) == 2 for one in each)
+            raise GraphError(f"AnySubset: over plates, expected up to {PATTERNS.bit_length() - 1} nodes that come and go; got {varied}; name the subsets that occur: patterns=[...]")
+        return torch.tensor([*product(*each)], device="cpu")
 
     def _table(self, patterns: Iterable[Collection[str]]) -> Tensor:
         return torch.tensor([[name in pattern for name in self.nodes] for pattern in patterns], device="cpu")

@@ -210,7 +210,8 @@ def test_a_joint_gaussian_of_copies_is_a_gaussian():
     conditional = guide.conditional("v")
     prepared = conditional.prepare(guide.layout.align("r", values["r"]))
     loc, log_scale, log_pull, factor = (part.squeeze(-2 - (i == 3)) for i, part in enumerate(prepared))
-    root = torch.diag_embed(log_scale.exp()) @ (torch.eye(3) + (log_pull.mean(-1).exp() - 1)[:, None, None] / 3)
+    root = torch.diag_embed(log_scale.exp()) @ (torch.eye(3) + (log_pull.squeeze(-1).exp() - 1)[:, None, None] / 3)
+    factor = log_scale.exp().unsqueeze(-1) * factor
     whole = MultivariateNormal(loc, factor @ factor.mT + root @ root.mT)
     value = guide.layout.align("v", values["v"])
     torch.testing.assert_close(-conditional.surprisals(value, prepared).sum((-1, -2)), whole.log_prob(values["v"]), rtol=1e-4, atol=1e-4)
@@ -224,12 +225,12 @@ def test_copies_may_repel_each_other():
     net = dgm.BayesNet(v=dgm.Normal(loc=0.0, scale=1.0), y=dgm.Normal(scale=1.0).given("v", fn=total), plates={"j": ["v"]})
     model, guide = dgm.compile(net), dgm.compile(dgm.amortize(net, "y", net=dgm.MLP(), coupling=dgm.Jointly(1)))
     for members in (2, 5):
-        last = guide.conditional("v").network.network.head.last            # reads y; gives location, log-scale, log-pull and factor
+        last = guide.conditional("v").network.network.head.last            # reads y; gives location and log-scale, those of the mean, and factor
         with torch.no_grad():
             last.weight.zero_()
             last.bias.zero_()
-            last.weight[0, 0] = 1 / (1 + members)
-            last.bias[2] = -0.5 * math.log(1 + members)
+            last.weight[2, 0] = 1 / (1 + members)
+            last.bias[3] = -0.5 * math.log(1 + members)
         torch.manual_seed(0)
         y = torch.randn(4)
         values = guide.sample((3, 4), given={"y": y}, sizes={"j": members})["v"]
@@ -305,10 +306,11 @@ def linear(module, rows):
         module.bias.copy_(torch.tensor([row[-1] for row in rows]))
 
 
-def tells(evidence, information, beside=()):
-    """Sets what each member tells of a location and a scale, and the location without any."""
-    for layer in evidence.information:
-        linear(layer.last, [[*[0.0] * layer.last.in_features, math.log(math.expm1(information))]] * 2)
+def tells(evidence, *information, beside=()):
+    """Sets what a member of each group tells of each location and of its scale, and the location without any."""
+    layer = evidence.information.last
+    rows = [[*[0.0] * layer.in_features, math.log(math.expm1(one)) if one else -100.0] for group in information for one in group * 2]
+    linear(layer, rows)
     if beside:
         linear(evidence.without.last, [[*beside, 0.0]])
 
@@ -322,7 +324,7 @@ def test_a_linear_guide_over_a_plate_attains_the_evidence_at_every_size():
     network = guide.conditional("mu").predictor.network
     linear(network.pools[0][0].member.last, [[1.0, 0.0]])
     linear(network.head.last, [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    tells(network.evidence, 1 / (s2 + t2))
+    tells(network.evidence, [1 / (s2 + t2)])
     share = s2 / (s2 + t2)
     layer = guide.conditional("z").predictor.network[-1]
     order = [guide.net["z"].parents.index(name) for name in ("x", "mu")]
@@ -352,7 +354,7 @@ def test_a_linear_guide_over_nested_plates_attains_the_evidence(sizes):
         above = len(parents) - 1                                            # the latent above, which is read beside
         rest = [0.0] * (network.head.last.in_features - above)
         linear(network.head.last, [[*[0.0] * above, 1.0, *rest], [*[0.0] * above, 0.0, *rest]])
-        tells(network.evidence, information, [1.0] * above)
+        tells(network.evidence, [information], beside=[1.0] * above)
     data = {"y": model.sample(3, sizes=members)["y"]}
     places = torch.meshgrid(*map(torch.arange, sizes), indexing="ij")
     s, t, m = (place.flatten() for place in places)
@@ -381,6 +383,35 @@ def test_how_much_is_believed_of_members_depends_on_how_many_there_are():
             schedule.step()
         off[members] = ((loc.detach() - (s + members * y.mean(1, keepdim=True)) / (1 + members)).square().mean() * (1 + members) / 2).item()
     assert off[2] < 0.003 and off[5] < 0.003 and off[8] < 0.006, off       # nats; a location that is linear in s with one share for all n gives 0.02 and more
+
+
+@pytest.mark.parametrize("people", [1, 7, 300])
+def test_a_linear_guide_over_crossed_plates_attains_the_evidence_for_any_number_of_people(people):
+    """r[p, i] = u[p] + v[i] + noise: of the mean of all v a person tells 1 / (1 + items), of a difference between them 1; given v, a cell tells 1 of u."""
+    items = 3
+    net = dgm.BayesNet(
+        u=dgm.Normal(loc=0.0, scale=1.0), v=dgm.Normal(loc=0.0, scale=1.0), r=dgm.Normal(loc=dgm.Ref("u") + dgm.Ref("v"), scale=1.0),
+        plates={"person": ["u", "r"], "item": ["v", "r"]},
+    )
+    model, guide = dgm.compile(net), dgm.compile(dgm.amortize(net, "r", net=dgm.MLP(), pool=dgm.DeepSet(features=1), order=["v", "u"], collapse=False))
+    network, ways = guide.conditional("v").network.network, []
+    for (axes, _), stages in zip(network.groups, network.pools):
+        ways.append(len(axes) == 1)                                         # over people alone, each item by itself
+        for stage in stages:
+            linear(stage.member.last, [[1.0, *[0.0] * stage.member.last.in_features]])
+    own = [float(place == sum(1 + len(axes) for axes, _ in network.groups[: ways.index(True)])) for place in range(network.head.last.in_features)]
+    nothing = [0.0] * len(own)
+    linear(network.head.last, [[*own, 0.0], [*nothing, 0.0], [*own, 0.0], *[[*nothing, 0.0]] * 5])
+    tells(network.evidence, *([1.0, 1 / (1 + items)] if alone else [0.0, 0.0] for alone in ways))
+    network, parents = guide.conditional("u").predictor.network, guide.net["u"].parents
+    linear(network.pools[0][0].member.last, [[*[{"r": 1.0, "v": -1.0}[name] for name in parents], 0.0]])
+    linear(network.head.last, [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    tells(network.evidence, [1.0])
+    data = {"r": model.sample(3, sizes={"person": people, "item": items})["r"]}
+    person, item = (place.flatten() for place in torch.meshgrid(torch.arange(people), torch.arange(items), indexing="ij"))
+    shared = torch.eye(len(person)) + (person[:, None] == person).float() + (item[:, None] == item).float()
+    evidence = MultivariateNormal(torch.zeros(len(person), dtype=torch.float64), shared.double()).log_prob(data["r"].double().flatten(1))
+    torch.testing.assert_close(-losses(dgm.ELBO(model, guide, closed_form=False), data), evidence.float(), rtol=1e-4, atol=1e-3)
 
 
 # ---- a declaration

@@ -7,6 +7,7 @@ import itertools
 import math
 import pickle
 import random
+import re
 
 import pyro
 import pytest
@@ -300,6 +301,10 @@ REFUSED = {
         lambda: dgm.IWAE(dgm.compile(GAUSSIAN), dgm.compile(dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("c d"), net=dgm.MLP(4))), gradient=dgm.VIMCO()),
         r"trained by the bound's own gradient or by gradient=dgm.DoublyReparameterized\(\); got VIMCO\(\)",
     ),
+    "missing that is not observed": (lambda: dgm.amortize(GAUSSIAN, observed=["c", "d"], missing="a"), "missing names 'a', which is no observed random node"),
+    "missing beside any subset": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("c d"), missing="c"), "leave missing out, or name what is observed"),
+    "missing with an option of others": (lambda: dgm.amortize(GAUSSIAN, observed=["c", "d"], missing="c", collapse=True), "collapse does not go with missing"),
+    "missing in a program": (lambda: dgm.amortize(lambda: None, observed="x", missing="x"), "a Pyro program observes whole sites"),
     "an order that lacks nodes": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), order=["a"]), "a list of all random nodes"),
 }
 
@@ -308,6 +313,63 @@ REFUSED = {
 def test_refused(call, message):
     with pytest.raises(dgm.GraphError, match=message):
         call()
+
+
+def test_missing_nodes_are_the_patterns_in_which_they_come_and_go():
+    """`c` may be missing and `d` not: one guide, exact in both patterns, over the model's own posterior."""
+    torch.manual_seed(0)
+    recognition = dgm.amortize(GAUSSIAN, observed=["c", "d"], missing="c", net=dgm.MLP(32))
+    assert recognition.subset.allows({"d"}) and recognition.subset.allows({"c", "d"}) and not recognition.subset.allows({"c"})
+    model, guide = dgm.compile(GAUSSIAN), dgm.compile(recognition, seed=1)
+    dgm.fit(dgm.ForwardKL(model, guide), dgm.simulate(model, 3000), steps=500, batch_size=200, optimizer=dgm.Adam(5e-3), device="cpu", seed=0, progress=False)
+    rows = {"c": [1.0, NAN], "d": [0.3, -1.0]}
+    found, exact = dgm.posterior(model, rows, method=dgm.Importance(guide, 4000)), dgm.posterior(model, rows)
+    for name in "abc":
+        torch.testing.assert_close(found.mean()[name], exact.mean()[name].to(found.mean()[name]), atol=0.1, rtol=0)
+    torch.testing.assert_close(found.log_evidence, exact.log_evidence.to(found.log_evidence), atol=0.05, rtol=0)
+
+
+def test_missing_cells_of_a_vector_or_of_members_come_and_go():
+    factors = dgm.BayesNet(z=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Normal(3).given("z"), y=dgm.Normal().given("z"))
+    subset = dgm.amortize(factors, observed=["x", "y"], missing="x").subset
+    assert subset.cells == {"x": (0.0, 1.0)} and subset.prob == {"x": (0.0, 1.0), "y": 1.0}
+    schools = dgm.BayesNet(mu=dgm.Normal(), theta=dgm.Normal(loc="mu"), y=dgm.Normal(loc="theta"), plates={"school": ["theta", "y"]})
+    model, guide = dgm.compile(schools, seed=0), dgm.compile(dgm.amortize(schools, observed="y", missing="y", net=dgm.MLP(8)), seed=1)
+    bound = dgm.ELBO(model, guide)
+    assert bound(bound.prepare({"y": torch.tensor([[1.0, NAN, 2.0], [NAN, NAN, NAN], [0.1, 0.2, 0.3]])})).isfinite()
+
+
+def test_nodes_that_are_always_there_are_not_counted_as_patterns():
+    """Ten observed nodes in a plate, one of which may be missing."""
+    names = [f"x{at}" for at in range(10)]
+    net = dgm.BayesNet({"z": dgm.Normal(), **{name: dgm.Normal().given("z") for name in names}}, plates={"row": ["z", *names]})
+    assert len(dgm.amortize(net, observed=names, missing="x3").subset.every()) == 2
+
+
+THERE = torch.ones(3, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("present, message", [
+    ({"q": THERE}, "guide: 'q' is not among the nodes that may be observed"),
+    ({"b": THERE}, "'b' is not among the nodes that may be observed; known names: a, c; derive one for it: dgm.AnySubset('a c b')"),
+    ({"u": THERE}, "guide: present: 'u' is a Given input, which is always there; leave it out"),
+    ({"a": THERE[None]}, "guide: present: expected for 'a' a mask of shape (3,), one for each row, or one for all: (); got shape (1, 3); try mask.reshape(-1)"),
+    ({"a": THERE[:2]}, "got shape (2,); try torch.ones(3, dtype=torch.bool)"),
+    ({"a": THERE[:0]}, "got shape (0,)"),
+    ({"a": THERE.float()}, "expected for 'a' a boolean tensor of shape (3,), True in the rows where it is observed; got a tensor of torch.float32; try torch.as_tensor(mask).bool()"),
+    ({"a": [True, False, True]}, "got list [True, False, True]; try torch.as_tensor(mask).bool()"),
+])
+def test_a_wrong_mask_is_refused(present, message):
+    net = dgm.BayesNet(u=dgm.Given(), a=dgm.Normal(loc="u", scale=1.0), b=dgm.Normal(loc="a", scale=1.0), c=dgm.Normal(loc="b", scale=1.0))
+    guide = dgm.compile(dgm.amortize(net, observed=dgm.AnySubset("a c"), net=dgm.MLP(4)))
+    with pytest.raises(dgm.GraphError, match=re.escape(message)):
+        guide.patterned(present, 3)
+
+
+def test_one_mask_serves_all_rows(gaussian):
+    _, guide = gaussian
+    masks = [guide.patterned({"a": torch.ones(shape, dtype=torch.bool)}, 3) for shape in ((), (1,), (3,))]
+    assert all(torch.equal(one.present["a"], THERE) and torch.equal(one.reads["b"], masks[0].reads["b"]) for one in masks)
 
 
 def test_what_the_guide_was_not_trained_for_is_refused():

@@ -110,7 +110,7 @@ def test_copies_that_stay_coupled_are_refused(name, coupled):
 def test_too_many_patterns_are_refused():
     nodes = {f"x{at}": dgm.Normal(loc="m") for at in range(9)}
     net = dgm.BayesNet({"m": dgm.Normal(), **nodes}, plates={"n": list(nodes)})
-    with pytest.raises(dgm.GraphError, match=r"over plates, expected up to 8 nodes; got 9; name the subsets that occur"):
+    with pytest.raises(dgm.GraphError, match=r"over plates, expected up to 8 nodes that come and go; got 9; name the subsets that occur"):
         dgm.amortize(net, observed=dgm.AnySubset(list(nodes)))
     assert dgm.amortize(net, observed=dgm.AnySubset(list(nodes), patterns=["x0 x1", "x2"])).at("x2")["m"].parents == ("x2",)
 
