@@ -1,4 +1,4 @@
-"""A denoiser that is known in closed form: of a Gaussian with independent elements."""
+"""Denoisers that are known in closed form, and one that is not quite right."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 from dgm_ppl.conditionals.denoising import FEATURES
 
-__all__ = ["MEAN", "SCALE", "Exact", "Known", "KnownField"]
+__all__ = ["MEAN", "SCALE", "Exact", "Known", "KnownField", "Rough"]
 
 MEAN, SCALE = torch.tensor([0.5, -0.3]), torch.tensor([0.8, 1.4])
 
@@ -68,3 +68,16 @@ class KnownField(nn.Module):
         alpha, sigma = (level.unsqueeze(-1) for level in self.schedule.levels(t))
         shrunk = alpha * self.values / (alpha.square() * self.values + sigma.square())
         return (noisy @ self.vectors * shrunk) @ self.vectors.T + 0 * self.unused
+
+
+class Rough(nn.Module):
+    """A denoiser and some error of its own, whose Jacobian is not symmetric, as those of trained networks are."""
+
+    def __init__(self, exact: KnownField, error: float, frequency: float):
+        super().__init__()
+        self.exact, self.error, size = exact, error, len(exact.values)
+        self.inwards, self.outwards = (frequency * each / size**0.5 for each in torch.randn(2, size, size, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, inputs):
+        noisy = inputs[..., : len(self.exact.values)]
+        return self.exact(inputs) + self.error * torch.tanh(torch.sin(noisy @ self.inwards) @ self.outwards)

@@ -98,7 +98,11 @@ class ReverseProblem:
         return value.detach(), found.detach(), (found - scale * sigma * gradient).detach()
 
     def _moments(self, clean: Tensor, noisy: Tensor, alpha: float, sigma: float) -> Tensor:
-        """log N(y; A x, S + A V A') with x the clean value and V = (sigma^2 / alpha) dx/dz its covariance by Tweedie's formula (Boys et al., 2023)."""
+        """log N(y; A x, S + A V A') with x the clean value and V = (sigma^2 / alpha) dx/dz its covariance by Tweedie's formula (Boys et al., 2023).
+
+        Its gradient is shortened where it would take the measured location further from y than it was: dx/dz of a trained network is no covariance quite, and the
+        process, led too far at every step, would leave all bounds.
+        """
         found, rows = {**self.values, self.node.name: clean}, clean.shape[: 1 + len(self.worlds)]
         locations, scales, seen = [], [], []
         for node in self.below:
@@ -111,18 +115,31 @@ class ReverseProblem:
                 values = values if isinstance(values, Tensor) else full.new_tensor(values)
                 part.append(values.expand(full.shape).flatten(len(rows)))
         loc, size, seen = (torch.cat(part, -1) for part in (locations, scales, seen))
-        if loc.shape[-1] <= MOMENTS:
-            covariance = size.square().diag_embed() + self._spread(loc, clean, noisy, sigma**2 / alpha)
-            root = torch.linalg.cholesky(covariance.detach())
-            residual = torch.linalg.solve_triangular(root, (seen - loc).unsqueeze(-1), upper=False).squeeze(-1)
-            logs = -residual.square().sum(-1) / 2 - root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        else:
-            logs = self._along(loc, clean, noisy, seen, size, sigma**2 / alpha)
-        return logs - loc.shape[-1] * math.log(2 * math.pi) / 2
+        residual, tiny = (seen - loc).detach(), torch.finfo(loc.dtype).tiny
+        solve = self._solved if loc.shape[-1] <= MOMENTS else self._along
+        solved, moved, half = solve(loc, clean, noisy, residual, size, sigma**2 / alpha)
+        exact = (moved / size).square().sum(-1, keepdim=True)
+        short = (2 * (residual * moved / size.square()).sum(-1, keepdim=True) / exact.clamp_min(tiny)).clamp(0, 1)  # one where V is a covariance
+        lead = short * solved * (loc - loc.detach())                                        # whose gradient takes the matrix as it is
+        return (lead - solved * residual / 2).sum(-1) - half - loc.shape[-1] * math.log(2 * math.pi) / 2
 
     @staticmethod
-    def _along(loc: Tensor, clean: Tensor, noisy: Tensor, seen: Tensor, size: Tensor, factor: float) -> Tensor:
-        """log N(seen; loc, S + A V A') up to a constant, of too many numbers for the matrix: the sums of its rows stand for it, scaled to be right along the residual.
+    def _solved(loc: Tensor, clean: Tensor, noisy: Tensor, residual: Tensor, size: Tensor, factor: float) -> tuple[Tensor, Tensor, Tensor]:
+        """(S + A V A')^-1 residual, what it moves the measured location by, and half the log-determinant; the matrix is made symmetric and not negative."""
+        parts = []
+        for i in range(loc.shape[-1]):
+            by_noisy, by_clean = torch.autograd.grad(loc[..., i].sum(), [noisy, clean], retain_graph=True)
+            parts.append((by_noisy.flatten(loc.ndim - 1), by_clean.flatten(loc.ndim - 1)))
+        first, second = (torch.stack(part, -2) for part in zip(*parts))
+        found = factor * first @ second.transpose(-1, -2)
+        values, vectors = torch.linalg.eigh((found + found.transpose(-1, -2)) / 2)
+        root = torch.linalg.cholesky(size.square().diag_embed() + vectors * values.clamp_min(0).unsqueeze(-2) @ vectors.transpose(-1, -2))
+        solved = torch.cholesky_solve(residual.unsqueeze(-1), root)
+        return solved.squeeze(-1), (found @ solved).squeeze(-1), root.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    @staticmethod
+    def _along(loc: Tensor, clean: Tensor, noisy: Tensor, residual: Tensor, size: Tensor, factor: float) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of too many numbers for the matrix: the sums of its rows stand for it, scaled to be right along the residual.
 
         One step of conjugate gradients; a trained network's V is no covariance quite, and further steps are led astray by it. A V A' v takes two gradients: V is
         symmetric, so that V A' v is the gradient of v . loc in the noisy value.
@@ -136,23 +153,11 @@ class ReverseProblem:
             return factor * along
 
         wide = size.square() + spread(torch.ones_like(loc)).clamp_min(0)
-        residual = (seen - loc).detach()
         aimed = residual / wide
-        measured = (size * aimed).square().sum(-1, keepdim=True)
-        curvature = measured + (aimed * spread(aimed)).sum(-1, keepdim=True).clamp_min(0)
-        solved = (residual * aimed).sum(-1, keepdim=True) / curvature.clamp_min(torch.finfo(loc.dtype).tiny) * aimed
-        return (solved * (loc - loc.detach() - residual / 2) - wide.log() / 2).sum(-1)             # its gradient takes the matrix as it is
-
-    def _spread(self, loc: Tensor, clean: Tensor, noisy: Tensor, factor: float) -> Tensor:
-        """factor (d loc / d noisy)(d loc / d clean)', symmetric and not negative."""
-        parts = []
-        for i in range(loc.shape[-1]):
-            by_noisy, by_clean = torch.autograd.grad(loc[..., i].sum(), [noisy, clean], retain_graph=True)
-            parts.append((by_noisy.flatten(loc.ndim - 1), by_clean.flatten(loc.ndim - 1)))
-        first, second = (torch.stack(part, -2) for part in zip(*parts))
-        found = factor * first @ second.transpose(-1, -2)
-        values, vectors = torch.linalg.eigh((found + found.transpose(-1, -2)) / 2)
-        return vectors * values.clamp_min(0).unsqueeze(-2) @ vectors.transpose(-1, -2)
+        moved = spread(aimed)
+        curvature = (size * aimed).square().sum(-1, keepdim=True) + (aimed * moved).sum(-1, keepdim=True).clamp_min(0)
+        length = (residual * aimed).sum(-1, keepdim=True) / curvature.clamp_min(torch.finfo(loc.dtype).tiny)
+        return length * aimed, length * moved, wide.log().sum(-1) / 2
 
     # ---- the two samplers
 
