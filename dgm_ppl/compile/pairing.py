@@ -17,6 +17,7 @@ from ..network import RecognitionNet, SequenceGuide
 from .model import Model
 from .reduction import PerWorld, Reduction, added
 from .schedule import Node
+from .stepping import run_chains
 
 __all__ = ["COLLAPSED", "Pairing", "check_guide", "own_latents"]
 
@@ -28,7 +29,7 @@ def check_guide(model: Model, guide: Model) -> None:
     for name in guide.net:
         if name not in model.net and guide.net[name].is_deterministic:
             continue                                                        # what a guide computes on the way, such as the state of a recurrent encoder
-        if name in masks_of(guide).values():
+        if name in masks_of(guide).values() or name in completed_by(guide).values():
             continue
         if name not in model.net:
             raise GraphError(f"guide: the model has no node {name!r}{did_you_mean(name, model.net)}")
@@ -64,6 +65,11 @@ def own_latents(guide: Model) -> tuple[str, ...]:
 def masks_of(guide: Model) -> Mapping[str, str]:
     """For each observed node of which a guide reads where cells are missing, the input that says so."""
     return guide.net.masks if isinstance(guide.net, SequenceGuide) else {}
+
+
+def completed_by(guide: Model) -> Mapping[str, str]:
+    """For each observed node of which a guide draws what is missing, the input that has what is there."""
+    return guide.net.completed if isinstance(guide.net, SequenceGuide) else {}
 
 
 def _held(space: Space) -> str:
@@ -109,9 +115,11 @@ class Pairing:
 
     def __init__(self, model: Model, guide: Model, observed: Collection[str], partial: Collection[str] = ()):
         self.model, self.guide, self.partial = model, guide, tuple(partial)
-        self.observed = tuple(name for name in model.random if name in observed)
-        self.masks = masks_of(guide)
+        self.masks, self.completed_by = masks_of(guide), completed_by(guide)
+        self.data = tuple(name for name in model.random if name in observed)
         self._check(observed)
+        observed = frozenset(observed) - set(self.completed_by)             # where they are missing they are latents
+        self.observed = tuple(name for name in model.random if name in observed)
         self.collapse = self._collapse(observed)
         touched = frozenset() if self.collapse is None else frozenset(self.collapse.touched)
         self.touched = touched
@@ -124,15 +132,18 @@ class Pairing:
         self.completing = tuple(node for node, kind in self.steps if kind in ("deterministic", "own") and not self._hangs(node.name))
         self.score = tuple((latent, *self.downstream(latent)) for latent in drawn if not latent.q.conditional.reparameterized)
         self._without: set[str] = set()                                     # latents found to have no closed form
-        first = self.observed[0]
+        first = self.data[0]
         self._first, self._inner = first, len(model.layout.members[first]) + len(model.layout.events[first])
 
     def _check(self, observed: Collection[str]) -> None:
         model, guide = self.model, self.guide
         for name in guide.net.inputs:
-            if name not in observed and name not in self.masks.values():
+            if name not in (*observed, *self.masks.values(), *self.completed_by.values()):
                 raise GraphError(f"guide: it is given {name!r}, which the data lack; add {name!r} to the data, or derive the guide without it")
-        if not self.observed:
+        for name in self.completed_by:
+            if name not in observed:
+                raise GraphError(f"guide: it is given what is there of {name!r}, which the data lack; add {name!r} to the data, NaN where it is missing, or derive the guide without it")
+        if not self.data:
             raise GraphError(f"data: no random node of the model is observed; give data for at least one of {list(model.random)}")
 
     def _unguided(self, name: str, reason: str) -> GraphError:
@@ -144,7 +155,7 @@ class Pairing:
     def _collapse(self, observed: Collection[str]) -> Collapse | None:
         """The elimination of what the guide leaves out; None where it leaves out nothing that matters."""
         model, drawn = self.model, self.guide.random
-        below = set(model.net.ancestors(*self.observed))
+        below = set(model.net.ancestors(*self.data))
         missing = [name for name in model.random if name in below and name not in observed and name not in drawn]
         if not missing and not set(self.partial) - set(self.masks):
             return None
@@ -229,6 +240,8 @@ class Pairing:
                 found[name] = torch.where(holes[name], example, values[name])
             there = values[name].new_ones(values[name].shape, dtype=self.model.anchor.dtype)
             found[mask] = there.masked_fill(holes[name], 0.0) if name in holes else there
+            if name in self.completed_by:
+                found[self.completed_by[name]] = found.pop(name)
         return found
 
     def draw(self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -237,8 +250,8 @@ class Pairing:
             values = self.masked(values, {})
         found, prepared = dict(values), {}
         if self.model.net.chains:
-            found = self.guide.run({name: value for name, value in values.items() if name in self.guide.layout.members}, worlds, sizes, noise)
-            prepared = {node.name: node.prepare(found) for node in self.drawing if not node.deterministic}
+            found = run_chains(self.guide, {name: value for name, value in values.items() if name in self.guide.layout.members}, worlds, sizes, noise, prepared)
+            prepared |= {node.name: node.prepare(found) for node in self.drawing if not (node.deterministic or node.name in prepared)}
             return self.model.run({**values, **{name: value for name, value in found.items() if name in self.model.net}}, worlds, sizes, noise), prepared
         for node in self.drawing:
             if node.deterministic:
@@ -312,7 +325,7 @@ class Pairing:
         """-log p of a node given its parents."""
         value = found[node.name]
         term = node.conditional.surprisals(value, node.prepare(found))
-        if node.name in self.masks:                                         # a missing cell counts for nothing, nobody reads it
+        if node.name in self.masks and node.name not in self.completed_by:  # a missing cell counts for nothing, nobody reads it
             there = found[self.masks[node.name]] > 0
             term = torch.where(there.flatten(there.ndim - node.joint).all(-1) if node.joint else there, term, 0.0)
         return reduce(node, term, value)

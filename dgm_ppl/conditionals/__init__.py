@@ -11,6 +11,7 @@ LATER = {                                                                   # th
     "autoregressive": ["Autoregression", "Autoregressive"],
     "codes": ["Codebook", "Codes", "Quantized"],
     "colours": ["ColourMixture", "ColourPixels", "Coloured"],
+    "completed": ["Completed"],
     "copies": ["JointCopies", "OneByOne"],
     "copula": ["Columns", "Copula", "GaussianCopula"],
     "diffusion": ["Clean", "Diffusion", "DiffusionKind", "LikelihoodWeighting", "MinSNR", "NoisePrediction", "SimpleWeighting", "Velocity"],

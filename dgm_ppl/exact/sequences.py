@@ -30,7 +30,8 @@ def chain_engine(model: Compiled, watched: Watched, *, memory: int = 2**31) -> C
         return engine_for(model, observed, watched.holes, steps=watched.sizes.get(model.net.chains[0]), memory=memory)
     except GraphError as error:
         guided = "dgm.Importance(guide, 1000), dgm.Amortized(guide) or dgm.ELBO(model, guide), with guide = dgm.compile(dgm.amortize(net, observed="
-        raise GraphError(f"{error}; what cannot be eliminated takes a guide: {guided}{observed}))") from error
+        holed = f", missing={list(watched.holes)}" if watched.holes else ""
+        raise GraphError(f"{error}; what cannot be eliminated takes a guide: {guided}{observed}{holed}))") from error
 
 
 def engine_for(model: Compiled, observed: Collection[str], partial: Collection[str] = (), *, steps: int | None = None, memory: int = 2**31) -> ChainEngine:

@@ -77,7 +77,7 @@ def amortize(
         encoders: networks by observed node, each of which sums it up to 128 numbers for all latents that read it, in plates each member by itself:
             `encoders={"x": ConvNet(32, 64)}`. Where `net` is left out, images above 32 x 32 have `ConvNet(32, 64, 64)`, and nodes that the model draws one
             step after another (`Autoregressive` with `Recurrent`, `Transformer` or `WaveNet`) `Bidirectional(64)`; `encoders={"x": None}` leaves it out.
-        missing: observed nodes of which cells may be missing (NaN). Over a chain the guide reads zero in their place and a mask beside, which bounds fill in from the data; elsewhere
+        missing: observed nodes of which cells may be missing (NaN). Over a chain the guide reads zero in their place and a mask beside, which bounds fill in from the data, and draws those that others read; elsewhere
             it is the guide for any subset in which these nodes, and cells of those that nothing reads, come and go, and the others are always there: `AnySubset`.
         family: how families follow from supports: `Usual(scale)`, `LowRank(rank)`, `PriorAnchored()`, one flow over all latents, `BlockFlow()`; or one declaration that every latent takes whose values it can have:
             `Flow(NSF())`, `Mixture(Normal(), components=5)`, `FlowMatching(net=...)`, `Diffusion(net=...)`, the last two for `ForwardKL`.

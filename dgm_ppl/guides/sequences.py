@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import nn
 
+from ..conditionals.completed import Completed
 from ..conditionals.denoising import Denoising
 from ..families import Given, Variable
 from ..families.lags import node_of
@@ -19,7 +20,7 @@ from ..graph import Factor, GraphError, Structure, did_you_mean
 from ..nets import MLP, DeepSet, Net, SetNet
 from ..nets.attention_state import AttentionState
 from ..nets.recurrent_state import RecurrentState
-from ..network import OBSERVED, BayesNet, SequenceGuide
+from ..network import OBSERVED, SEEN, BayesNet, SequenceGuide, with_seen
 from .coupling import drawn_together
 from .passes import Unrolled, views_of
 from .plates import reader, told_apart
@@ -35,6 +36,9 @@ def sequence_guide(
 ) -> SequenceGuide:
     """The guide of a net with chains, for the nodes that are observed (checked, inputs among them)."""
     _check_chains(model)
+    _check_missing(model, observed, missing)
+    declared, completed = model, {name: f"{name}{SEEN}" for name in missing if model.descendants(name)}
+    model, observed = with_seen(model, completed), [completed.get(name, name) for name in observed]
     latents = _latents(model, observed)
     for option, given in (("nets", nets), ("families", families), ("coupling", coupling if isinstance(coupling, Mapping) else {})):
         for name in given:
@@ -43,20 +47,29 @@ def sequence_guide(
     if isinstance(net, nn.Module) and len([latent for latent in latents if latent not in nets]) > 1:
         raise GraphError(f"amortize: one module cannot serve the latents {list(latents)}; give a builder such as net=dgm.MLP(128), or one module each: nets={{...}}")
     unrolled = Unrolled(model, observed, latents)
-    states = States(unrolled, _encoder(encoder, net), _pool(pool, net), _masks(model, observed, missing), _told_apart(model))
-    variables: dict[str, Variable] = {name: Variable(None, model[name].shape, size=model[name].size, labels=model[name].labels, declared_space=model[name].space) for name in observed}
+    states = States(unrolled, _encoder(encoder, net), _pool(pool, net), {completed.get(name, name): f"{name}{OBSERVED}" for name in missing}, _told_apart(model))
+    stands_for = {seen: name for name, seen in completed.items()}
+    variables: dict[str, Variable] = {name: _input(model[stands_for.get(name, name)]) for name in observed}
     variables |= {mask: Given(*model[name].shape) for name, mask in states.masks.items()}
     learned = {}
     for latent, view in views_of(unrolled, structure, order).items():
         variable = recognition_variable(latent, model[latent], families.get(latent), family)
         if isinstance(variable.family, Denoising):
             raise GraphError(f"amortize: {variable.family.name} is no family for {latent!r}, a latent of the chain {model.chains[0]!r}: its steps are drawn one after another; try dgm.Flow(...)")
+        variable = _completing(variable, latent, completed) if latent in completed else variable
         network = nets[latent] if latent in nets else net if isinstance(net, nn.Module) else copy(net)
+        if view.coupled and latent in completed:
+            raise GraphError(
+                f"amortize: missing names {latent!r}, whose copies over the plate {view.coupled[0]!r} depend on each other where they are missing, which is not derived; leave it out of missing, and "
+                f"fill its cells in, or try another order=[...]"
+            )
         if view.coupled:
             variable = drawn_together(latent, model[latent], variable, view.coupled, coupling, named=latent in families)
             network = reader(latent, Factor(latent, model.plates_of(latent), (), view.coupled), {}, model, network, pool)
         free = latent not in nets and isinstance(network, MLP) and model.chain_of(latent) is None       # what is fed back step after step keeps its bounded units
         parents = states.parents(latent, view, bool(view.coupled) or isinstance(network, nn.Module), isinstance(network, SetNet) or free)
+        if latent in completed:
+            parents += [name for name in (completed[latent], f"{latent}{OBSERVED}") if name not in parents]
         if free and states.outside(latent, parents):
             network = copy(states.pool)
         learned[latent] = variable.given(*parents, net=network) if parents else variable
@@ -68,7 +81,7 @@ def sequence_guide(
                 f"amortize: the {model.plates[plate].word} {plate!r} holds nothing that is observed or that something observed depends on; leave its nodes out, and draw them "
                 f"afterwards: net.remove({', '.join(map(repr, model.plates[plate].nodes))})"
             )
-    return SequenceGuide(variables, model=model, plates={plate: model.plates[plate].like(nodes, model.plates[plate].size) for plate, nodes in inside.items()})
+    return SequenceGuide(variables, model=declared, plates={plate: model.plates[plate].like(nodes, model.plates[plate].size) for plate, nodes in inside.items()})
 
 
 # ---- what is refused
@@ -97,18 +110,24 @@ def _told_apart(model: BayesNet) -> dict[str, int]:
     return {plate: model.plates[plate].size for plate in found}
 
 
-def _masks(model: BayesNet, observed: Sequence[str], missing: Sequence[str]) -> dict[str, str]:
-    """The input that says where the cells of a node are, for each node that may lack some."""
+def _check_missing(model: BayesNet, observed: Sequence[str], missing: Sequence[str]) -> None:
+    """Raises where cells of a node cannot be missing, or the inputs that tell of them have no name."""
     for name in missing:
         if name not in observed or model[name].is_given:
             raise GraphError(f"amortize: missing names {name!r}, which is no observed random node{did_you_mean(name, observed)}; it names those whose cells may be missing (NaN)")
-        if model.descendants(name):
-            raise GraphError(
-                f"amortize: missing names {name!r}, which {model.descendants(name)[0]!r} reads: where it is missing it would be a latent of its own; leave it out of missing, and fill its cells in"
-            )
-        if f"{name}{OBSERVED}" in model:
-            raise GraphError(f"amortize: missing: the guide's mask of {name!r} would be called {name + OBSERVED!r}, as a node of the model is; rename that node")
-    return {name: f"{name}{OBSERVED}" for name in missing}
+        for ending, word in ((OBSERVED, "mask"), (SEEN, "input")):
+            if f"{name}{ending}" in model:
+                raise GraphError(f"amortize: missing: the guide's {word} of {name!r} would be called {name + ending!r}, as a node of the model is; rename that node")
+
+
+def _input(variable: Variable) -> Variable:
+    """A Given node with the values of another."""
+    return Variable(None, variable.shape, size=variable.size, labels=variable.labels, declared_space=variable.space)
+
+
+def _completing(variable: Variable, name: str, completed: Mapping[str, str]) -> Variable:
+    """A declaration that leaves what is there of a node as it is."""
+    return Variable(Completed(variable, completed[name], f"{name}{OBSERVED}"), variable.shape, size=variable.size, labels=variable.labels)
 
 
 def _latents(model: BayesNet, observed: Sequence[str]) -> tuple[str, ...]:

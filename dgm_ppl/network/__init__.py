@@ -6,7 +6,7 @@ from .dry_run import probe, unlike
 from .layout import Layout
 from .plates import Chain, Plate
 from .recognition import RecognitionNet, given_as, inverted
-from .sequence_recognition import OBSERVED, SequenceGuide, random_templates
+from .sequence_recognition import OBSERVED, SEEN, SequenceGuide, random_templates, with_seen
 from .subsets import AnySubset, SubsetRecognition
 
-__all__ = ["OBSERVED", "AnySubset", "BayesNet", "Chain", "Layout", "Plate", "RecognitionNet", "SequenceGuide", "SubsetRecognition", "build_conditionals", "given_as", "inverted", "probe", "random_templates", "unlike"]
+__all__ = ["OBSERVED", "SEEN", "AnySubset", "BayesNet", "Chain", "Layout", "Plate", "RecognitionNet", "SequenceGuide", "SubsetRecognition", "build_conditionals", "given_as", "inverted", "probe", "random_templates", "unlike", "with_seen"]

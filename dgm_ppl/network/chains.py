@@ -181,7 +181,7 @@ def _start(name: str, variable: Variable, kept: tuple[str, ...], variables: Mapp
     net = copy.copy(variable.net) if parents and isinstance(variable.net, Net) else None    # a network of its own, as it reads other parents
     parameters = tuple((key, value) for key, value in variable.parameters if _stays(variable, key, value, kept))
     declared = replace(variable, parameters=parameters, parents=parents, net=net, fn=None, before=tuple((key, value) for key, value in variable.before if key in kept))
-    if parents and not declared.open_parameters:
+    if parents and declared.signature and not declared.open_parameters:     # without a signature (a flow, say) all is computed from the parents
         declared = replace(declared, parents=(), net=None)
     return declared
 

@@ -154,6 +154,9 @@ class ELBO(Bound):
 
     def _check_pairing(self, pairing: Pairing) -> None:
         touched = [name for name in pairing.observed if name in pairing.touched]
+        if self.weighted and pairing.completed_by:
+            name = next(iter(pairing.completed_by))
+            raise GraphError(f"ELBO: kl_weight has no meaning here: missing cells of {name!r} are drawn, and what is there of it is scored beside them; leave kl_weight out, or {name!r} out of missing")
         if self.weighted and touched:
             hidden = pairing.collapse.structure.hidden
             raise GraphError(

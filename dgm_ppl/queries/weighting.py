@@ -46,7 +46,7 @@ class WeightedDraws:
         found, weigh = self._drawn(samples)
         with torch.no_grad():
             every = self.pairing.completed(found, (samples, *self.worlds), self.sizes, noise)
-        return {name: value for name, value in every.items() if name not in self.values and name in self.model.net}, weigh
+        return {name: value for name, value in every.items() if (name not in self.values or name in self.pairing.completed_by) and name in self.model.net}, weigh
 
     def _drawn(self, samples: int) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
         """The guide's draws, and how they are weighed."""
