@@ -17,6 +17,7 @@ from ..network import RecognitionNet, SequenceGuide
 from .model import Model
 from .reduction import PerWorld, Reduction, added
 from .schedule import Node
+from .stepping import run_chains
 
 __all__ = ["COLLAPSED", "Pairing", "check_guide", "own_latents"]
 
@@ -262,8 +263,8 @@ class Pairing:
             values = self.masked(values, {}, worlds, sizes)
         found, prepared = dict(values), {}
         if self.model.net.chains:
-            found = self.guide.run({name: value for name, value in values.items() if name in self.guide.layout.members}, worlds, sizes, noise)
-            prepared = {node.name: node.prepare(found) for node in self.drawing if not node.deterministic}
+            found = run_chains(self.guide, {name: value for name, value in values.items() if name in self.guide.layout.members}, worlds, sizes, noise, prepared)
+            prepared |= {node.name: node.prepare(found) for node in self.drawing if not (node.deterministic or node.name in prepared)}
             known = {**values, **{name: value for name, value in found.items() if name in self.model.net}}
             return self.model.run({name: value for name, value in known.items() if name not in self._blanks}, worlds, sizes, noise), prepared
         for node in self.drawing:

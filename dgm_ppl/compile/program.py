@@ -15,9 +15,9 @@ from pyro.poutine.runtime import am_i_wrapped, effectful
 from torch import Tensor, nn
 
 from ..conditionals import Conditional
-from ..families.shapes import broadcast
+from ..families.shapes import broadcast, side_by_side
 from ..network.unrolling import at_step
-from .stepping import Reader, Strand, in_direction, joined, step_of
+from .stepping import Reader, Strand, in_direction, step_of
 
 if TYPE_CHECKING:
     from .collapsing import CollapsedProgram
@@ -90,7 +90,7 @@ class Walk:
             if node.name in self.observed:
                 found[node.name] = self.observed[node.name]
             elif all(value.ndim <= worlds + rank for value in held[node.name].values()):
-                found[node.name] = joined([_ranked(held[node.name][step], rank) for step in range(steps)], strand.members[node.name])
+                found[node.name] = side_by_side([_ranked(held[node.name][step], rank) for step in range(steps)], strand.members[node.name])
         return found
 
     def _one(self, node: Node, strand: Strand, step: int, held: Mapping[str, Mapping[int, Tensor]]) -> Tensor:

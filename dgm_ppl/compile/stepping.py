@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,14 +12,14 @@ from torch import Tensor
 from ..conditionals import Port
 from ..families import Noise, noise
 from ..families.lags import node_of
-from ..families.shapes import broadcast
+from ..families.shapes import side_by_side
 from ..network import BayesNet
 
 if TYPE_CHECKING:
     from .model import Model
     from .schedule import Node
 
-__all__ = ["Reader", "Strand", "determined", "in_direction", "joined", "run_chains", "step_of", "strand_of"]
+__all__ = ["Reader", "Strand", "determined", "in_direction", "run_chains", "step_of", "strand_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,18 @@ def strand_of(net: BayesNet, name: str) -> Strand | None:
     return Strand(chain.name, axis, {member: axis - len(net[member].shape) for member in chain.nodes})
 
 
-def run_chains(model: Model, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> dict[str, Tensor]:
-    """Samples what `values` lacks, parents first: the nodes of a cycle through time step by step, every other node at all steps at once."""
+def run_chains(
+    model: Model, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise, prepared: dict[str, Any] | None = None,
+) -> dict[str, Tensor]:
+    """Samples what `values` lacks, parents first: the nodes of a cycle through time step by step, every other node at all steps at once.
+
+    `prepared` is filled with what the parents of nodes that are drawn step by step determine, where that can be had from the steps.
+    """
     found = dict(values)
     for names, direction in model.segments(values):
         nodes = [model.nodes[name] for name in names if name in model.nodes]
         if direction:
-            found |= _stepped(model, nodes, direction, found, worlds, sizes, noise)
+            found |= _stepped(model, nodes, direction, found, worlds, sizes, noise, prepared)
             continue
         for node in nodes:
             if node.deterministic:
@@ -84,20 +89,33 @@ def determined(model: Model, values: Mapping[str, Tensor], sizes: Mapping[str, i
 
 def _stepped(
     model: Model, nodes: Sequence[Node], direction: int, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise,
+    kept: dict[str, Any] | None = None,
 ) -> dict[str, Tensor]:
     strand, lengths = nodes[0].strand, values.get(nodes[0].strand.name)
+    if len(nodes) == 1 and nodes[0].conditional.scans:
+        (node,) = nodes
+        read = [port.receive(values[name]) for port, name in zip(node.conditional.ports[1:], node.parents[1:])]
+        return {node.name: model.spread(node, node.conditional.scan(read, model.layout.size(strand.name, sizes), lengths), sizes)}
     held: dict[str, dict[int, Tensor]] = {node.name: {} for node in nodes}
+    told: dict[str, dict[int, Any]] = {node.name: {} for node in nodes if kept is not None and not node.deterministic}
     value_of, one, steps = Reader(model, strand, held, values, sizes), {**sizes, strand.name: 1}, model.layout.size(strand.name, sizes)
     for step in in_direction(steps, direction):
         for node in nodes:
             conditional, parents = node.conditional.at(step, value_of, steps, lengths)
             prepared = conditional.prepare(*parents)
+            if node.name in told:
+                told[node.name][step] = prepared
             if node.deterministic:
                 value = model.spread(node, conditional.value(prepared), one)
             else:
                 value = conditional.draw(model.layout.batch(node.name, worlds, one), prepared, noise)
             held[node.name][step] = value
-    return {name: joined([found[step] for step in range(steps)], strand.members[name]) for name, found in held.items()}
+    found = {name: side_by_side([there[step] for step in range(steps)], strand.members[name]) for name, there in held.items()}
+    for name, there in told.items():
+        whole = model.nodes[name].conditional.of_steps([there[step] for step in range(steps)], strand.real({**values, **found}))
+        if whole is not None:
+            kept[name] = whole
+    return found
 
 
 def in_direction(steps: int, direction: int) -> range:
@@ -130,9 +148,3 @@ class Reader:
 def step_of(value: Tensor, axis: int, step: int) -> Tensor:
     """One step of an aligned value, the dimension kept."""
     return value if value.shape[axis] == 1 else value.narrow(axis, step, 1)
-
-
-def joined(steps: Sequence[Tensor], axis: int) -> Tensor:
-    """The values of all steps in one tensor; early ones may lack the worlds."""
-    shape = broadcast(*(tuple(step.shape) for step in steps))
-    return torch.cat([step if step.shape == shape else step.expand(shape) for step in steps], axis)

@@ -98,6 +98,10 @@ class Conditional(nn.Module):
             f"dgm.Adversarial(model, {{{self.name!r}: dgm.MLP(128)}}), dgm.Matching(model, dgm.EnergyDistance()); queries: model.sample, dgm.metrics"
         )
 
+    def gathered(self, prepared: Sequence[Any], axis: int) -> Any:
+        """What `prepare` gives for steps together, along a dimension of the batch counted from the right, from what it gave for each; None where that cannot be had."""
+        return prepared[0] if len(prepared) == 1 else None
+
     def prepare_on_grid(self, *parents: Tensor) -> Any:
         """`prepare` where each parent is finite and holds all its states, in order, along a dimension of its own."""
         return self.prepare(*parents)

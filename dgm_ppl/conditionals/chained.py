@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.distributions import transform_to
 
 from ..families import Constant, Free, Noise, Variable
-from ..families.lags import Lagged
+from ..families.lags import Lagged, node_of
 from ..families.shapes import broadcast
 from ..graph import GraphError
 from .base import Conditional
+from .parametric import Parametric
 from .ports import Port
 
 __all__ = ["Chained", "Piece", "Steps"]
@@ -161,6 +162,17 @@ class Chained(Conditional):
         value = value_of(port, there)                                       # ahead: some sequences may have ended
         return torch.where((lengths > there).reshape(*lengths.shape, *(1,) * port.rank), value, initial.to(value.dtype))
 
+    @property
+    def scans(self) -> bool:
+        """Whether `scan` gives all steps of a deterministic node that reads itself a step before, and of the others none but their values now."""
+        if node_of(self.ports[0].name) != self.name or self._back[0] not in (1, -1):
+            return False
+        return not any(self._back[1:]) and not (self.starts or self._level) and isinstance(self.main, Parametric) and self.main.scans
+
+    def scan(self, parents: Sequence[Tensor], steps: int, lengths: Tensor | None) -> Tensor:
+        """The aligned values at all steps, from the parents' values there but for the node's own, and the aligned lengths of sequences."""
+        return self.main.predictor.scan(self.initial(0), parents, self.axis, steps, backwards=self._back[0] < 0, lengths=lengths)
+
     # ---- all steps
 
     def prepare(self, *parents: Tensor, real: Tensor | None = None, steps: int | None = None) -> Steps:
@@ -172,6 +184,11 @@ class Chained(Conditional):
         total = next((value.shape[axis] for value, axis, moves in zip(parents, self._axes, self._moves) if moves and value.shape[axis] > 1), steps or 1)
         pieces = [Piece(each, start, stop, each.prepare(*seen)) for each, seen, start, stop in self.spans(parents, total, real)]
         return Steps(tuple(pieces), real)
+
+    def of_steps(self, prepared: Sequence[Any], real: Tensor | None) -> Steps | None:
+        """What `prepare` gives for all steps, from what each step's conditional was prepared with; None where that cannot be told from them."""
+        pieces = [Piece(each, start, stop, each.gathered(prepared[start:stop], self.axis)) for each, start, stop in self.cuts(len(prepared))]
+        return None if any(piece.prepared is None for piece in pieces) else Steps(tuple(pieces), real)
 
     def spans(self, parents: Sequence[Tensor], total: int, real: Tensor | None = None) -> list[tuple[Conditional, list[Tensor], int, int]]:
         """The conditionals of consecutive steps, their parents shifted, and from where to where."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ..families import Architecture, Categorical, Codewords, Delta, Noise, Tied, Variable
 from ..families.variable import checked_shape, whole
@@ -167,26 +168,33 @@ class Book(nn.Module):
 
     def nearest(self, value: Tensor, rank: int) -> Tensor:
         """The codes `(*batch, *grid)` whose vectors are nearest to those of `(*batch, dim, *grid)`; `rank` counts the grid's dimensions."""
+        return self.nearest_of(value.movedim(-1 - rank, -1))
+
+    def nearest_of(self, rows: Tensor) -> Tensor:
+        """The codes `(*batch, *grid)` whose vectors are nearest to `(*batch, *grid, dim)`."""
         with torch.no_grad():
-            rows = value.movedim(-1 - rank, -1)
-            squares = self.weight.square().sum(-1) - 2 * rows @ self.weight.mT
-            return squares.argmin(-1)
+            return torch.addmm(self.weight.square().sum(-1), rows.reshape(-1, rows.shape[-1]), self.weight.mT, alpha=-2).argmin(-1).view(rows.shape[:-1])
 
     def vectors(self, codes: Tensor, rank: int) -> Tensor:
         """The vectors `(*batch, dim, *grid)` of codes `(*batch, *grid)`."""
-        return nn.functional.embedding(codes, self.weight).movedim(-1, -1 - rank)
+        return self.weight[codes].movedim(-1, -1 - rank)
 
 
-class _StraightThrough(torch.autograd.Function):
-    """The vectors, whose gradient goes to what they were chosen by."""
-
-    @staticmethod
-    def forward(ctx, output: Tensor, vectors: Tensor) -> Tensor:
-        return vectors.clone()
+class _Apart(torch.autograd.Function):
+    """|sg[output] - vectors|^2 + commitment |output - sg[vectors]|^2, summed over the last dimensions: each moves towards the other at its own pace."""
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
+    def forward(ctx, output: Tensor, vectors: Tensor, commitment: float, elements: int) -> Tensor:
+        apart = output - vectors
+        ctx.save_for_backward(apart)
+        ctx.commitment, ctx.ones = commitment, (1,) * elements
+        return (apart * apart).flatten(-elements).sum(-1).mul_(1 + commitment)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        (apart,), weight = ctx.saved_tensors, 2 * gradient.reshape(*gradient.shape, *ctx.ones)
+        return apart * (weight * ctx.commitment), apart * -weight, None, None
 
 
 class _OfCodes(Conditional):
@@ -243,6 +251,8 @@ class CodebookConditional(_OfCodes):
 
     def log_mass(self, codes: Tensor, prepared: Any) -> Tensor:
         """log p of the codes `(*batch, *grid)`, `(*batch)`."""
+        if self.variable.family.prior is None:
+            return self.book.weight.new_tensor(-math.prod(self.variable.shape[1:]) * math.log(self.variable.family.size)).expand(codes.shape[: codes.ndim - self.rank])
         return self.prior.log_density(codes.reshape(*codes.shape[: codes.ndim - self.rank], *self.prior.variable.shape), prepared)
 
     def surprisals(self, value: Tensor, prepared: Any) -> Tensor:
@@ -266,17 +276,18 @@ class QuantizedConditional(_OfCodes):
         self.book = theirs.book
 
     def prepare(self, *parents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The encoder's output, the codes, and their vectors."""
-        output = self.encoder.value(self.encoder.prepare(*parents))
-        codes = self.book.nearest(output, self.rank)
-        return output, codes, self.book.vectors(codes, self.rank)
+        """The encoder's output and the vectors of the codes, both `(*batch, *grid, dim)`, and the codes."""
+        output = self.encoder.value(self.encoder.prepare(*parents)).movedim(-1 - self.rank, -1).contiguous()
+        codes = self.book.nearest_of(output)
+        return output, self.book.weight[codes], codes
 
     def draw(self, batch: Sequence[int], prepared: tuple, noise: Noise) -> Tensor:
-        output, _, vectors = prepared
-        return _StraightThrough.apply(output, vectors).expand(*batch, *self.variable.shape)
+        output, vectors, _ = prepared
+        through = vectors.detach() + (output - output.detach())             # the vectors, whose gradient goes to what they were chosen by
+        return through.movedim(-1, -1 - self.rank).expand(*batch, *self.variable.shape)
 
     def surprisals(self, value: Tensor, prepared: tuple) -> Tensor:
-        return torch.where(self._differs(value, prepared[2]), math.inf, value.new_zeros(()))
+        return torch.where(self._differs(value, prepared[1].movedim(-1, -1 - self.rank)), math.inf, value.new_zeros(()))
 
     def divergences(self, prepared: tuple, other: Conditional, other_prepared: Any) -> Tensor | None:
         """-log p of the codes: a point mass has no entropy."""
@@ -287,9 +298,8 @@ class QuantizedConditional(_OfCodes):
                 f"node {self.name!r}: the guide has a codebook of its own, which training would part from the model's; share it and take over the rest: "
                 f"guide = dgm.compile(recognition, share=model), guide.load_state_dict(...)"
             )
-        return -other.log_mass(prepared[1], other_prepared) if other.book is self.book else None
+        return -other.log_mass(prepared[2], other_prepared) if other.book is self.book else None
 
     def auxiliary(self, prepared: tuple) -> Tensor:
-        output, _, vectors = prepared
-        book, held = (output.detach() - vectors).square(), (output - vectors.detach()).square()
-        return (book + self.variable.family.commitment * held).flatten(-1 - self.rank).sum(-1)
+        output, vectors, _ = prepared
+        return _Apart.apply(output, vectors, self.variable.family.commitment, 1 + self.rank)

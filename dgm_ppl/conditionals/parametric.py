@@ -11,18 +11,19 @@ from typing import Any
 import numpy
 import pyro.distributions as dist
 import torch
+from pyro.distributions.constraints import ordered_vector
 from torch import Tensor, nn
 from torch.distributions import constraints, transform_to
 
 from ..families import Constant, Expression, Free, Noise, Start, Tied, Variable
 from ..families.affine import Affine, Coefficients, affine_evaluator, location_of
 from ..families.evaluation import evaluator, pad_event
-from ..families.shapes import broadcast
+from ..families.shapes import broadcast, side_by_side
 from ..graph import GraphError
 from .base import Conditional
 from .networks import Shared, network_of
 from .ports import Port
-from .predictors import Configurations, Function, Linear, LinearAndTable, Table
+from .predictors import Configurations, Function, Linear, LinearAndTable, Network, Table
 from .starts import move_to_starts
 
 __all__ = ["Parametric"]
@@ -317,6 +318,26 @@ class Parametric(Conditional):
         found = found.expand(broadcast(found.shape, self.event))
         return found.long() if self.variable.space.integer else found
 
+    def gathered(self, prepared: Sequence[tuple], axis: int) -> tuple:
+        if len(prepared) == 1 or self._fixed is not None:
+            return prepared[0]
+        def whole(name: str, steps: Sequence[Any]) -> Any:
+            place, first = axis - len(self.variable.parameter_shape(name)), steps[0]
+            return side_by_side(steps, place) if isinstance(first, Tensor) and first.ndim >= -place else first
+
+        columns, count = list(zip(*prepared)), len(self.variable.signature)
+        logarithms = {name: whole(name, steps) for name, steps in zip(self.forms.logarithms, columns[count:])}
+        parameters = [
+            logarithms[name].exp() if isinstance(logarithms.get(name), Tensor) and isinstance(steps[0], Tensor) else whole(name, steps)
+            for name, steps in zip(self.variable.signature, columns)
+        ]
+        return *parameters, *logarithms.values()
+
+    @property
+    def scans(self) -> bool:
+        """Whether it is a state whose network gives those of all steps in one call."""
+        return self.variable.is_deterministic and self._as_computed and self._all_predict and isinstance(self.predictor, Network) and self.predictor.scans
+
     def surprisals(self, value: Tensor, prepared: tuple) -> Tensor:
         return self.forms.surprisal(value, prepared)
 
@@ -393,4 +414,12 @@ def _constrain(constraint: constraints.Constraint) -> Callable[[Tensor], Tensor]
         return torch.exp
     if constraint is constraints.unit_interval:
         return torch.sigmoid
+    if constraint is ordered_vector:
+        return _increasing
     return transform_to(constraint)
+
+
+def _increasing(value: Tensor) -> Tensor:
+    """Numbers that increase along the last dimension: the first as it is, then steps by their logarithms; `transform_to`'s map without its copies."""
+    first = value[..., :1]
+    return torch.cat([first, first + value[..., 1:].exp().cumsum(-1)], -1)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..families import Setting
+from ..families.shapes import broadcast
 from ..graph import GraphError
 from .ports import Port, broadcast_batch
 
@@ -167,6 +168,8 @@ class Network(nn.Module):
             return self._parameters_in(network(parents[0]))
         if self.flat:
             features = joined(self.ports, parents, anchor)
+            if self.batched and features.ndim > 2 and features.is_contiguous():     # once here, where each layer would do it
+                return self._parameters_in(network(features.view(-1, features.shape[-1])).view(*features.shape[:-1], -1))
             if self.batched or features.ndim == 2:
                 return self._parameters_in(network(features))
             return self._parameters_in(self._one_batch([features], features.shape[:-1]))
@@ -176,12 +179,39 @@ class Network(nn.Module):
             return self._parameters_in(network(*encoded))
         return self._parameters_in(self._one_batch(encoded, encoded[0].shape[: encoded[0].ndim - ranks[0]]))
 
+    @property
+    def scans(self) -> bool:
+        """Whether the network gives the states of all steps in one call: `network.scan(reads, state)`."""
+        return self.flat and self.batched and len(self.ports) > 1 and hasattr(self.network, "scan")
+
+    def scan(self, state: Tensor, parents: Sequence[Tensor], axis: int, steps: int, *, backwards: bool, lengths: Tensor | None) -> Tensor:
+        """The states `(*batch, width)` at all steps, which lie `axis` from the right among the batch's dimensions, from what stands for the state before the first
+        `(width)` and the other parents; `backwards` from the last step of each sequence, `lengths` `(*batch)` with one step, or None where all are of so many."""
+        reads = joined(self.ports[1:], parents, self._buffers["anchor"])
+        batch = list(reads.shape[:-1] if lengths is None or not backwards else broadcast(reads.shape[:-1], lengths.shape))
+        batch[axis] = steps
+        reads = reads.expand(*batch, reads.shape[-1]).movedim(axis - 1, -2)
+        turned = _Turned(steps, lengths.expand(*batch[:axis], 1, *batch[len(batch) + axis + 1:]).reshape(-1, 1) if lengths is not None else None) if backwards else None
+        rows = reads.reshape(-1, steps, reads.shape[-1])
+        found = self.network.scan(rows if turned is None else turned(rows), state.expand(len(rows), -1))
+        return (found if turned is None else turned(found)).reshape(*reads.shape[:-1], -1).movedim(-2, axis - 1)
+
     def _parameters_in(self, output: Tensor) -> Sequence[Tensor]:
         return split(output, self.sizes, self.shapes)
 
     def _one_batch(self, values: list[Tensor], batch: torch.Size) -> Tensor:
         output = self.network(*(value.reshape(-1, *value.shape[len(batch):]) for value in values))
         return output.reshape(*batch, -1)
+
+
+class _Turned:
+    """Turns sequences `(rows, steps, numbers)` round, each from its own last step on, what is beyond it behind; twice gives what there was."""
+
+    def __init__(self, steps: int, lengths: Tensor | None):
+        self.order = None if lengths is None else ((lengths - 1 - torch.arange(steps, device=lengths.device)) % steps).unsqueeze(-1)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        return rows.flip(1) if self.order is None else rows.gather(1, self.order.expand(*self.order.shape[:2], rows.shape[-1]))
 
 
 class ParentFunction(Setting):

@@ -134,7 +134,10 @@ Categorical = family(
     dist.Categorical, space=_finite, sized=True, shapes={"logits": _states, "probs": _states},
     forms=[CategoricalLogits(dist.Categorical, ("logits",), 0, False), CategoricalProbs(ExactCategorical, ("probs",), 0, False)],
 )
-OrderedLogistic = family(dist.OrderedLogistic, space=_finite, sized=True, shapes={"cutpoints": _cutpoints})
+OrderedLogistic = family(
+    dist.OrderedLogistic, space=_finite, sized=True, shapes={"cutpoints": _cutpoints},
+    forms=[Density(dist.OrderedLogistic, ("predictor", "cutpoints"), 0, False, formula=densities.ordered_logistic)],
+)
 Poisson = family(dist.Poisson, forms=[Density(dist.Poisson, ("rate",), 0, False, formula=densities.poisson)])
 NegativeBinomial = family(dist.NegativeBinomial, linear=("logits",))
 ZeroInflatedPoisson = family(dist.ZeroInflatedPoisson)

@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from .forms import HALF_LOG_TWO_PI, Forms, Params
+from .shapes import broadcast
 
-__all__ = ["Density", "beta", "cauchy", "dirichlet", "exponential", "gamma", "gumbel", "half_cauchy", "half_normal", "inverse_gamma", "laplace", "logistic", "poisson", "student_t"]
+__all__ = ["Density", "beta", "cauchy", "dirichlet", "exponential", "gamma", "gumbel", "half_cauchy", "half_normal", "inverse_gamma", "laplace", "logistic", "ordered_logistic", "poisson", "student_t"]
 
 LOG_TWO, LOG_PI = math.log(2), math.log(math.pi)
 Number = Any                                                                # a tensor, or a plain number where it is a fixed scalar
@@ -100,6 +101,17 @@ def dirichlet(x: Tensor, concentration: Tensor) -> Tensor:
 def poisson(x: Tensor, rate: Number) -> Tensor:
     """rate - x log rate + log x!."""
     return rate - torch.xlogy(x, rate) + (x + 1).lgamma()
+
+
+def ordered_logistic(x: Tensor, predictor: Number, cutpoints: Tensor) -> Tensor:
+    """-log (sigmoid(c_x - eta) - sigmoid(c_(x-1) - eta)) with the predictor eta and cutpoints c, minus and plus infinity at the ends."""
+    shape = broadcast(x.shape, cutpoints.shape[:-1], predictor.shape if isinstance(predictor, Tensor) else ())
+    end = cutpoints.new_full((*cutpoints.shape[:-1], 1), math.inf)
+    ends = torch.cat([-end, cutpoints, end], -1).expand(*shape, cutpoints.shape[-1] + 2)
+    states = x.long().expand(shape).unsqueeze(-1) + torch.arange(2, device=x.device)
+    below, above = ends.gather(-1, states).unbind(-1)
+    inside = torch.log(-torch.expm1(below - above))
+    return -(functional.logsigmoid(above - predictor) + functional.logsigmoid(predictor - below) + inside)
 
 
 def _lgamma(value: Number) -> Number:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from .base import Net, Shapes, numbers
@@ -64,3 +65,11 @@ class StateStep(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         rows = features.reshape(-1, features.shape[-1])
         return self.cell(rows[:, self.width:], rows[:, : self.width]).reshape(*features.shape[:-1], self.width)
+
+    def scan(self, reads: Tensor, state: Tensor) -> Tensor:
+        """The states of all steps `(rows, steps, width)`, from what is read at them `(rows, steps, numbers)` and the state before the first `(rows, width)`:
+        what `forward` gives step by step, in one call."""
+        cell, run = self.cell, torch.gru if isinstance(self.cell, nn.GRUCell) else torch.rnn_tanh
+        weights = cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh
+        with torch.backends.cudnn.flags(enabled=False):                     # which wants the weights in one piece of memory, and has no second derivatives
+            return run(reads, state.unsqueeze(0).contiguous(), weights, True, 1, 0.0, True, False, True)[0]

@@ -71,7 +71,7 @@ def restart_codes(guide: Model, data: Mapping[str, Any], node: str) -> int:
     with torch.no_grad():
         values, worlds, sizes = _read(guide, data)
         outputs = guide.nodes[node].prepare(guide.run(values, worlds, sizes))[0]
-        rows = outputs.movedim(-1 - conditional.rank, -1).flatten(0, -2)
+        rows = outputs.flatten(0, -2)
         conditional.book.weight[dead] = rows[torch.randint(len(rows), (len(dead),), device="cpu").to(rows.device)]
     return len(dead)
 

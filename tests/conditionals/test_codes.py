@@ -166,3 +166,18 @@ def test_what_is_wrong_is_said(case):
     make, message = WRONG[case]
     with pytest.raises(dgm.GraphError, match=message):
         make()
+
+
+def test_codes_and_outputs_move_towards_each_other_at_their_own_pace():
+    net = dgm.BayesNet(z=dgm.Codes(3, 2, size=4, dim=5, commitment=0.3), x=dgm.Normal(5, scale=0.5).given("z", net=dgm.MLP(8)))
+    model = dgm.compile(net, seed=0)
+    guide = dgm.compile(dgm.amortize(net, observed="x", net=dgm.MLP(8)), share=model, seed=0)
+    conditional = guide.conditional("z")
+    output = torch.randn(7, 3, 2, 5, requires_grad=True)
+    picked = torch.randn(7, 3, 2, 5, requires_grad=True)
+    weights = torch.randn(7)
+    found = conditional.auxiliary((output, picked, None))
+    wanted = ((output.detach() - picked).square() + 0.3 * (output - picked.detach()).square()).sum((1, 2, 3))
+    torch.testing.assert_close(found, wanted)
+    for ours, theirs in zip(*(torch.autograd.grad(loss @ weights, (output, picked)) for loss in (found, wanted))):
+        torch.testing.assert_close(ours, theirs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
@@ -43,3 +45,12 @@ def test_tables_of_bernoullis(value, logits):
         found, wanted = forms.log_density(x, (entries,), 1), -forms.surprisal(x, (entries,)).sum(-1)
         assert torch.equal(found.isinf(), wanted.isinf()) and torch.allclose(found, wanted)
     assert gradcheck(lambda entries: forms.log_density(x, (entries,), 1), table.requires_grad_())
+
+
+def test_ordered_states_far_from_the_predictor():
+    """log (sigmoid(b) - sigmoid(a)) in the tails, where each sigmoid is 0 or 1: -eta + c_0 on the left, and the same on the right."""
+    forms, cutpoints = dgm.OrderedLogistic.forms["predictor", "cutpoints"], torch.tensor([-1.0, 0.2, 1.5])
+    found = forms.surprisal(torch.tensor([0, 3, 1]), (torch.tensor([60.0, -60.0, 40.0]), cutpoints))
+    torch.testing.assert_close(found, torch.tensor([61.0, 61.5, 40.0 - 0.2 - math.log(-math.expm1(-1.2))]))
+    predictor, cuts = torch.randn(5, dtype=torch.double, requires_grad=True), cutpoints.double().requires_grad_()
+    assert gradcheck(lambda eta, c: forms.surprisal(torch.tensor([0, 1, 2, 3, 3]), (eta, c)), (predictor, cuts))
