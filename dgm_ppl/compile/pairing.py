@@ -257,6 +257,12 @@ class Pairing:
                 found[self.completed_by[name]] = found.pop(name)
         return found
 
+    def dreamt(self, drawn: Mapping[str, Tensor], holes: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+        """A draw of all nodes from the model as `reread` takes it: of cells that are missing in the data the guide sees nothing."""
+        seen = self.masked(drawn, holes, worlds, sizes) if self.masks else {}
+        told = (*self.masks.values(), *(self.completed_by.get(name, name) for name in self.masks))
+        return {**self.settled(drawn), **{name: seen[name] for name in told}}
+
     def draw(self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Every node's aligned value, latents drawn from the guide, and what the guide's conditionals were prepared with."""
         if self.masks and not values.keys() >= {*self.masks.values()}:

@@ -79,7 +79,8 @@ def test_a_column_may_be_left_out(trained, name):
 
 @pytest.mark.parametrize("objective", [
     lambda model, guide: dgm.ELBO(model, guide, gradient=dgm.StickingTheLanding()), lambda model, guide: dgm.IWAE(model, guide, particles=3), dgm.ForwardKL,
-], ids=["ELBO", "IWAE", "ForwardKL"])
+    dgm.SymmetricKL, lambda model, guide: dgm.ReweightedWakeSleep(model, guide, particles=3),
+], ids=["ELBO", "IWAE", "ForwardKL", "SymmetricKL", "ReweightedWakeSleep"])
 @pytest.mark.parametrize("columns", ["zx", "x", "z"])
 def test_objectives_take_any_columns(objective, columns):
     torch.manual_seed(0)
@@ -112,6 +113,7 @@ def test_it_is_saved_and_pickled(trained, tmp_path):
 @pytest.mark.parametrize(("ask", "message"), [
     (lambda: derived(subset=dgm.AnySubset("z q")), "no node 'q'"),
     (lambda: derived(missing="x"), "leave missing out"),
+    (lambda: dgm.FreeBits(dgm.compile(LINE), dgm.compile(derived()), 0.1).prepare({"x": torch.zeros(1, 3)}), "FreeBits: the divergence of 'z' cannot be told apart"),
     (lambda: derived(subset=dgm.AnySubset("z x"), collapse=True), "nothing is eliminated beside a guide yet"),
     (lambda: dgm.posterior(dgm.compile(LINE), {"z": torch.zeros(1, 3)}, method=dgm.Amortized(dgm.compile(derived(subset=dgm.AnySubset("z x", patterns=["x", "z x"]))))), r"not trained for the pattern 'z'"),
 ])
