@@ -81,13 +81,14 @@ def two_layers_by_hand(x: Tensor) -> Step:
 def hierarchy_by_hand(x: Tensor) -> Step:
     members = x.shape[1]
     skip = partial(Skip, hidden=(64,), activation=nn.SiLU)
-    parts = nn.ModuleDict({"member": skip(16, outputs=32), "mu": skip(34, outputs=16), "z": skip(24, outputs=16), "px": perceptron(8, 64, 16)})
+    parts = nn.ModuleDict({"member": skip(16, outputs=32), "mu": skip(33, outputs=16), "tells": skip(33, outputs=16), "z": skip(24, outputs=16), "px": perceptron(8, 64, 16)})
     temper = Tempered()
-    size = x.new_tensor([math.log(members), 1 / math.sqrt(members)])
+    size = x.new_tensor([10 / (10 + members)])
 
     def loss() -> Tensor:
-        pooled = torch.cat([parts["member"](temper(x)).mean(1), size.expand(len(x), 2)], -1)
-        loc, log_scale, mu = drawn(parts["mu"](pooled))
+        pooled = torch.cat([parts["member"](temper(x)).mean(1), size.expand(len(x), 1)], -1)
+        (loc, log_scale), (told, narrows) = parts["mu"](pooled).chunk(2, -1), (members * F.softplus(parts["tells"](pooled))).chunk(2, -1)
+        loc, log_scale, mu = drawn(torch.cat([loc * told / (1 + told), log_scale - 0.5 * narrows.log1p()], -1))
         local, local_log, z = drawn(parts["z"](torch.cat([temper(mu).unsqueeze(1).expand(-1, members, -1), temper(x)], -1)))
         nll = 0.5 * (x - parts["px"](z)).square().sum() + 0.5 * math.log(2 * math.pi) * x.numel()
         return (nll + divergence(loc, log_scale) + divergence(local - mu.unsqueeze(1), local_log)) / len(x)

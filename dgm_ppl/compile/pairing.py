@@ -117,6 +117,8 @@ class Pairing:
         self.model, self.guide, self.partial = model, guide, tuple(partial)
         self.masks, self.completed_by = masks_of(guide), completed_by(guide)
         self.data = tuple(name for name in model.random if name in observed)
+        subset = guide.net.subset if isinstance(guide.net, SequenceGuide) else None
+        self.absent = tuple(name for name in self.masks if name not in observed) if subset is not None else ()     # all of their cells are missing
         self._check(observed)
         observed = frozenset(observed) - set(self.completed_by)             # where they are missing they are latents
         self.observed = tuple(name for name in model.random if name in observed)
@@ -138,11 +140,14 @@ class Pairing:
     def _check(self, observed: Collection[str]) -> None:
         model, guide = self.model, self.guide
         for name in guide.net.inputs:
-            if name not in (*observed, *self.masks.values(), *self.completed_by.values()):
+            if name not in (*observed, *self.absent, *self.masks.values(), *self.completed_by.values()):
                 raise GraphError(f"guide: it is given {name!r}, which the data lack; add {name!r} to the data, or derive the guide without it")
         for name in self.completed_by:
-            if name not in observed:
+            if name not in (*observed, *self.absent):
                 raise GraphError(f"guide: it is given what is there of {name!r}, which the data lack; add {name!r} to the data, NaN where it is missing, or derive the guide without it")
+        if self.absent and not guide.net.subset.allows(set(self.data)):
+            shown = " ".join(name for name in guide.net.subset.nodes if name in self.data)
+            raise GraphError(f"guide: it is not trained for the pattern {shown!r}; got {guide.net.subset!r}; widen it and train again, with patterns=[..., {shown!r}] or prob between 0 and 1")
         if not self.data:
             raise GraphError(f"data: no random node of the model is observed; give data for at least one of {list(model.random)}")
 
@@ -231,10 +236,18 @@ class Pairing:
         shape = batch[self._first].shape
         return tuple(shape[: len(shape) - self._inner])
 
-    def masked(self, values: Mapping[str, Tensor], holes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def masked(self, values: Mapping[str, Tensor], holes: Mapping[str, Tensor], worlds: Sequence[int] = (), sizes: Mapping[str, int] = {}) -> dict[str, Tensor]:
         """Aligned values with the guide's masks, and zero (or another value of the node) in their holes, whatever stood there."""
         found = dict(values)
+        for name in self.absent:
+            declared = self.model.net[name]
+            found[self.completed_by.get(name, name)] = blank = declared.space.example((*self.model.layout.batch(name, worlds, sizes), *declared.shape), self.model.anchor)
+            found[self.masks[name]] = torch.zeros_like(blank, dtype=self.model.anchor.dtype)
+            if name in self.completed_by:
+                found.pop(name, None)
         for name, mask in self.masks.items():
+            if name in self.absent:
+                continue
             if name in holes:
                 example = self.model.net[name].space.example(self.model.net[name].shape, values[name]).to(values[name].dtype)
                 found[name] = torch.where(holes[name], example, values[name])
@@ -244,15 +257,22 @@ class Pairing:
                 found[self.completed_by[name]] = found.pop(name)
         return found
 
+    def dreamt(self, drawn: Mapping[str, Tensor], holes: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int]) -> dict[str, Tensor]:
+        """A draw of all nodes from the model as `reread` takes it: of cells that are missing in the data the guide sees nothing."""
+        seen = self.masked(drawn, holes, worlds, sizes) if self.masks else {}
+        told = (*self.masks.values(), *(self.completed_by.get(name, name) for name in self.masks))
+        return {**self.settled(drawn), **{name: seen[name] for name in told}}
+
     def draw(self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Every node's aligned value, latents drawn from the guide, and what the guide's conditionals were prepared with."""
         if self.masks and not values.keys() >= {*self.masks.values()}:
-            values = self.masked(values, {})
+            values = self.masked(values, {}, worlds, sizes)
         found, prepared = dict(values), {}
         if self.model.net.chains:
             found = run_chains(self.guide, {name: value for name, value in values.items() if name in self.guide.layout.members}, worlds, sizes, noise, prepared)
             prepared |= {node.name: node.prepare(found) for node in self.drawing if not (node.deterministic or node.name in prepared)}
-            return self.model.run({**values, **{name: value for name, value in found.items() if name in self.model.net}}, worlds, sizes, noise), prepared
+            known = {**values, **{name: value for name, value in found.items() if name in self.model.net}}
+            return self.model.run({name: value for name, value in known.items() if name not in self._blanks}, worlds, sizes, noise), prepared
         for node in self.drawing:
             if node.deterministic:
                 found[node.name] = self.guide.compute(node, found, sizes)
@@ -261,11 +281,17 @@ class Pairing:
                 found[node.name] = self.guide.draw(node, here, worlds, sizes, noise)
         return self.extended(found, worlds, sizes, noise), prepared
 
+    @property
+    def _blanks(self) -> tuple[str, ...]:
+        """What the guide reads as missing everywhere, and the model draws."""
+        return tuple(name for name in self.absent if name not in self.completed_by)
+
     def reread(self, values: Mapping[str, Tensor], sizes: Mapping[str, int]) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What the guide computes, and what its conditionals are prepared with, where its latents have values already."""
         if self.model.net.chains:
-            found = self.guide.determined({name: value for name, value in values.items() if name in self.guide.layout.members}, sizes)
-            return {**values, **found}, {node.name: node.prepare(found) for node in self.drawing if not node.deterministic}
+            blanks = {name: self.model.net[name].space.example(values[self.masks[name]].shape, self.model.anchor) for name in self._blanks}
+            found = self.guide.determined({name: value for name, value in {**values, **blanks}.items() if name in self.guide.layout.members}, sizes)
+            return {**values, **{name: value for name, value in found.items() if name not in blanks}}, {node.name: node.prepare(found) for node in self.drawing if not node.deterministic}
         found, prepared = dict(values), {}
         for node in self.drawing:
             if node.deterministic:

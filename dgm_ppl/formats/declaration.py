@@ -39,6 +39,8 @@ def describe(net: BayesNet | SubsetRecognition) -> dict[str, Any]:
     }
     if isinstance(net, SequenceGuide):
         written["guide_of"], written["over_chain"] = describe(net.model), True
+        if net.subset is not None:
+            written["any_subset"] = net.subset.to_dict()
     if isinstance(net, RecognitionNet):
         written["guide_of"] = describe(net.model)
         written["observed"] = list(net.observed)
@@ -172,7 +174,7 @@ def restore(
             return BayesNet(variables, plates=plates)
         model = restore(written["guide_of"], nets=nets, functions=functions, families=families)
         if "over_chain" in written:
-            return SequenceGuide(variables, model=model, plates=plates)
+            return SequenceGuide(variables, model=model, plates=plates, subset=AnySubset.of(written["any_subset"]) if "any_subset" in written else None)
         if "any_subset" in written:
             return SubsetRecognition.of(BayesNet(variables, plates=plates), model, AnySubset.of(written["any_subset"]), _strings(written["order"]))
         return RecognitionNet.between(variables, model, _strings(written["observed"]), plates, collapsed=written.get("collapsed", {}))

@@ -24,7 +24,7 @@ from .program_net import ProgramNet
 from .reading import read_program
 from .recognition import Recognition, Usual, recognition_variable
 from .sequences import sequence_guide
-from .subsets import subset_recognition, with_holes
+from .subsets import of_chain, subset_recognition, with_holes
 
 __all__ = ["amortize"]
 
@@ -128,6 +128,9 @@ def amortize(
         raise GraphError("amortize: with AnySubset any cell of its nodes may be missing; leave missing out, or name what is observed: observed=[...], missing=[...]")
     if holed and isinstance(model, BayesNet) and not model.chains:
         observed = with_holes(model, _names(model, observed), holed)
+    subset = observed if isinstance(observed, AnySubset) and model.chains else None
+    if subset is not None:                                                  # over a chain one guide reads which cells are there
+        observed = holed = of_chain(model, subset)
     if isinstance(observed, AnySubset):
         if isinstance(family, BlockFlow):
             raise GraphError(f"amortize: BlockFlow has one mask, and with AnySubset every pattern of evidence has its own; try family=dgm.Flow({family.kind!r})")
@@ -147,7 +150,7 @@ def amortize(
         if isinstance(family, BlockFlow):
             raise GraphError(f"amortize: BlockFlow is for nets without plates and chains; over the chain {model.chains[0]!r} try family=dgm.Flow({family.kind!r})")
         net = MLP(128, activation=nn.Tanh) if automatic else net            # what is fed back step after step must not run away
-        return sequence_guide(model, names, _structure(structure, order), order, net=net, nets=nets, encoder=encoder, pool=pool, coupling=coupling, family=family, families=families, missing=holed)
+        return sequence_guide(model, names, _structure(structure, order), order, net=net, nets=nets, encoder=encoder, pool=pool, coupling=coupling, family=family, families=families, missing=holed, subset=subset)
     chosen, asked = _structure(structure, order), {*families, *nets, *(coupling if isinstance(coupling, Mapping) else ())}
     everything = chosen != Faithful() or coupling is not None
 

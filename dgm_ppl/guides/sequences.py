@@ -20,7 +20,7 @@ from ..graph import Factor, GraphError, Structure, did_you_mean
 from ..nets import MLP, DeepSet, Net, SetNet
 from ..nets.attention_state import AttentionState
 from ..nets.recurrent_state import RecurrentState
-from ..network import OBSERVED, SEEN, BayesNet, SequenceGuide, with_seen
+from ..network import OBSERVED, SEEN, AnySubset, BayesNet, SequenceGuide, with_seen
 from .coupling import drawn_together
 from .passes import Unrolled, views_of
 from .plates import reader, told_apart
@@ -32,7 +32,7 @@ __all__ = ["sequence_guide"]
 
 def sequence_guide(
     model: BayesNet, observed: Sequence[str], structure: Structure, order: Any, *, net: Any, nets: Mapping[str, Any], encoder: Net | None, pool: SetNet | None, coupling: Any, family: Recognition,
-    families: Mapping[str, Any], missing: Sequence[str] = (),
+    families: Mapping[str, Any], missing: Sequence[str] = (), subset: AnySubset | None = None,
 ) -> SequenceGuide:
     """The guide of a net with chains, for the nodes that are observed (checked, inputs among them)."""
     _check_chains(model)
@@ -81,7 +81,7 @@ def sequence_guide(
                 f"amortize: the {model.plates[plate].word} {plate!r} holds nothing that is observed or that something observed depends on; leave its nodes out, and draw them "
                 f"afterwards: net.remove({', '.join(map(repr, model.plates[plate].nodes))})"
             )
-    return SequenceGuide(variables, model=declared, plates={plate: model.plates[plate].like(nodes, model.plates[plate].size) for plate, nodes in inside.items()})
+    return SequenceGuide(variables, model=declared, subset=subset, plates={plate: model.plates[plate].like(nodes, model.plates[plate].size) for plate, nodes in inside.items()})
 
 
 # ---- what is refused

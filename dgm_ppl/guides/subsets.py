@@ -11,7 +11,7 @@ from ..network import AnySubset, BayesNet, SubsetRecognition, inverted
 from .plates import reader, told_apart
 from .recognition import Recognition, recognition_variable
 
-__all__ = ["subset_recognition", "with_holes"]
+__all__ = ["of_chain", "subset_recognition", "with_holes"]
 
 
 def with_holes(model: BayesNet, observed: Sequence[str], missing: Sequence[str]) -> AnySubset:
@@ -36,13 +36,9 @@ def subset_recognition(
     """The declaration of the guide; latents and unobserved nodes are drawn in one order for all patterns, children first.
 
     Raises:
-        GraphError: chains, copies that stay coupled, an unknown, deterministic or Given node in the subset, another structure than a faithful one, an order that lacks a node.
+        GraphError: copies that stay coupled, an unknown, deterministic or Given node in the subset, another structure than a faithful one, an order that lacks a node.
     """
-    if model.chains:
-        raise GraphError(f"amortize: AnySubset is for nets without chains; this one has {list(model.chains)}; derive a guide for each pattern: observed=[...]")
-    for name in subset.nodes:
-        if model[name].is_deterministic or model[name].is_given:
-            raise GraphError(f"amortize: AnySubset names {name!r}, which is {'deterministic' if model[name].is_deterministic else 'a Given input and always there'}; leave it out")
+    _check_random(model, subset)
     for name, (share, _) in zip(subset.nodes, subset.shares):
         if share < 1 and (model[name].shape or model.plates_of(name)) and model.dag.children(name):
             raise GraphError(f"amortize: AnySubset hides cells of {name!r}, on which {model.dag.children(name)[0]!r} depends; declare its elements as nodes of their own, or leave it out of cells")
@@ -68,6 +64,18 @@ def subset_recognition(
         apart = told_apart(model)
         networks = {name: reader(name, factor, apart, model, networks[name]) for name, factor in _factors(model, subset, asked).items()}
     return SubsetRecognition(model, subset, variables, networks, asked)
+
+
+def of_chain(model: BayesNet, subset: AnySubset) -> tuple[str, ...]:
+    """The nodes of a net with chains that may be observed, of which any cell may be missing."""
+    _check_random(model, subset)
+    return subset.nodes
+
+
+def _check_random(model: BayesNet, subset: AnySubset) -> None:
+    for name in subset.nodes:
+        if model[name].is_deterministic or model[name].is_given:
+            raise GraphError(f"amortize: AnySubset names {name!r}, which is {'deterministic' if model[name].is_deterministic else 'a Given input and always there'}; leave it out")
 
 
 def _factors(model: BayesNet, subset: AnySubset, order: tuple[str, ...]) -> dict[str, Factor]:

@@ -11,6 +11,7 @@ from ..graph import Certificate, Templates, certify
 from ..nets import MLP
 from .bayes_net import BayesNet
 from .plates import Plate
+from .subsets import AnySubset
 from .unrolling import at_step
 
 __all__ = ["OBSERVED", "SEEN", "SequenceGuide", "random_templates", "with_seen"]
@@ -40,12 +41,13 @@ def with_seen(model: BayesNet, names: Iterable[str]) -> BayesNet:
 class SequenceGuide(BayesNet):
     """A guide derived for a model with a chain: recognition conditionals for the latents of every step, its observed nodes Given.
 
-    Deterministic nodes that the model lacks are the states of its encoders, which read the sequence from the start or from the end.
+    Deterministic nodes that the model lacks are the states of its encoders, which read the sequence from the start or from the end. With a `subset`
+    it serves evidence on any part of its nodes.
     """
 
-    def __init__(self, variables: Mapping[str, Variable], *, model: BayesNet, plates: Mapping[str, Any]):
+    def __init__(self, variables: Mapping[str, Variable], *, model: BayesNet, plates: Mapping[str, Any], subset: AnySubset | None = None):
         super().__init__(variables, plates=plates)
-        vars(self).update(model=model)
+        vars(self).update(model=model, subset=subset)
 
     @property
     def observed(self) -> tuple[str, ...]:
@@ -87,11 +89,11 @@ class SequenceGuide(BayesNet):
         return [name] if self.chain_of(name) is None else [at_step(name, step) for step in range(steps)]
 
     def _with(self, variables: Mapping[str, Variable], plates: Mapping[str, Plate] | None = None) -> SequenceGuide:
-        return SequenceGuide(variables, model=self.model, plates=self.plates if plates is None else plates)
+        return SequenceGuide(variables, model=self.model, plates=self.plates if plates is None else plates, subset=self.subset)
 
     def __reduce__(self):
-        return _rebuilt, (dict(self.variables), self.model, dict(self.plates))
+        return _rebuilt, (dict(self.variables), self.model, dict(self.plates), self.subset)
 
 
-def _rebuilt(variables: dict, model: BayesNet, plates: dict) -> SequenceGuide:
-    return SequenceGuide(variables, model=model, plates=plates)
+def _rebuilt(variables: dict, model: BayesNet, plates: dict, subset: AnySubset | None) -> SequenceGuide:
+    return SequenceGuide(variables, model=model, plates=plates, subset=subset)

@@ -94,7 +94,7 @@ class Bound(Objective):
         rows = (self.particles, *worlds) if self.particles > 1 else worlds
         sizes = layout.sizes(batch) if layout.rank else {}
         gone = layout.align_all(holes)
-        found, prepared = pairing.draw(pairing.masked(layout.align_all(batch), gone), rows, sizes, self._noise(worlds))
+        found, prepared = pairing.draw(pairing.masked(layout.align_all(batch), gone, worlds, sizes), rows, sizes, self._noise(worlds))
         return Drawn(pairing, found, prepared, rows, sizes, gone)
 
     def log_weights(self, batch: Mapping[str, Tensor]) -> Tensor:

@@ -14,11 +14,12 @@ from ..compile.pairing import own_latents
 from ..compile.reduction import PerWorld, Reduction, Total, added
 from ..formats.declaration import describe
 from ..graph import GraphError, did_you_mean
+from ..network import SequenceGuide
 from .base import SERVING, Objective, Player
 from .bounds import ELBO
 from .gradients import check_auxiliary
 from .simulations import whole
-from .subsets import check_net, declared
+from .subsets import check_net, declared, hidden_at_random, seen_whole
 from .wake_sleep import dreamt, guides_own
 
 __all__ = ["ForwardKL", "SymmetricKL"]
@@ -53,6 +54,7 @@ class ForwardKL(Objective):
         self.model, self.guide, self.exclude, self.excluded = model, guide, exclude, 0
         check_auxiliary(guide, "ForwardKL")
         own = own_latents(guide)
+        self.hides = isinstance(guide.net, SequenceGuide) and bool(guide.net.masks)        # which cells the guide sees is drawn here
         self.latents = tuple(node.name for node in guide.schedule if not node.deterministic and node.name not in own)
         for name in self.latents:
             if name not in model.random:
@@ -76,6 +78,8 @@ class ForwardKL(Objective):
         for name in self.latents:
             if name not in columns:
                 raise GraphError(f"ForwardKL: the latent {name!r} has no column; expected simulated worlds with their latents: dgm.simulate(model, 10_000)")
+        if self.hides:
+            columns |= seen_whole(self.guide, columns)
         computed = set(self.guide.net.deterministic)
         return self.guide.layout.rowed(self.guide.encode({name: value for name, value in columns.items() if name not in computed}, require=self.guide.net.inputs))
 
@@ -93,7 +97,7 @@ class ForwardKL(Objective):
         guide, layout = self.guide, self.guide.layout
         found, sizes, terms = layout.align_all(batch), layout.sizes(batch), []
         if guide.net.chains:
-            found = guide.determined(found, sizes)
+            found = guide.determined(hidden_at_random(guide, found) if self.hides else found, sizes)
         for node in guide.schedule:
             if node.deterministic:
                 if node.name not in found:

@@ -12,11 +12,12 @@ from ..compile import Evidence, Model, SubsetGuide
 from ..exact import cells, packed, unpacked
 from ..formats.declaration import describe
 from ..graph import GraphError
+from ..network import AnySubset
 from .base import SERVING, Objective
 from .bounds import ELBO, IWAE
 from .gradients import DoublyReparameterized, Estimator, held, log_mean, scaled
 
-__all__ = ["SubsetELBO", "SubsetIWAE", "check_net", "declared"]
+__all__ = ["SubsetELBO", "SubsetIWAE", "check_net", "declared", "hidden_at_random", "seen_whole"]
 
 
 class _SubsetBound:
@@ -111,6 +112,28 @@ class SubsetDrawn(NamedTuple):
         with held(self.guide):
             surprisal = self.guide.surprisals(found, masks, self.guide.there(self.evidence))
         return self._replace(found=found, surprisal=surprisal.expand(self.surprisal.shape))
+
+
+def seen_whole(guide: Model, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """What a guide over a chain is given beside some columns where no cell of them is missing."""
+    there = {name: torch.as_tensor(columns[name]) for name in guide.net.masks if name in columns}
+    return {**{guide.net.completed.get(name, name): value for name, value in there.items()}, **{guide.net.masks[name]: torch.ones(value.shape) for name, value in there.items()}}
+
+
+def hidden_at_random(guide: Model, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Aligned values of worlds, of which a guide over a chain sees what its subset (or else any share of the cells) lets it see; the masks are made here."""
+    net, found = guide.net, dict(values)
+    subset = net.subset or AnySubset(net.masks, prob=1.0, cells=(0.0, 1.0))
+    rows = len(values[subset.nodes[0]])
+    drawn = subset.draw(rows, guide.anchor.device)
+    for name, whole, (low, high) in zip(subset.nodes, drawn.unbind(1), subset.shares):
+        value = values[name]
+        inner = (1,) * (value.ndim - 1)
+        share = low + (high - low) * torch.rand(rows, *inner, device=value.device)
+        there = whole.reshape(-1, *inner) & (torch.rand(value.shape, device=value.device) < share)
+        seen = torch.where(there, value, net[name].space.example(net[name].shape, value).to(value.dtype))
+        found[net.completed.get(name, name)], found[net.masks[name]] = seen, there.to(guide.anchor.dtype)
+    return found
 
 
 def check_net(model: Model, guide: SubsetGuide) -> None:

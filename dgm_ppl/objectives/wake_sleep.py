@@ -29,12 +29,12 @@ def guides_own(model: Model, guide: Model) -> tuple[nn.Parameter, ...]:
 def dreamt(bound: Bound, batch: Mapping[str, Tensor]) -> Tensor:
     """-log q(z | x) of one draw (z, x) from the model for each world of the batch, `(*worlds)`; inputs and plates are those of the batch."""
     model, pairing = bound.model, bound.pairing(batch)
-    values, _ = unpacked(batch)
+    values, holes = unpacked(batch)
     worlds, sizes = pairing.worlds(values), model.layout.sizes(values) if model.layout.rank else {}
     given = {name: value for name, value in values.items() if name not in model.random}
     with torch.no_grad():
         drawn = model.run(model.layout.align_all(given), worlds, sizes, bound._noise(worlds, particles=1))
-    found, prepared = pairing.reread(pairing.settled(drawn), sizes)
+    found, prepared = pairing.reread(pairing.dreamt(drawn, model.layout.align_all(holes), worlds, sizes), sizes)
     return pairing.guide_terms(found, prepared, PerWorld()).expand(worlds)
 
 

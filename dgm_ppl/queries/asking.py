@@ -8,7 +8,7 @@ from typing import Any
 
 from ..compile import Model
 from ..data import row_labels
-from ..exact import FiniteChain, GaussianChain, Obstacle, SwitchingChain, cells, chain_engine, refuse_soft, see, watch
+from ..exact import Cells, FiniteChain, GaussianChain, Obstacle, SwitchingChain, cells, chain_engine, refuse_soft, see, watch
 from ..graph import GraphError
 from .bounded import noisy, refuse_implicit, refuse_noisy
 from .collapsed import CollapsedPosterior
@@ -51,7 +51,7 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
         return SubsetPosterior(model, evidence, method)
     refuse_soft(evidence, "posterior", method)
     values = evidence_for(model, evidence, method)
-    _check_open(model, values)
+    _check_open(model, values, values.holes if isinstance(values, Cells) else {})
     if not isinstance(method, Amortized):
         _check_densities(model, values, method)
     if isinstance(method, HMC):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
-from ..exact import Obstacle, cells, complete_log_prob, refuse_soft, see, watch
+from ..exact import Cells, Obstacle, cells, complete_log_prob, refuse_soft, see, watch
 from ..graph import GraphError
 from .bounded import bounded, bounds, check_weights, flowing, marginaliser, refuse_implicit
 from .elimination import by_cliques, collapsed_log_prob, integrates
@@ -112,7 +112,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         value, stderr = flowing(model, values, method)
         return Score(value, "exact" if stderr is None else "estimate", stderr, "probability flow")
     latents = relevant(model, values)
-    if not latents:
+    if not latents and not (isinstance(values, Cells) and values.holes):    # a missing cell is latent as well
         if bounded(model, values):
             value, stderr = bounds(lambda: _complete(model, values))
             return Score(value, "bound", stderr)

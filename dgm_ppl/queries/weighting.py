@@ -52,7 +52,7 @@ class WeightedDraws:
         """The guide's draws, and how they are weighed."""
         worlds = (samples, *self.worlds)
         with torch.no_grad():
-            values = self.pairing.masked(self.layout.align_all(self.values), self.layout.align_all(self.holes))
+            values = self.pairing.masked(self.layout.align_all(self.values), self.layout.align_all(self.holes), self.worlds, self.sizes)
             found, prepared = self.pairing.draw(values, worlds, self.sizes, noise)
 
         def weigh() -> Tensor:

@@ -115,6 +115,18 @@ def test_the_exact_posterior_is_reached():
     torch.testing.assert_close(dgm.log_prob(model, few, method=dgm.Importance(guide, 4000)).value.double(), score[:30], atol=0.03, rtol=0)
 
 
+def test_a_missing_cell_alone_is_something_to_infer():
+    """An autoregression, whose only latent is the cell: log p of the rest is that of y_1 and y_3, by weights of any guide."""
+    walk = dgm.BayesNet(y=dgm.Normal(loc=0.5 * lag("y", initial=0.0), scale=1.0), plates=chain("y"))
+    model, guide = dgm.compile(walk), dgm.compile(derived(walk), seed=1)
+    y = torch.tensor([[1.0, NAN, 2.0]])
+    exact = torch.distributions.MultivariateNormal(torch.zeros(2), torch.tensor([[1.0, 0.25], [0.25, 1.3125]])).log_prob(torch.tensor([1.0, 2.0]))
+    torch.manual_seed(0)
+    torch.testing.assert_close(dgm.log_prob(model, {"y": y}, method=dgm.Importance(guide, 20_000)).value[0], exact, atol=0.03, rtol=0)
+    found = dgm.posterior(model, {"y": y}, method=dgm.Importance(guide, 20_000)).mean()["y"]
+    torch.testing.assert_close(found, torch.tensor([[1.0, (0.5 + 1.0) / 1.25, 2.0]]), atol=0.05, rtol=0)
+
+
 @pytest.mark.parametrize("name", ["read by itself", "finite"])
 def test_steps_behind_the_end_count_for_nothing(name):
     torch.manual_seed(0)

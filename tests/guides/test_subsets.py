@@ -292,7 +292,6 @@ REFUSED = {
     "cells that others read": (
         lambda: dgm.amortize(dgm.BayesNet(x=dgm.Normal(2), y=dgm.Normal().given("x")), observed=dgm.AnySubset("x y", cells=0.5)), "hides cells of 'x', on which 'y' depends",
     ),
-    "chains": (lambda: dgm.amortize(dgm.BayesNet(x=dgm.Normal().given(dgm.lag("x")), plates={"time": dgm.Chain(["x"])}), observed=dgm.AnySubset("x")), "without chains"),
     "another structure": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), structure=dgm.MeanField()), "faithful structure for each pattern"),
     "an option of others": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), collapse=True), "collapse does not go with AnySubset"),
     "an anchored family": (lambda: dgm.amortize(GAUSSIAN, observed=dgm.AnySubset("a"), family=dgm.PriorAnchored()), "anchored to the model's own conditional"),
