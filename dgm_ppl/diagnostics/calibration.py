@@ -76,7 +76,7 @@ def calibrate(
         if observed is None:
             raise GraphError(f"calibrate: a guide for any subset is tested one pattern at a time; say which: observed={guide.net.example!r}")
         guide, observed = guide.at(observed, share=model), None
-    if isinstance(guide.net, SequenceGuide) and guide.net.masks:
+    if isinstance(guide, Model) and isinstance(guide.net, SequenceGuide) and guide.net.masks:
         raise GraphError(
             f"calibrate: the guide reads which cells of {', '.join(map(repr, guide.net.masks))} are there, and worlds are simulated whole; judge it on data with holes: dgm.judge_weights(model, guide, data)"
         )
