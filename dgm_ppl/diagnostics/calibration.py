@@ -12,6 +12,7 @@ from torch import Tensor
 from ..compile import Model, SubsetGuide
 from ..families.randomness import seeded
 from ..graph import GraphError
+from ..network import SequenceGuide
 from .quantities import Densities, marginals_of
 from .ranks import rank_among
 from .references import References
@@ -75,6 +76,10 @@ def calibrate(
         if observed is None:
             raise GraphError(f"calibrate: a guide for any subset is tested one pattern at a time; say which: observed={guide.net.example!r}")
         guide, observed = guide.at(observed, share=model), None
+    if isinstance(guide, Model) and isinstance(guide.net, SequenceGuide) and guide.net.masks:
+        raise GraphError(
+            f"calibrate: the guide reads which cells of {', '.join(map(repr, guide.net.masks))} are there, and worlds are simulated whole; judge it on data with holes: dgm.judge_weights(model, guide, data)"
+        )
     names = observed_by(model, guide, observed)
     _check(worlds, draws, level)
     with seeded(seed, model.device), torch.no_grad():

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ..compile import Model, SubsetGuide
-from ..data import columns
 from ..families.randomness import seeded
 from ..graph import Displayed
 from ..queries import Diagnosis
 from ..queries.methods import Importance
 from ..queries.psis import diagnose_weights
 from ..queries.subsets import SubsetDraws
-from ..queries.weighting import WeightedDraws
+from ..queries.weighting import WeightedDraws, evidence_for
 from .plots import weights_figure
 
 if TYPE_CHECKING:
@@ -72,7 +70,7 @@ def judge_weights(model: Model, guide: Model | SubsetGuide, data: Any, *, sample
         if isinstance(guide, SubsetGuide):
             parts = [torch.cat(list(SubsetDraws(model, guide, data, "judge_weights", Importance(guide, samples)).weights(samples)))]
         else:
-            values = model.encode(data if isinstance(data, Mapping) else columns(data))
+            values = evidence_for(model, data, Importance(guide, samples))
             parts = [torch.cat(list(piece.weights(samples))) for piece in WeightedDraws(model, guide, values).pieces()]
     found = diagnose_weights(torch.cat(parts, -1) if len(parts) > 1 else parts[0])
     return Weights(found.khat, found.effective, samples)

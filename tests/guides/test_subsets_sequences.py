@@ -58,6 +58,7 @@ def test_any_cells_may_be_there(trained):
     gap = score - dgm.log_prob(model, data, method=dgm.Bound(guide, samples=50)).value
     assert -0.02 < gap.mean() < 0.1, gap.mean()
     torch.testing.assert_close(dgm.log_prob(model, data, method=dgm.Importance(guide, 4000)).value.double(), score, atol=0.05, rtol=0)
+    assert (dgm.judge_weights(model, guide, data, samples=1000).effective > 700).float().mean() > 0.9
     found = dgm.posterior(model, data, method=dgm.Amortized(guide, 500)).mean()["z"]
     assert (found - mean).abs().mean() < 0.08
     torch.testing.assert_close(found[~data["z"].isnan()], data["z"][~data["z"].isnan()])
@@ -112,6 +113,7 @@ def test_it_is_saved_and_pickled(trained, tmp_path):
 
 @pytest.mark.parametrize(("ask", "message"), [
     (lambda: derived(subset=dgm.AnySubset("z q")), "no node 'q'"),
+    (lambda: dgm.calibrate(dgm.compile(LINE), dgm.compile(derived()), worlds=50), "calibrate: the guide reads which cells of 'z', 'x' are there"),
     (lambda: derived(missing="x"), "leave missing out"),
     (lambda: dgm.FreeBits(dgm.compile(LINE), dgm.compile(derived()), 0.1).prepare({"x": torch.zeros(1, 3)}), "FreeBits: the divergence of 'z' cannot be told apart"),
     (lambda: derived(subset=dgm.AnySubset("z x"), collapse=True), "nothing is eliminated beside a guide yet"),
