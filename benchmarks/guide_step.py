@@ -3,7 +3,7 @@
     python benchmarks/guide_step.py [--rounds 20] [--json FILE]
 
 Two nets, and the guides that they imply: a VAE of two layers (784 pixels, latents of 20 and 20, batch 128), whose guide is q(z1 | x) q(z2 | z1); and a
-hierarchical model, mu -> z[n] -> x[n] (16 numbers a member, 20 members, batch 32), whose guide is q(mu | x[all]) q(z[n] | mu, x[n]) with a set encoder.
+hierarchical model, mu -> z[n] -> x[n] (16 numbers a member, 20 members, batch 32 and 128), whose guide is q(mu | x[all]) q(z[n] | mu, x[n]) with a set encoder.
 By hand: the set encoder's own blocks, with the divergences in closed form where there are such, reparameterized draws, fused log-likelihoods and fused Adam.
 Contenders take turns; the ratio is the median over rounds of the ratio inside a round. A second copy of the reference shows the noise.
 """
@@ -143,7 +143,7 @@ def main() -> None:
     torch.manual_seed(options.seed)
     cases = {
         "two-layer VAE 784-20-20, batch 128": (torch.bernoulli(torch.rand(128, 784)), two_layers_by_hand, two_layers),
-        "mu -> z[20] -> x[20], batch 32": (torch.randn(32, 20, 16), hierarchy_by_hand, hierarchy),
+        **{f"mu -> z[20] -> x[20], batch {rows}": (torch.randn(rows, 20, 16), hierarchy_by_hand, hierarchy) for rows in (32, 128)},
     }
     results = {}
     for name, (x, by_hand, library) in cases.items():

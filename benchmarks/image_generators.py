@@ -31,6 +31,7 @@ import dgm_ppl as dgm
 import numpy as np
 import torch
 from dgm_ppl.metrics.measured import jackknife
+from dgm_ppl.queries.comparing import covered
 from torch import Tensor, nn
 
 from measure import environment, write_json
@@ -64,6 +65,10 @@ class Task:
         self.x, self.u = (2 * self.parts[part][0] / (self.levels - 1) - 1 for part in ("train", "test"))
         self.y, self.v = self.parts["train"][1], self.parts["test"][1]
         self.shape = tuple(self.x.shape[1:])
+
+    def shown(self, x: Tensor) -> Tensor:
+        """The levels of pixels that a picture is shown with, and stored in."""
+        return ((x.clamp(-1, 1) + 1) / 2 * (self.levels - 1)).round()
 
     def features(self) -> None:
         self.of = dgm.metrics.train_features(self.x, self.y, width=64, epochs=3 if len(self.x) > 5000 else 30)
@@ -340,6 +345,43 @@ def inverse(task: Task) -> None:
     measured(task, task.x, task.u[:: max(1, len(task.u) // task.options.images)][: task.options.images], {"half the resolution": dgm.Coarsen(2), "a hole": dgm.Mask(mask)}, task.options.minutes)
 
 
+def intervals(task: Task) -> None:
+    """Whether 90 % intervals of guided draws hold 90 % of the pixels: of pictures that the prior draws, and of test images; the class is known."""
+    prior = dgm.BayesNet(c=dgm.Categorical(10), x=dgm.Diffusion(*task.shape, net=dgm.UNet(*task.options.channels)).given("c"))
+    run = task.fit(dgm.Denoising(dgm.compile(prior, seed=0)), {"x": task.x, "c": task.y}, optimizer=dgm.Adam(lr=task.options.lr), average=0.99, clip=1.0)
+    print(f"diffusion prior: {run.step} steps", flush=True)
+    rows, state = task.options.images, run.averaged.model.state_dict()
+    side, third = task.shape[1], task.shape[1] // 3
+    mask = torch.ones(task.shape, dtype=torch.bool)
+    mask[:, third: 2 * third + 1, third: 2 * third + 1] = False
+    labels = torch.arange(rows, device=task.x.device) % 10
+    torch.manual_seed(1)
+    of_prior = run.averaged.model.sampling(x=dgm.Ancestral(250)).sample(given={"c": labels})["x"]
+    chosen = [int((task.v == label).nonzero()[i // 10]) for i, label in enumerate(labels.tolist())]
+    pictures = {"of the prior": (of_prior, labels), "test images": (task.u[chosen], labels)}
+    for name, fn in {"half the resolution": dgm.Coarsen(2), "a hole": dgm.Mask(mask)}.items():
+        for whose, (x, c) in pictures.items():
+            seen = fn(x[:1]).shape[1:]
+            camera = dgm.compile(prior.add(y=dgm.Normal(*seen, scale=0.1).given("x", fn=fn))).to(task.options.device)
+            camera.load_state_dict(state, strict=False)
+            shown = fn(x) + 0.1 * torch.randn(rows, *seen, device=x.device)
+            drawn = dgm.posterior(camera, {"y": shown, "c": c}, method=dgm.Guided(samples=30, steps=50, seed=0)).sample(30)["x"]
+            unsure = drawn.std(0) > 0.05
+            shares = {}
+            for kind, inside in {"values": covered(drawn, x, 0.9), "levels": covered(task.shown(drawn), task.shown(x), 0.9)}.items():
+                by_picture = inside.reshape(rows, side * side).mean(1)
+                shares[kind] = float(by_picture.mean()), float(by_picture.std() / rows**0.5)
+            values = covered(drawn, x, 0.9)
+            psnr = 10 * math.log10(4 / float((drawn.mean(0) - x).square().mean()))
+            residual = float((fn(drawn.flatten(0, 1)).reshape(30, rows, *seen) - shown).square().mean().sqrt()) / 0.1
+            about = {"psnr": psnr, **shares, "unsure": float(values[unsure].mean()), "residual": residual}
+            task.found[f"{name}, {whose}"] = about
+            print(
+                f"{name:20} {whose:14} PSNR {psnr:.2f}  coverage {shares['values'][0]:.3f} ± {shares['values'][1]:.3f}  as {task.levels} levels {shares['levels'][0]:.3f} ± {shares['levels'][1]:.3f}"
+                f"  where unsure {about['unsure']:.3f}  residual {residual:.2f}", flush=True,
+            )
+
+
 def faces(task: Task) -> None:
     try:
         from skimage.data import lfw_subset
@@ -354,7 +396,7 @@ def faces(task: Task) -> None:
 
 
 def main() -> None:
-    parts = {part.__name__: part for part in (games, stacked, diffusion, latent, joint, inverse, faces)}
+    parts = {part.__name__: part for part in (games, stacked, diffusion, latent, joint, inverse, intervals, faces)}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=parts)
     parser.add_argument("--data", type=Path, help="a folder with mnist.npz; scikit-learn's digit scans without")
@@ -362,7 +404,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--halved", action="store_true", help="images of half the sides")
     parser.add_argument("--rows", type=int, help="images that each sampler of `diffusion` makes; 5,000 without")
-    parser.add_argument("--images", type=int, default=100, help="how many are measured in `inverse`")
+    parser.add_argument("--images", type=int, default=100, help="how many are measured in `inverse` and `intervals`")
     parser.add_argument("--channels", type=int, nargs="+", default=[32, 64], help="of the U-Net")
     parser.add_argument("--lr", type=float, default=5e-4, help="of games and diffusion")
     parser.add_argument("--only", default="", help="in `games`, the networks whose name holds this: perceptron, convolutions, DCGAN")

@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 from typing import ClassVar
 
@@ -84,7 +85,9 @@ class Skip(nn.Module):
         self.last = nn.Linear(features + (sizes[-1] if hidden else 0), outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.last(x if self.deep is None else torch.cat([x, self.deep(x)], -1))
+        rows = x if x.ndim == 2 else x.reshape(-1, x.shape[-1])             # once here, where each layer would do it
+        found = self.last(rows if self.deep is None else torch.cat([rows, self.deep(rows)], -1))
+        return found if x.ndim == 2 else found.view(*x.shape[:-1], -1)
 
 
 class Sets(nn.Module):
@@ -148,8 +151,9 @@ class Evidence(nn.Module):
         self.without = Skip(beside, net.hidden, sum(self.sizes[place] for place in self.locs), net.activation) if beside else None
 
     def forward(self, found: Tensor, plain: Sequence[Tensor], read: Tensor, sizes: Sequence[int]) -> Tensor:
-        each = softplus(self.information(read)).split(sum(self.asked), -1)
-        told = sum(sizes[place] * one for place, one in zip(self.counted, each)).split(self.asked, -1)
+        each = softplus(self.information(read))
+        parted = (each,) if len(self.counted) == 1 else each.chunk(len(self.counted), -1)
+        told = reduce(torch.add, [sizes[place] * one for place, one in zip(self.counted, parted)]).split(self.asked, -1)
         parts, places = list(found.split(self.sizes, -1)), (*self.locs, *self.scales)
         without = [None] * len(self.locs) if self.without is None else self.without(together(plain)).split(self.asked[: len(self.locs)], -1)
         for place, about, alone in zip(self.locs, told, without):
