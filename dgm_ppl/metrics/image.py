@@ -95,13 +95,22 @@ def density_coverage(real: Tensor, fake: Tensor, *, neighbours: int = 5) -> tupl
 def memorisation(train: Tensor, held_out: Tensor, fake: Tensor) -> Measured:
     """The share of generated rows that lie nearer to a training row than to any held-out row: 0.5 for a model that has not copied.
 
-    As many training rows as held-out ones are taken. p is that of a share of a half or less. Source: Meehan et al. (2020), https://arxiv.org/abs/2004.05675.
+    All n training and m held-out rows are compared with. Of a model that has not copied a share n / (n + m) has its nearest among the training rows;
+    the value is what that share s would be of as many of each, `m s / (m s + n (1 - s))`, its error that of s. p is that of n / (n + m) or less.
+    Source: Meehan et al. (2020), https://arxiv.org/abs/2004.05675.
     """
     train, held_out, fake = as_rows(train, held_out, fake)
-    count = min(len(train), len(held_out))
-    nearer = distances(fake, train[:count]).min(1).values < distances(fake, held_out[:count]).min(1).values
-    share = _share("memorisation", nearer)
-    return Measured(share.name, share.value, share.stderr, 0.5 * math.erfc((share.value - 0.5) * math.sqrt(len(fake)) / 0.5 / math.sqrt(2)))
+    n, m = len(train), len(held_out)
+    nearer = _nearest(fake, train) < _nearest(fake, held_out)
+    share, expected = _share("memorisation", nearer), n / (n + m)
+    weighed = m * share.value + n * (1 - share.value)
+    spread = math.sqrt(expected * (1 - expected) / len(fake))
+    return Measured(share.name, m * share.value / weighed, m * n * share.stderr / weighed**2, 0.5 * math.erfc((share.value - expected) / spread / math.sqrt(2)))
+
+
+def _nearest(rows: Tensor, others: Tensor, block: int = 4096) -> Tensor:
+    """The distance of each row to the nearest of others, so many of which are compared with at a time."""
+    return torch.stack([distances(rows, part).min(1).values for part in others.split(block)]).min(0).values
 
 
 def _share(name: str, rows: Tensor) -> Measured:

@@ -74,6 +74,14 @@ def test_copies_are_found():
     assert abs(fresh.value - 0.5) < 4 * fresh.stderr
 
 
+def test_copies_of_any_training_row_are_found():
+    train, held = normal(5000), normal(100, seed=1)
+    copied = metrics.memorisation(train, held, train[-100:] + 0.001)
+    assert copied.value > 0.95 and copied.p < 0.2
+    fresh = metrics.memorisation(train, held, normal(2000, seed=2))
+    assert abs(fresh.value - 0.5) < 4 * fresh.stderr
+
+
 def test_features_learn_the_classes():
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(200) % 2
