@@ -145,9 +145,8 @@ class Pairing:
         for name in self.completed_by:
             if name not in (*observed, *self.absent):
                 raise GraphError(f"guide: it is given what is there of {name!r}, which the data lack; add {name!r} to the data, NaN where it is missing, or derive the guide without it")
-        if self.absent and not guide.net.subset.allows(set(self.data)):
-            shown = " ".join(name for name in guide.net.subset.nodes if name in self.data)
-            raise GraphError(f"guide: it is not trained for the pattern {shown!r}; got {guide.net.subset!r}; widen it and train again, with patterns=[..., {shown!r}] or prob between 0 and 1")
+        if self.absent:
+            guide.net.subset.check(self.data)
         if not self.data:
             raise GraphError(f"data: no random node of the model is observed; give data for at least one of {list(model.random)}")
 

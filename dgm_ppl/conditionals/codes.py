@@ -252,7 +252,7 @@ class CodebookConditional(_OfCodes):
     def log_mass(self, codes: Tensor, prepared: Any) -> Tensor:
         """log p of the codes `(*batch, *grid)`, `(*batch)`."""
         if self.variable.family.prior is None:
-            return self.book.weight.new_tensor(-math.prod(self.variable.shape[1:]) * math.log(self.variable.family.size)).expand(codes.shape[: codes.ndim - self.rank])
+            return self.book.weight.new_full(codes.shape[: codes.ndim - self.rank], -math.prod(self.variable.shape[1:]) * math.log(self.variable.family.size))
         return self.prior.log_density(codes.reshape(*codes.shape[: codes.ndim - self.rank], *self.prior.variable.shape), prepared)
 
     def surprisals(self, value: Tensor, prepared: Any) -> Tensor:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy
 import pyro.distributions as dist
 import torch
-from pyro.distributions.constraints import ordered_vector
 from torch import Tensor, nn
 from torch.distributions import constraints, transform_to
 
@@ -21,6 +20,7 @@ from ..families.evaluation import evaluator, pad_event
 from ..families.shapes import broadcast, side_by_side
 from ..graph import GraphError
 from .base import Conditional
+from .constraining import constrained
 from .networks import Shared, network_of
 from .ports import Port
 from .predictors import Configurations, Function, Linear, LinearAndTable, Network, Table
@@ -66,7 +66,7 @@ class Parametric(Conditional):
         self._lean_sources = tuple(_nothing if parameter in lean else source for parameter, source in zip(self.variable.signature, self._sources))
         self._logarithms = tuple(self._logarithm(parameter) for parameter in self.forms.logarithms)
         self._predict = None if self.predictor is None else self.predictor.forward
-        mapped = not isinstance(self.predictor, Function) and any(_constrain(self._constraint(parameter)) for parameter in self.computed)
+        mapped = not isinstance(self.predictor, Function) and any(constrained(self._constraint(parameter)) for parameter in self.computed)
         self._as_computed = self.computed == self.variable.signature and not (mapped or self._logarithms)
         numbers = [self._number(parameter) for parameter in self.variable.signature]
         self._fixed = None if None in numbers else (*numbers, *[logarithm((), numbers) for logarithm in self._logarithms])
@@ -158,9 +158,9 @@ class Parametric(Conditional):
             return self._expression(parameter, given)
         if parameter in self.computed:
             position = self.computed.index(parameter)
-            constrain = None if isinstance(self.predictor, Function) else _constrain(self._constraint(parameter))
+            constrain = None if isinstance(self.predictor, Function) else constrained(self._constraint(parameter))
             return (lambda computed, parents: computed[position]) if constrain is None else (lambda computed, parents: constrain(computed[position]))
-        constrain, learned = _constrain(self._constraint(parameter)), self.unconstrained._parameters
+        constrain, learned = constrained(self._constraint(parameter)), self.unconstrained._parameters
         return (lambda computed, parents: learned[parameter]) if constrain is None else (lambda computed, parents: constrain(learned[parameter]))
 
     def _logarithm(self, parameter: str) -> Callable[[list, list], Any]:
@@ -178,7 +178,7 @@ class Parametric(Conditional):
     def _exponential(self, parameter: str) -> bool:
         """Whether a parameter is the exponential of what is learned or computed."""
         held = parameter in self.unconstrained or (parameter in self.computed and not isinstance(self.predictor, Function))
-        return held and _constrain(self._constraint(parameter)) is torch.exp
+        return held and constrained(self._constraint(parameter)) is torch.exp
 
     def _constant(self, parameter: str, given: Constant) -> Callable:
         shape, array, number = self.variable.parameter_shape(parameter), given.array, self._number(parameter)
@@ -321,6 +321,7 @@ class Parametric(Conditional):
     def gathered(self, prepared: Sequence[tuple], axis: int) -> tuple:
         if len(prepared) == 1 or self._fixed is not None:
             return prepared[0]
+
         def whole(name: str, steps: Sequence[Any]) -> Any:
             place, first = axis - len(self.variable.parameter_shape(name)), steps[0]
             return side_by_side(steps, place) if isinstance(first, Tensor) and first.ndim >= -place else first
@@ -404,22 +405,3 @@ def _nothing(computed: Sequence, parents: Sequence) -> None:
 
 def _log(value: Tensor | float) -> Tensor | float:
     return value.log() if isinstance(value, Tensor) else math.log(value)
-
-
-def _constrain(constraint: constraints.Constraint) -> Callable[[Tensor], Tensor] | None:
-    """The map from unconstrained numbers to a parameter; None where it is the identity."""
-    if constraint is constraints.real:
-        return None
-    if constraint in (constraints.positive, constraints.nonnegative):
-        return torch.exp
-    if constraint is constraints.unit_interval:
-        return torch.sigmoid
-    if constraint is ordered_vector:
-        return _increasing
-    return transform_to(constraint)
-
-
-def _increasing(value: Tensor) -> Tensor:
-    """Numbers that increase along the last dimension: the first as it is, then steps by their logarithms; `transform_to`'s map without its copies."""
-    first = value[..., :1]
-    return torch.cat([first, first + value[..., 1:].exp().cumsum(-1)], -1)

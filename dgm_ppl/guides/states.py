@@ -170,7 +170,6 @@ class States:
             self.variables[name] = declared(name)
         return self._made[key]
 
-
     def outside(self, latent: str, parents: Iterable[Name]) -> bool:
         """Whether a latent reads members of plates in which it is not."""
         return any(not self.inside[_node(name)] <= self.inside[latent] for name in parents)

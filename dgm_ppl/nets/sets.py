@@ -90,6 +90,9 @@ class Skip(nn.Module):
         return found if x.ndim == 2 else found.view(*x.shape[:-1], -1)
 
 
+TOLD = ("loc", "scale"), ("common loc", "common scale")                      # of which members of plates tell, by the names of parameters
+
+
 class Sets(nn.Module):
     """What is read as it is, and what is read over plates: joined member by member, pooled plate by plate, then read together."""
 
@@ -129,16 +132,12 @@ class Sets(nn.Module):
         return found if self.evidence is None else self.evidence(found, plain, read, sizes)
 
 
-TOLD = ("loc", "scale"), ("common loc", "common scale")
-"""Pairs of a location and a scale of which members tell, by the names of parameters."""
-
-
 class Evidence(nn.Module):
     """Locations and scales of which the members of plates tell, each by itself: right in the number of members by construction, as where all is Gaussian.
 
     `loc = s m + (1 - s) c` and `log scale = h - log(1 + n q') / 2` with the share `s = n q / (1 + n q)`: m and h are what the head makes of what
     was pooled, q and q' the information of a member, made of all that is read and positive by a softplus, c is made of what is read beside alone.
-    Several plates add up. `told` names pairs of a location and a scale, each of which has an information of its own.
+    Several plates add up. Each pair of `TOLD` that is among the parameters has an information of its own.
     """
 
     def __init__(self, net: SetNet, beside: int, widths: Sequence[int], counted: Sequence[int], outputs: Shapes, names: Sequence[str]) -> None:

@@ -94,6 +94,12 @@ class AnySubset:
         """Whether a pattern occurs in training."""
         return bool(self.occurring(torch.tensor([[name in present for name in self.nodes]], device="cpu")))
 
+    def check(self, present: Collection[str]) -> None:
+        """Raises for a pattern of its nodes that does not occur in training."""
+        if not self.allows(present):
+            shown = " ".join(name for name in self.nodes if name in present)
+            raise GraphError(f"guide: it is not trained for the pattern {shown!r}; got {self!r}; widen it and train again, with patterns=[..., {shown!r}] or prob between 0 and 1")
+
     def occurring(self, table: Tensor) -> Tensor:
         """Which of some patterns `(patterns, nodes)` occur in training."""
         if self.patterns is None:
@@ -233,9 +239,7 @@ class SubsetRecognition:
         for name in present:
             if name not in self.subset.nodes:
                 raise GraphError(f"guide: {name!r} is not among the nodes that may be observed{did_you_mean(name, self.subset.nodes)}; derive one for it: dgm.AnySubset({' '.join((*self.subset.nodes, name))!r})")
-        if not self.subset.allows(present):
-            shown = " ".join(name for name in self.subset.nodes if name in present)
-            raise GraphError(f"guide: it is not trained for the pattern {shown!r}; got {self.subset!r}; widen it and train again, with patterns=[..., {shown!r}] or prob between 0 and 1")
+        self.subset.check(present)
 
     def certificate(self, observed: str | Iterable[str]) -> Certificate:
         """For each latent of a pattern: the parents it keeps, and the separation that justifies dropping the others."""

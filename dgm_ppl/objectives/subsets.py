@@ -117,7 +117,7 @@ class SubsetDrawn(NamedTuple):
 def seen_whole(guide: Model, columns: Mapping[str, Any]) -> dict[str, Any]:
     """What a guide over a chain is given beside some columns where no cell of them is missing."""
     there = {name: torch.as_tensor(columns[name]) for name in guide.net.masks if name in columns}
-    return {**{guide.net.completed.get(name, name): value for name, value in there.items()}, **{guide.net.masks[name]: torch.ones(value.shape) for name, value in there.items()}}
+    return {**{guide.net.completed.get(name, name): value for name, value in there.items()}, **{guide.net.masks[name]: torch.ones_like(value, dtype=guide.anchor.dtype) for name, value in there.items()}}
 
 
 def hidden_at_random(guide: Model, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
