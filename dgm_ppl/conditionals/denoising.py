@@ -14,18 +14,19 @@ from torch import Tensor
 from ..families import Architecture, Finite, Interval, Noise, Positive, Real, Space, Variable
 from ..families import noise as plain_noise
 from ..families.variable import whole
-from ..graph import GraphError, did_you_mean
+from ..graph import GraphError
 from ..nets import Net
 from .base import Conditional
 from .distribution import ConditionalDistribution, leading
 from .flow.links import Affine, Link, over, scaled_as
+from .guidance import Dropping, check_shares
 from .networks import Shared, network_of
 from .ports import Port
 from .probability_flow import flow_log_density
 from .samplers import Sampler
 from .schedules import Schedule
 
-__all__ = ["FEATURES", "Denoiser", "Denoising", "DenoisingConditional", "check_taken_in", "shares_of", "time_features"]
+__all__ = ["FEATURES", "Denoiser", "Denoising", "DenoisingConditional", "check_taken_in", "time_features"]
 
 FEATURES = 32                                           # sines and cosines of the time that the network reads
 FASTEST = 40.0                                          # radians that the fastest of them turns from t = 0 to 1; faster ones make flows rough
@@ -66,21 +67,10 @@ class Denoising(Architecture):
             raise GraphError(f"node {name!r}: fn computes parameters, and a denoiser has none; write .given({', '.join(map(repr, variable.parents))}), or let a network sum the parents up: .given(..., net=dgm.MLP(128))")
         if variable.net is not None and self.drop:
             raise GraphError(f"node {name!r}: drop leaves parents out one by one, which the network that sums them up cannot do without; write .given({', '.join(map(repr, variable.parents))}) alone")
-        for parent, share in self.drop:
-            if parent not in variable.parents:
-                raise GraphError(f"node {name!r}: drop names {parent!r}, which is no parent{did_you_mean(parent, variable.parents)}; got the parents {list(variable.parents)}")
-            if not (isinstance(share, (int, float)) and 0 < share < 1):
-                raise GraphError(f"node {name!r}: expected drop of {parent!r} between 0 and 1, the share of worlds that train without it; got {share!r}; try 0.1")
+        check_shares(name, self.drop, variable.parents)
         if not isinstance(variable.space, (Real, Positive, Interval, Finite)):
             raise GraphError(f"node {name!r}: noise is added to real numbers, to positive ones by their logarithm and to bounded ones by their log-odds; got {variable.space}; try dgm.Flow(..., space=...)")
         self.sampler.check(name, [parent for parent, _ in self.drop], variable.parents)
-
-
-def shares_of(place: str, drop: Mapping[str, float] | None) -> tuple[tuple[str, float], ...]:
-    """The parents that training leaves out now and then, with the share of worlds."""
-    if not (drop is None or isinstance(drop, Mapping)):
-        raise GraphError(f"{place}: expected drop as shares by parent; got {drop!r}; try drop={{'y': 0.1}}")
-    return tuple((drop or {}).items())
 
 
 def check_taken_in(place: str, space: Any, preprocess: Any, context: Any) -> None:
@@ -104,11 +94,10 @@ class DenoisingConditional(Conditional):
         self.register_buffer("anchor", torch.empty(0), persistent=False)
         learned = schedule.module()
         self.schedule = schedule if learned is None else learned
-        self.sampler, self.dropped = kind.sampler, tuple(parent for parent, _ in kind.drop)
-        self.shares = tuple(share for _, share in kind.drop)
+        self.sampler, self.dropping = kind.sampler, Dropping(kind.drop, ports)
         read = [Port("noisy", Real(), variable.shape), Port("time", Real(), (FEATURES,))]
-        if self.dropped:
-            read.append(Port("present", Real(), (len(self.dropped),)))
+        if kind.drop:
+            read.append(Port("present", Real(), (len(kind.drop),)))
         self.encoder = None if variable.net is None or not ports else network_of(name, variable.net, ports, ("context",), [(kind.context,)], shared, plates)
         read += [Port(port.name, Real(), port.encoded_shape) for port in ports] if self.encoder is None else [Port("context", Real(), (kind.context,))]
         self.network = network_of(name, kind.net, read, ("denoised",), [variable.shape], shared)
@@ -131,15 +120,10 @@ class DenoisingConditional(Conditional):
             return [context], tuple(context.shape[:-1])
         return [port.encode(value, self.anchor) for port, value in zip(self.ports, parents)], leading(self.ports, parents)
 
-    def denoiser(self, prepared: Any, batch: Sequence[int], guidance: Mapping[str, float] | None = None, drop: bool = False) -> Denoiser:
+    def denoiser(self, prepared: Any, batch: Sequence[int], guidance: Sequence[tuple[str, float]] = (), drop: bool = False) -> Denoiser:
         """The network over these parents; `guidance` weighs parents, `drop` leaves some out at random as training does."""
-        encoded, _ = prepared
-        present = None
-        if self.dropped:
-            present = self.anchor.new_ones(*batch, len(self.dropped))
-            if drop and self.training:
-                present = (torch.rand_like(present) >= self.anchor.new_tensor(self.shares)).to(present.dtype)
-        return Denoiser(self, encoded, tuple(batch), present, dict(guidance or {}))
+        present = self.dropping.present(batch, self.anchor, drop and self.training)
+        return Denoiser(self, prepared[0], tuple(batch), present, guidance)
 
     # ---- learning
 
@@ -168,12 +152,12 @@ class DenoisingConditional(Conditional):
 
     def draw(self, batch: Sequence[int], prepared: Any, noise: Noise) -> Tensor:
         with torch.no_grad():
-            return self.decode(self.sampler(self.denoiser(prepared, batch, self.sampler.weights), noise))
+            return self.decode(self.sampler(self.denoiser(prepared, batch, self.sampler.guidance), noise))
 
     def sampling(self, how: Any) -> DenoisingConditional:
         if not isinstance(how, Sampler):
             raise GraphError(f"node {self.name!r}: expected a sampler such as dgm.DDIM(20) or dgm.DPMSolver(20, guidance={{'y': 2.0}}); got {how!r}")
-        how.check(self.name, self.dropped, self.variable.parents)
+        how.check(self.name, self.dropping.names, self.variable.parents)
         twin = copy(self)
         twin.sampler = how
         return twin
@@ -206,7 +190,7 @@ class DenoisingConditional(Conditional):
 class Denoiser:
     """E[x | z_t, parents] and the noise in z_t, for one batch of parents. `schedule` says what t stands for."""
 
-    def __init__(self, conditional: DenoisingConditional, parents: Sequence[Tensor], batch: tuple[int, ...], present: Tensor | None, guidance: dict[str, float]):
+    def __init__(self, conditional: DenoisingConditional, parents: Sequence[Tensor], batch: tuple[int, ...], present: Tensor | None, guidance: Sequence[tuple[str, float]]):
         self.conditional, self.parents, self.batch, self.present, self.guidance = conditional, list(parents), batch, present, guidance
         self.schedule, self.event = conditional.schedule, conditional.variable.shape
         self.like = conditional.anchor
@@ -217,31 +201,15 @@ class Denoiser:
         if not self.guidance:
             return clean, found
         alpha, sigma = (self.conditional.spread(level) for level in self.schedule.levels(t))
-        guided = found
-        for parent, weight in self.guidance.items():
-            without = self.present.clone()
-            without[..., self.conditional.dropped.index(parent)] = 0.0
-            guided = guided + (weight - 1) * (found - self._once(noisy, t, without)[1])
+        guided = self.conditional.dropping.guided(lambda present: self._once(noisy, t, present)[1], found, self.present, self.guidance)
         return (noisy - sigma * guided) / alpha, guided
 
     def _once(self, noisy: Tensor, t: Tensor, present: Tensor | None) -> tuple[Tensor, Tensor]:
         t = t.expand(self.batch)
-        parents = self._masked(present)
+        parents = self.conditional.dropping.left(self.parents, present)
         extra = [] if present is None else [present]
         (output,) = self.conditional.network(noisy, time_features(t, FEATURES), *extra, *parents)
         return self.conditional.read(output, noisy, t)
-
-    def _masked(self, present: Tensor | None) -> list[Tensor]:
-        """The parents, zero where they are left out."""
-        if present is None:
-            return self.parents
-        masked = []
-        for port, value in zip(self.conditional.ports, self.parents):
-            if port.name in self.conditional.dropped:
-                kept = present[..., self.conditional.dropped.index(port.name)]
-                value = value * kept.reshape(*kept.shape, *(1,) * port.encoded_rank)
-            masked.append(value)
-        return masked
 
     def start(self, noise: Noise = plain_noise) -> Tensor:
         """z_1: pure noise of the size that the schedule ends with."""

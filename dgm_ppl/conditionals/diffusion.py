@@ -15,8 +15,9 @@ from ..families import Finite, Real, Setting, Space, Variable
 from ..families.shapes import broadcast
 from ..families.variable import checked_shape
 from ..graph import GraphError
-from .denoising import Denoising, DenoisingConditional, check_taken_in, shares_of
+from .denoising import Denoising, DenoisingConditional, check_taken_in
 from .flow.links import Affine
+from .guidance import shares_of
 from .networks import Shared
 from .ports import Port
 from .samplers import Ancestral, Heun, Sampler

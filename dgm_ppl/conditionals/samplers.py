@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..families import Noise, Setting
-from ..graph import GraphError, did_you_mean
+from ..graph import GraphError
+from .guidance import check_guidance, weights_of
 
 if TYPE_CHECKING:
     from .denoising import Denoiser
@@ -41,14 +41,7 @@ class Sampler(Setting):
             raise GraphError(f"{kind}: expected a positive whole number of steps; got {steps!r}")
         if clip is not None and not (_number(clip) and clip > 0):
             raise GraphError(f"{kind}: expected clip above 0; got {clip!r}")
-        pairs = tuple(guidance.items()) if isinstance(guidance, Mapping) else guidance
-        if not isinstance(pairs, tuple) or any(not isinstance(pair, tuple) or len(pair) != 2 for pair in pairs):
-            raise GraphError(f"{kind}: expected guidance as weights by parent; got {guidance!r}; try guidance={{'y': 2.0}}")
-        for name, weight in pairs:
-            if not (_number(weight) and math.isfinite(weight)):
-                raise GraphError(f"{kind}: expected a finite number as the weight of guidance by {name!r}; got {weight!r}; try guidance={{{name!r}: 2.0}}")
-        pairs = tuple((name, float(weight)) for name, weight in pairs)
-        for name, value in (("steps", steps), ("guidance", pairs), ("clip", clip)):
+        for name, value in (("steps", steps), ("guidance", weights_of(kind, guidance)), ("clip", clip)):
             object.__setattr__(self, name, value)
 
     @property
@@ -56,17 +49,9 @@ class Sampler(Setting):
         """Whether the value is a function of the noise that it starts from."""
         return True
 
-    @property
-    def weights(self) -> dict[str, float]:
-        return dict(self.guidance)
-
     def check(self, node: str, dropped: Collection[str], parents: Collection[str]) -> None:
         """Raises `GraphError` for guidance by what is no parent, or by one that was never left out in training."""
-        for name, _ in self.guidance:
-            if name not in parents:
-                raise GraphError(f"node {node!r}: guidance names {name!r}, which is no parent{did_you_mean(name, parents)}; got the parents {list(parents)}")
-            if name not in dropped:
-                raise GraphError(f"node {node!r}: guidance by {name!r} needs a network that was trained without it now and then; declare drop={{{name!r}: 0.1}}")
+        check_guidance(node, self.guidance, dropped, parents)
 
     def __call__(self, denoiser: Denoiser, noise: Noise) -> Tensor:
         value, memory = denoiser.start(noise), None

@@ -60,7 +60,7 @@ class ReverseProblem:
 
     def denoiser(self, samples: int) -> Denoiser:
         batch = self.model.layout.batch(self.node.name, (samples, *self.worlds), self.sizes)
-        return self.conditional.denoiser(self.node.prepare(self.values), batch, self.conditional.sampler.weights)
+        return self.conditional.denoiser(self.node.prepare(self.values), batch, self.conditional.sampler.guidance)
 
     def log_likelihood(self, clean: Tensor) -> Tensor:
         """log p(evidence below | the hidden node), `(samples, *worlds)`."""
