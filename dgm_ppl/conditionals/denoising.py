@@ -19,7 +19,7 @@ from ..nets import Net
 from .base import Conditional
 from .distribution import ConditionalDistribution, leading
 from .flow.links import Affine, Link, over, scaled_as
-from .guidance import Dropping, check_shares
+from .guidance import Dropping, check_guidance, check_shares
 from .networks import Shared, network_of
 from .ports import Port
 from .probability_flow import flow_log_density
@@ -70,7 +70,7 @@ class Denoising(Architecture):
         check_shares(name, self.drop, variable.parents)
         if not isinstance(variable.space, (Real, Positive, Interval, Finite)):
             raise GraphError(f"node {name!r}: noise is added to real numbers, to positive ones by their logarithm and to bounded ones by their log-odds; got {variable.space}; try dgm.Flow(..., space=...)")
-        self.sampler.check(name, [parent for parent, _ in self.drop], variable.parents)
+        check_guidance(name, self.sampler.guidance, [parent for parent, _ in self.drop], variable.parents)
 
 
 def check_taken_in(place: str, space: Any, preprocess: Any, context: Any) -> None:
@@ -157,7 +157,7 @@ class DenoisingConditional(Conditional):
     def sampling(self, how: Any) -> DenoisingConditional:
         if not isinstance(how, Sampler):
             raise GraphError(f"node {self.name!r}: expected a sampler such as dgm.DDIM(20) or dgm.DPMSolver(20, guidance={{'y': 2.0}}); got {how!r}")
-        how.check(self.name, self.dropping.names, self.variable.parents)
+        check_guidance(self.name, how.guidance, self.dropping.names, self.variable.parents)
         twin = copy(self)
         twin.sampler = how
         return twin

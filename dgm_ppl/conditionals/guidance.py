@@ -11,7 +11,7 @@ from torch import Tensor
 from ..graph import GraphError, did_you_mean
 from .ports import Port
 
-__all__ = ["Dropping", "check_guidance", "check_shares", "shares_of", "weights_of"]
+__all__ = ["Dropping", "check_guidance", "check_shares", "is_number", "shares_of", "weights_of"]
 
 
 def shares_of(place: str, drop: Mapping[str, float] | None) -> tuple[tuple[str, float], ...]:
@@ -26,7 +26,7 @@ def check_shares(node: str, shares: Sequence[tuple[str, float]], parents: Collec
     for parent, share in shares:
         if parent not in parents:
             raise GraphError(f"node {node!r}: drop names {parent!r}, which is no parent{did_you_mean(parent, parents)}; got the parents {list(parents)}")
-        if not (_number(share) and 0 < share < 1):
+        if not (is_number(share) and 0 < share < 1):
             raise GraphError(f"node {node!r}: expected drop of {parent!r} between 0 and 1, the share of worlds that train without it; got {share!r}; try 0.1")
 
 
@@ -36,9 +36,9 @@ def weights_of(place: str, guidance: Mapping[str, float] | tuple) -> tuple[tuple
     if not isinstance(pairs, tuple) or any(not isinstance(pair, tuple) or len(pair) != 2 for pair in pairs):
         raise GraphError(f"{place}: expected guidance as weights by parent; got {guidance!r}; try guidance={{'y': 2.0}}")
     for name, weight in pairs:
-        if not (_number(weight) and math.isfinite(weight)):
+        if not (is_number(weight) and math.isfinite(weight)):
             raise GraphError(f"{place}: expected a finite number as the weight of guidance by {name!r}; got {weight!r}; try guidance={{{name!r}: 2.0}}")
-    return tuple((name, float(weight)) for name, weight in pairs)
+    return tuple((name, float(weight)) for name, weight in dict(pairs).items())
 
 
 def check_guidance(node: str, guidance: Sequence[tuple[str, float]], dropped: Collection[str], parents: Collection[str]) -> None:
@@ -59,11 +59,13 @@ class Dropping:
         self.places = {port.name: (i, port.encoded_rank) for i, port in enumerate(ports)}
 
     def present(self, batch: Sequence[int], like: Tensor, learning: bool) -> Tensor | None:
-        """All of them, or, in training, all but some at random."""
+        """All of them, or, where something is learned, all but some at random. What is asked without gradients is of all parents, in training mode too."""
         if not self.names:
             return None
         there = like.new_ones(*batch, len(self.names))
-        return (torch.rand_like(there) >= like.new_tensor(self.shares)).to(there.dtype) if learning else there
+        if not (learning and torch.is_grad_enabled()):
+            return there
+        return (torch.rand_like(there) >= like.new_tensor(self.shares)).to(there.dtype)
 
     def left(self, encoded: Sequence[Tensor], present: Tensor | None) -> list[Tensor]:
         """The encoded parents, zero where they are left out."""
@@ -84,5 +86,5 @@ class Dropping:
         return guided
 
 
-def _number(value: object) -> bool:
+def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..families import Noise, Setting
 from ..graph import GraphError
-from .guidance import check_guidance, weights_of
+from .guidance import is_number, weights_of
 
 if TYPE_CHECKING:
     from .denoising import Denoiser
@@ -39,7 +39,7 @@ class Sampler(Setting):
         kind = type(self).__name__
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
             raise GraphError(f"{kind}: expected a positive whole number of steps; got {steps!r}")
-        if clip is not None and not (_number(clip) and clip > 0):
+        if clip is not None and not (is_number(clip) and clip > 0):
             raise GraphError(f"{kind}: expected clip above 0; got {clip!r}")
         for name, value in (("steps", steps), ("guidance", weights_of(kind, guidance)), ("clip", clip)):
             object.__setattr__(self, name, value)
@@ -48,10 +48,6 @@ class Sampler(Setting):
     def deterministic(self) -> bool:
         """Whether the value is a function of the noise that it starts from."""
         return True
-
-    def check(self, node: str, dropped: Collection[str], parents: Collection[str]) -> None:
-        """Raises `GraphError` for guidance by what is no parent, or by one that was never left out in training."""
-        check_guidance(node, self.guidance, dropped, parents)
 
     def __call__(self, denoiser: Denoiser, noise: Noise) -> Tensor:
         value, memory = denoiser.start(noise), None
@@ -72,10 +68,6 @@ class Sampler(Setting):
         alpha, sigma = denoiser.schedule.levels(t)
         clean = clean.clamp(-self.clip, self.clip)
         return clean, (value - alpha * clean) / sigma
-
-
-def _number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _vanishing(denoiser: Denoiser, t: Tensor, s: Tensor) -> Tensor:
@@ -113,7 +105,7 @@ class DDIM(Sampler):
 
     def __init__(self, steps: int = 50, *, eta: float = 0.0, guidance: Mapping[str, float] | tuple = (), clip: float | None = None):
         self._hold(steps, guidance, clip)
-        if not (_number(eta) and 0 <= eta <= 1):
+        if not (is_number(eta) and 0 <= eta <= 1):
             raise GraphError(f"DDIM: expected eta between 0 and 1; got {eta!r}")
         object.__setattr__(self, "eta", float(eta))
 

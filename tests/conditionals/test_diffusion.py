@@ -181,6 +181,16 @@ def conditional_net(**options):
     return dgm.BayesNet(y=dgm.Given(states=2), x=dgm.Diffusion(1, net=dgm.MLP(48, activation=nn.SiLU), sampler=dgm.DPMSolver(15), drop={"y": 0.2}, **options).given("y"))
 
 
+def test_the_bound_reads_all_parents_in_training_mode_too():
+    model = dgm.compile(dgm.BayesNet(y=dgm.Given(states=2), x=dgm.Diffusion(2, net=dgm.MLP(8), drop={"y": 0.9}).given("y")), seed=0)
+    data = {"x": torch.zeros(200, 2), "y": torch.ones(200, dtype=torch.long)}
+    found = []
+    for training in (True, False):
+        torch.manual_seed(0)
+        found.append(dgm.log_prob(model.train(training), data).value)
+    torch.testing.assert_close(*found)
+
+
 def test_guidance_follows_the_parent_more():
     model = dgm.compile(conditional_net(), seed=0)
     torch.manual_seed(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -95,14 +97,23 @@ def test_guided_elements_follow_the_tilted_probabilities(weight):
 
 def test_a_parent_is_left_out_in_training_and_never_in_the_bound_of_a_model_that_is_evaluated():
     torch.manual_seed(0)
-    x, c = torch.tensor([[0, 1]]).repeat(40_000, 1), torch.ones(40_000, dtype=torch.long)
-    own, overall = (float(table[range(2), [0, 1]].log().sum()) for table in (BY_CLASS[1], OVERALL))
+    x, c = torch.tensor([[2, 0]]).repeat(40_000, 1), torch.ones(40_000, dtype=torch.long)
+    own, overall = (float(table[range(2), [2, 0]].log().sum()) for table in (BY_CLASS[1], OVERALL))
     model = by_class().requires_grad_(False)
     node = model.conditional("x")
     for training, expected in ((False, own), (True, 0.8 * own + 0.2 * overall)):
         model.train(training)
         found = node.log_density(x, node.prepare(c))
         assert abs(float(found.mean()) - expected) < 5 * float(found.std() / len(found) ** 0.5) + 2e-3
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_question_is_answered_with_all_parents_in_training_mode_too(training):
+    torch.manual_seed(0)
+    x, c = torch.tensor([[2, 0]]).repeat(40_000, 1), torch.ones(40_000, dtype=torch.long)
+    score = dgm.log_prob(by_class().train(training), {"x": x, "c": c})
+    expected = float(BY_CLASS[1][range(2), [2, 0]].log().sum()) + math.log(0.5)
+    assert abs(score.mean() - expected) < 5 * float(score.value.std() / len(x) ** 0.5) + 2e-3
 
 
 def test_a_trained_network_follows_guidance():
