@@ -6,17 +6,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..conditionals import Conditional
 from ..exact import Collapse, Given, Obstacle, hinges
 from ..families import Codewords, Counts, Noise, Simplex, Space
 from ..graph import GraphError, did_you_mean
-from ..network import RecognitionNet, SequenceGuide
+from ..network import RecognitionNet
 from .model import Model
 from .reduction import PerWorld, Reduction, added
 from .schedule import Node
+from .seen_cells import SeenCells, completed_by, masks_of
 from .stepping import run_chains
 
 __all__ = ["COLLAPSED", "Pairing", "check_guide", "own_latents"]
@@ -62,16 +62,6 @@ def own_latents(guide: Model) -> tuple[str, ...]:
     return guide.net.own if isinstance(guide.net, RecognitionNet) else ()
 
 
-def masks_of(guide: Model) -> Mapping[str, str]:
-    """For each observed node of which a guide reads where cells are missing, the input that says so."""
-    return guide.net.masks if isinstance(guide.net, SequenceGuide) else {}
-
-
-def completed_by(guide: Model) -> Mapping[str, str]:
-    """For each observed node of which a guide draws what is missing, the input that has what is there."""
-    return guide.net.completed if isinstance(guide.net, SequenceGuide) else {}
-
-
 def _held(space: Space) -> str:
     return "codes (whole numbers)" if space.integer else "floats"
 
@@ -115,12 +105,10 @@ class Pairing:
 
     def __init__(self, model: Model, guide: Model, observed: Collection[str], partial: Collection[str] = ()):
         self.model, self.guide, self.partial = model, guide, tuple(partial)
-        self.masks, self.completed_by = masks_of(guide), completed_by(guide)
         self.data = tuple(name for name in model.random if name in observed)
-        subset = guide.net.subset if isinstance(guide.net, SequenceGuide) else None
-        self.absent = tuple(name for name in self.masks if name not in observed) if subset is not None else ()     # all of their cells are missing
+        self.cells = SeenCells(model, guide, observed)
         self._check(observed)
-        observed = frozenset(observed) - set(self.completed_by)             # where they are missing they are latents
+        observed = frozenset(observed) - set(self.cells.completed_by)             # where they are missing they are latents
         self.observed = tuple(name for name in model.random if name in observed)
         self.collapse = self._collapse(observed)
         touched = frozenset() if self.collapse is None else frozenset(self.collapse.touched)
@@ -140,13 +128,9 @@ class Pairing:
     def _check(self, observed: Collection[str]) -> None:
         model, guide = self.model, self.guide
         for name in guide.net.inputs:
-            if name not in (*observed, *self.absent, *self.masks.values(), *self.completed_by.values()):
+            if name not in (*observed, *self.cells.absent, *self.cells.inputs):
                 raise GraphError(f"guide: it is given {name!r}, which the data lack; add {name!r} to the data, or derive the guide without it")
-        for name in self.completed_by:
-            if name not in (*observed, *self.absent):
-                raise GraphError(f"guide: it is given what is there of {name!r}, which the data lack; add {name!r} to the data, NaN where it is missing, or derive the guide without it")
-        if self.absent:
-            guide.net.subset.check(self.data)
+        self.cells.check(observed, self.data)
         if not self.data:
             raise GraphError(f"data: no random node of the model is observed; give data for at least one of {list(model.random)}")
 
@@ -161,10 +145,10 @@ class Pairing:
         model, drawn = self.model, self.guide.random
         below = set(model.net.ancestors(*self.data))
         missing = [name for name in model.random if name in below and name not in observed and name not in drawn]
-        if not missing and not set(self.partial) - set(self.masks):
+        if not missing and not set(self.partial) - set(self.cells.masks):
             return None
         for name in self.partial:
-            if name in self.guide.net.inputs and name not in self.masks:
+            if name in self.guide.net.inputs and name not in self.cells.masks:
                 if model.net.chains:
                     raise GraphError(f"guide: it reads {name!r}, which has missing cells; derive it to know of them: dgm.amortize(net, observed={list(self.observed)}, missing={list(self.partial)})")
                 whole = [n for n in self.observed if n not in self.partial]
@@ -235,43 +219,22 @@ class Pairing:
         shape = batch[self._first].shape
         return tuple(shape[: len(shape) - self._inner])
 
-    def masked(self, values: Mapping[str, Tensor], holes: Mapping[str, Tensor], worlds: Sequence[int] = (), sizes: Mapping[str, int] = {}) -> dict[str, Tensor]:
-        """Aligned values with the guide's masks, and zero (or another value of the node) in their holes, whatever stood there."""
-        found = dict(values)
-        for name in self.absent:
-            declared = self.model.net[name]
-            found[self.completed_by.get(name, name)] = blank = declared.space.example((*self.model.layout.batch(name, worlds, sizes), *declared.shape), self.model.anchor)
-            found[self.masks[name]] = torch.zeros_like(blank, dtype=self.model.anchor.dtype)
-            if name in self.completed_by:
-                found.pop(name, None)
-        for name, mask in self.masks.items():
-            if name in self.absent:
-                continue
-            if name in holes:
-                example = self.model.net[name].space.example(self.model.net[name].shape, values[name]).to(values[name].dtype)
-                found[name] = torch.where(holes[name], example, values[name])
-            there = values[name].new_ones(values[name].shape, dtype=self.model.anchor.dtype)
-            found[mask] = there.masked_fill(holes[name], 0.0) if name in holes else there
-            if name in self.completed_by:
-                found[self.completed_by[name]] = found.pop(name)
-        return found
-
     def dreamt(self, drawn: Mapping[str, Tensor], holes: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int]) -> dict[str, Tensor]:
         """A draw of all nodes from the model as `reread` takes it: of cells that are missing in the data the guide sees nothing."""
-        seen = self.masked(drawn, holes, worlds, sizes) if self.masks else {}
-        told = (*self.masks.values(), *(self.completed_by.get(name, name) for name in self.masks))
-        return {**self.settled(drawn), **{name: seen[name] for name in told}}
+        seen = self.cells.masked(drawn, holes, worlds, sizes) if self.cells.masks else {}
+        return {**self.settled(drawn), **{name: seen[name] for name in self.cells.told}}
 
     def draw(self, values: Mapping[str, Tensor], worlds: Sequence[int], sizes: Mapping[str, int], noise: Noise) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Every node's aligned value, latents drawn from the guide, and what the guide's conditionals were prepared with."""
-        if self.masks and not values.keys() >= {*self.masks.values()}:
-            values = self.masked(values, {}, worlds, sizes)
+        masks = self.cells.masks
+        if masks and not values.keys() >= {*masks.values()}:
+            values = self.cells.masked(values, {}, worlds, sizes)
         found, prepared = dict(values), {}
         if self.model.net.chains:
             found = run_chains(self.guide, {name: value for name, value in values.items() if name in self.guide.layout.members}, worlds, sizes, noise, prepared)
             prepared |= {node.name: node.prepare(found) for node in self.drawing if not (node.deterministic or node.name in prepared)}
             known = {**values, **{name: value for name, value in found.items() if name in self.model.net}}
-            return self.model.run({name: value for name, value in known.items() if name not in self._blanks}, worlds, sizes, noise), prepared
+            return self.model.run({name: value for name, value in known.items() if name not in self.cells.blanks}, worlds, sizes, noise), prepared
         for node in self.drawing:
             if node.deterministic:
                 found[node.name] = self.guide.compute(node, found, sizes)
@@ -280,15 +243,10 @@ class Pairing:
                 found[node.name] = self.guide.draw(node, here, worlds, sizes, noise)
         return self.extended(found, worlds, sizes, noise), prepared
 
-    @property
-    def _blanks(self) -> tuple[str, ...]:
-        """What the guide reads as missing everywhere, and the model draws."""
-        return tuple(name for name in self.absent if name not in self.completed_by)
-
     def reread(self, values: Mapping[str, Tensor], sizes: Mapping[str, int]) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What the guide computes, and what its conditionals are prepared with, where its latents have values already."""
         if self.model.net.chains:
-            blanks = {name: self.model.net[name].space.example(values[self.masks[name]].shape, self.model.anchor) for name in self._blanks}
+            blanks = {name: self.model.net[name].space.example(values[self.cells.masks[name]].shape, self.model.anchor) for name in self.cells.blanks}
             found = self.guide.determined({name: value for name, value in {**values, **blanks}.items() if name in self.guide.layout.members}, sizes)
             return {**values, **{name: value for name, value in found.items() if name not in blanks}}, {node.name: node.prepare(found) for node in self.drawing if not node.deterministic}
         found, prepared = dict(values), {}
@@ -350,9 +308,8 @@ class Pairing:
         """-log p of a node given its parents."""
         value = found[node.name]
         term = node.conditional.surprisals(value, node.prepare(found))
-        if node.name in self.masks and node.name not in self.completed_by:  # a missing cell counts for nothing, nobody reads it
-            there = found[self.masks[node.name]] > 0
-            term = torch.where(there.flatten(there.ndim - node.joint).all(-1) if node.joint else there, term, 0.0)
+        if node.name in self.cells.masks and node.name not in self.cells.completed_by:
+            term = self.cells.counted(node, term, found)
         return reduce(node, term, value)
 
     def guide_term(self, latent: Latent, found: Mapping[str, Tensor], prepared: Mapping[str, Any], reduce: Reduction) -> Tensor:

@@ -94,7 +94,7 @@ class Bound(Objective):
         rows = (self.particles, *worlds) if self.particles > 1 else worlds
         sizes = layout.sizes(batch) if layout.rank else {}
         gone = layout.align_all(holes)
-        found, prepared = pairing.draw(pairing.masked(layout.align_all(batch), gone, worlds, sizes), rows, sizes, self._noise(worlds))
+        found, prepared = pairing.draw(pairing.cells.masked(layout.align_all(batch), gone, worlds, sizes), rows, sizes, self._noise(worlds))
         return Drawn(pairing, found, prepared, rows, sizes, gone)
 
     def log_weights(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -154,8 +154,8 @@ class ELBO(Bound):
 
     def _check_pairing(self, pairing: Pairing) -> None:
         touched = [name for name in pairing.observed if name in pairing.touched]
-        if self.weighted and pairing.completed_by:
-            name = next(iter(pairing.completed_by))
+        if self.weighted and pairing.cells.completed_by:
+            name = next(iter(pairing.cells.completed_by))
             raise GraphError(f"ELBO: kl_weight has no meaning here: missing cells of {name!r} are drawn, and what is there of it is scored beside them; leave kl_weight out, or {name!r} out of missing")
         if self.weighted and touched:
             hidden = pairing.collapse.structure.hidden

@@ -52,7 +52,7 @@ class FreeBits(ELBO):
 
     def _check_pairing(self, pairing: Pairing) -> None:
         super()._check_pairing(pairing)
-        for name in pairing.completed_by:
+        for name in pairing.cells.completed_by:
             raise GraphError(f"FreeBits: the divergence of {name!r} cannot be told apart, as it is observed in some cells and drawn in others; use dgm.ELBO(model, guide)")
         for name in self.floors:
             if name in pairing.touched:

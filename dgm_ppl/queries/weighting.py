@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from ..compile import Model, SubsetGuide
-from ..compile.pairing import Pairing, check_guide, masks_of
+from ..compile.pairing import Pairing, check_guide
+from ..compile.seen_cells import masks_of
 from ..data import columns
 from ..exact import Cells, cells
 from ..families import noise
@@ -46,13 +47,13 @@ class WeightedDraws:
         found, weigh = self._drawn(samples)
         with torch.no_grad():
             every = self.pairing.completed(found, (samples, *self.worlds), self.sizes, noise)
-        return {name: value for name, value in every.items() if (name not in self.values or name in self.pairing.completed_by) and name in self.model.net}, weigh
+        return {name: value for name, value in every.items() if (name not in self.values or name in self.pairing.cells.completed_by) and name in self.model.net}, weigh
 
     def _drawn(self, samples: int) -> tuple[dict[str, Tensor], Callable[[], Tensor]]:
         """The guide's draws, and how they are weighed."""
         worlds = (samples, *self.worlds)
         with torch.no_grad():
-            values = self.pairing.masked(self.layout.align_all(self.values), self.layout.align_all(self.holes), self.worlds, self.sizes)
+            values = self.pairing.cells.masked(self.layout.align_all(self.values), self.layout.align_all(self.holes), self.worlds, self.sizes)
             found, prepared = self.pairing.draw(values, worlds, self.sizes, noise)
 
         def weigh() -> Tensor:
