@@ -6,7 +6,7 @@
 - `games`: a GAN (perceptrons, R1), WGAN-GP (perceptrons, convolutions) and DCGAN (strided convolutions, batch normalization) and VAEs with the same generator networks, each trained as long.
 - `stacked`: three digits as three channels, a thousand modes: how many a GAN finds, and how far their shares are from the data's.
 - `diffusion`: a class-conditional U-Net on levels of pixels: bits per dimension, samplers of 20 and 250 steps from the same noise, guided classes.
-- `latent`: a VAE of binarised digits; a diffusion trained on its latents takes the place of its Gaussian prior.
+- `latent`: a VAE of binarised digits, or of real pixels (`--pixels Normal`); a diffusion trained on its latents takes the place of its Gaussian prior.
 - `joint`: adversarially learned inference (ALI, BiGAN) against the derived guide trained by ELBO on the same net.
 - `inverse`: digits at half the resolution, or with a hole, with noise: guidance and particles of a diffusion prior, beside interpolation and the mean.
 - `faces`: the same at half the resolution on the faces that ship in scikit-image.
@@ -256,28 +256,36 @@ def compared(task: Task, made: Tensor, reference: Tensor) -> dgm.metrics.Measure
 
 def latent(task: Task) -> None:
     task.features()
-    count, wide = min(MADE, len(task.u)), 32
-    x, u = ((part[0] / (task.levels - 1)) for part in task.parts.values())
-    generator = torch.Generator(device=u.device).manual_seed(0)
-    test = torch.bernoulli(u, generator=generator)
-    net = dgm.BayesNet(z=dgm.Normal(wide, loc=0.0, scale=1.0), x=dgm.Bernoulli(*task.shape).given("z", net=dgm.ConvTransposeNet(64, 32, hidden=(256,))))
+    count, wide, binary = min(MADE, len(task.u)), 32, task.options.pixels == "Bernoulli"
+    x, test = task.x, task.u
+    if binary:
+        x, test = (x + 1) / 2, torch.bernoulli((test + 1) / 2, generator=torch.Generator(device=test.device).manual_seed(0))
+
+    def seen(pixels: Tensor) -> Tensor:
+        return torch.bernoulli(pixels) if binary else pixels
+    likelihood = dgm.Bernoulli(*task.shape) if binary else dgm.Normal(*task.shape, scale=dgm.free(0.3))
+    net = dgm.BayesNet(z=dgm.Normal(wide, loc=0.0, scale=1.0), x=likelihood.given("z", net=dgm.ConvTransposeNet(64, 32, hidden=(256,))))
     model, guide = dgm.compile(net, seed=0), dgm.compile(dgm.amortize(net, "x", net=dgm.ConvNet(32, 64, hidden=(256,))), seed=1)
-    run = task.fit(dgm.ELBO(model, guide), {"x": x}, transform=lambda batch: {"x": torch.bernoulli(batch["x"])}, optimizer=dgm.Adam(lr=1e-3))
+    run = task.fit(dgm.ELBO(model, guide), {"x": x}, transform=lambda batch: {"x": seen(batch["x"])}, optimizer=dgm.Adam(lr=1e-3))
     model, guide = run.averaged.model, run.averaged.guide
 
     prior = dgm.BayesNet(z=dgm.Diffusion(wide, net=dgm.MLP(512, 512, 512, activation=nn.SiLU), sampler=dgm.DPMSolver(50)))
-    codes = torch.cat([dgm.posterior(model, {"x": torch.bernoulli(rows)}, method=dgm.Amortized(guide, samples=1)).sample(1)["z"][0] for rows in x.split(2000) for _ in range(2)])
+    codes = torch.cat([dgm.posterior(model, {"x": seen(rows)}, method=dgm.Amortized(guide, samples=1)).sample(1)["z"][0] for rows in x.split(2000) for _ in range(2)])
     stage = task.fit(dgm.MaximumLikelihood(dgm.compile(prior, seed=2)), {"z": codes}, average=0.999, optimizer=dgm.Adam(lr=1e-3))
     composed = dgm.compile(net.replace(z=prior["z"])).to(task.options.device)
     composed.conditional("z").load_state_dict(stage.averaged.model.conditional("z").state_dict())
     composed.conditional("x").load_state_dict(model.conditional("x").state_dict())
+    bounds: list[Tensor] = []
     for name, each, steps in (("Gaussian prior", model, run.step), ("diffusion prior", composed, stage.step)):
         objective = dgm.ELBO(each, guide)
+        torch.manual_seed(1)
         with torch.no_grad():
-            bound = torch.stack([torch.cat([objective.score(objective.prepare({"x": rows})) for rows in test.split(500)]) for _ in range(10)]).mean(0)
-        drawn = each.sample(count)["z"]
-        made = each.conditional("x")(drawn).mean.detach()
-        task.note(f"VAE, {name}", 2 * made - 1, bound=float(bound.mean()), bound_stderr=float(bound.std() / len(bound) ** 0.5), steps=steps)
+            bounds.append(torch.stack([torch.cat([objective.score(objective.prepare({"x": rows})) for rows in test.split(500)]) for _ in range(10)]).mean(0))
+        made = each.conditional("x")(each.sample(count)["z"]).mean.detach()
+        task.note(f"VAE, {name}", 2 * made - 1 if binary else made, bound=float(bounds[-1].mean()), bound_stderr=float(bounds[-1].std() / len(test) ** 0.5), steps=steps)
+    gain = bounds[1] - bounds[0]                                            # of the same images
+    task.found["gain"] = {"bound": float(gain.mean()), "stderr": float(gain.std() / len(test) ** 0.5)}
+    print(f"the bound gains {float(gain.mean()):.3f} ± {task.found['gain']['stderr']:.3f} nats", flush=True)
 
 
 # ---- joint inference
@@ -363,7 +371,7 @@ def inverse(task: Task) -> None:
 def intervals(task: Task) -> None:
     """Whether 90 % intervals of guided draws hold 90 % of the pixels: of pictures that the prior draws, and of test images; the class is known."""
     prior = dgm.BayesNet(c=dgm.Categorical(10), x=dgm.Diffusion(*task.shape, net=dgm.UNet(*task.options.channels)).given("c"))
-    run = task.fit(dgm.Denoising(dgm.compile(prior, seed=0)), {"x": task.x, "c": task.y}, optimizer=dgm.Adam(lr=task.options.lr), average=0.99, clip=1.0)
+    run = task.fit(dgm.Denoising(dgm.compile(prior, seed=task.options.seed)), {"x": task.x, "c": task.y}, optimizer=dgm.Adam(lr=task.options.lr), average=task.options.average, clip=1.0)
     print(f"diffusion prior: {run.step} steps", flush=True)
     rows, state = task.options.images, run.averaged.model.state_dict()
     side, third = task.shape[1], task.shape[1] // 3
@@ -380,7 +388,7 @@ def intervals(task: Task) -> None:
             camera = dgm.compile(prior.add(y=dgm.Normal(*seen, scale=0.1).given("x", fn=fn))).to(task.options.device)
             camera.load_state_dict(state, strict=False)
             shown = fn(x) + 0.1 * torch.randn(rows, *seen, device=x.device)
-            drawn = dgm.posterior(camera, {"y": shown, "c": c}, method=dgm.Guided(samples=30, steps=50, seed=0)).sample(30)["x"]
+            drawn = dgm.posterior(camera, {"y": shown, "c": c}, method=dgm.Guided(samples=30, steps=task.options.steps, seed=0)).sample(30)["x"]
             unsure = drawn.std(0) > 0.05
             shares = {}
             for kind, inside in {"values": covered(drawn, x, 0.9), "levels": covered(task.shown(drawn), task.shown(x), 0.9)}.items():
@@ -403,30 +411,64 @@ def faces(task: Task) -> None:
     except ImportError:
         print("scikit-image is not installed, so there are no faces; pip install scikit-image")
         return
-    images = torch.as_tensor(lfw_subset()[:100, :24, :24], dtype=torch.float).unsqueeze(1).to(task.options.device) * 2 - 1
+    images = torch.as_tensor(lfw_subset()[:100], dtype=torch.float).unsqueeze(1).to(task.options.device) * 2 - 1
     order = torch.randperm(100, generator=torch.Generator().manual_seed(0))
-    x, u = images[order[:80]], images[order[80:]]
-    task.shape, x = tuple(x.shape[1:]), torch.cat([x, x.flip(-1)])
-    linear_faces(task, x, u)
-    measured(task, x, u, {"faces at half the resolution": dgm.Coarsen(2)}, task.options.minutes)
+    x, u, task.shape = images[order[:80]], images[order[80:], :, :24, :24], (1, 24, 24)
+    gaussian_faces(task, x, u)
+    measured(task, moved(x), u, {"faces at half the resolution": dgm.Coarsen(2)}, task.options.minutes)
 
 
-def linear_faces(task: Task, x: Tensor, u: Tensor, rank: int = 20) -> None:
-    """The same by a Gaussian prior of low rank, whose posterior is exact: of so few faces a network learns too little to know how little it knows."""
-    pixels, rows = x[0].numel(), len(u)
-    matrix = dgm.Coarsen(2)(torch.eye(pixels).reshape(pixels, *task.shape)).flatten(1).T
-    prior = dgm.BayesNet(x=dgm.LowRankMultivariateNormal(pixels, rank=rank))
-    model = dgm.compile(prior, seed=task.options.seed)
-    dgm.fit(dgm.MaximumLikelihood(model), {"x": x.flatten(1).cpu()}, epochs=60, batch_size=40, optimizer=dgm.Adam(lr=0.02), seed=task.options.seed, progress=False)
-    camera = dgm.compile(prior.add(y=dgm.Normal(len(matrix), loc=dgm.matmul(matrix.tolist(), dgm.refs("x")), scale=0.1)))
-    camera.load_state_dict(model.state_dict(), strict=False)
+def moved(x: Tensor, by: int = 2) -> Tensor:
+    """Images with their mirror images, each cut at every place up to `by` pixels away; what is missing at the edge is repeated."""
+    x = nn.functional.pad(torch.cat([x, x.flip(-1)]), (by,) * 4, mode="replicate")
+    return torch.cat([x[..., i: i + 24, j: j + 24] for i in range(2 * by + 2) for j in range(2 * by + 2)])
+
+
+def gaussian_faces(task: Task, x: Tensor, u: Tensor, held: int = 16) -> None:
+    """The same by a Gaussian prior, whose posterior is exact: of so few faces a network learns too little to know how little it knows.
+
+    Its covariance is that of faces moved about, drawn towards one that knows of distances only; how far is chosen by the likelihood of some faces that are left out.
+    """
+    x, u = x.double().cpu(), u.double().cpu()
+    pixels, rows = u[0].numel(), len(u)
+
+    def likelihood(share: float) -> float:
+        mean, covariance = gaussian_of(x[held:], share)
+        return float(torch.distributions.MultivariateNormal(mean, covariance).log_prob(x[:held, :, :24, :24].flatten(1)).mean())
+    share = max((0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9), key=likelihood)
+    mean, covariance = gaussian_of(x, share)
+    matrix = dgm.Coarsen(2)(torch.eye(pixels, dtype=torch.double).reshape(pixels, *task.shape)).flatten(1).T
+    prior = dgm.MultivariateNormal(pixels, loc=mean.tolist(), covariance_matrix=covariance.tolist())
+    camera = dgm.compile(dgm.BayesNet(x=prior, y=dgm.Normal(len(matrix), loc=dgm.matmul(matrix.tolist(), dgm.refs("x")), scale=0.1))).double()
     torch.manual_seed(1)
-    truth = u.flatten(1).cpu()
-    post = dgm.posterior(camera, {"y": truth @ matrix.T + 0.1 * torch.randn(rows, len(matrix))})
-    inside = covered(post.sample(60)["x"], truth, 0.9).mean(1)
-    psnr = 10 * math.log10(4 / float((post.mean()["x"] - truth).square().mean()))
-    task.found["faces, Gaussian prior"] = {"psnr": psnr, "coverage": float(inside.mean()), "stderr": float(inside.std() / rows**0.5)}
-    print(f"faces at half the resolution, exact posterior of a Gaussian prior of rank {rank}: PSNR {psnr:.2f}, coverage {float(inside.mean()):.3f} ± {float(inside.std() / rows**0.5):.3f}", flush=True)
+    truth = u.flatten(1)
+    shown = truth @ matrix.T + 0.1 * torch.randn(rows, len(matrix), dtype=torch.double)
+    post = dgm.posterior(camera, {"y": shown})
+    wide = nn.functional.interpolate(shown.reshape(-1, 1, 12, 12), size=(24, 24), mode="bicubic").clamp(-1, 1).flatten(1)
+    inside = covered(post.sample(200)["x"], truth, 0.9).mean(1)
+    errors = {"posterior mean": post.mean()["x"] - truth, "bicubic": wide - truth, "mean image": mean - truth}
+    psnr = {name: 10 * math.log10(4 / float(error.square().mean())) for name, error in errors.items()}
+    gained = 10 * (errors["bicubic"].square().mean(1) / errors["posterior mean"].square().mean(1)).log10()
+    about = {"psnr": psnr, "coverage": float(inside.mean()), "stderr": float(inside.std() / rows**0.5), "share": share, "gain": float(gained.mean()), "gain stderr": float(gained.std() / rows**0.5)}
+    task.found["faces, Gaussian prior"] = about
+    print(
+        f"faces at half the resolution, exact posterior of a Gaussian prior (share {share}): " + ", ".join(f"{name} PSNR {value:.2f}" for name, value in psnr.items())
+        + f"; {about['gain']:.2f} ± {about['gain stderr']:.2f} dB a face above bicubic, coverage {about['coverage']:.3f} ± {about['stderr']:.3f}", flush=True,
+    )
+
+
+def gaussian_of(x: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of images moved about; the `share` of the covariance that depends on the distance of two pixels only is the mean over all pairs at that distance."""
+    side, rows = 24, moved(x).flatten(1)
+    mean = rows.mean(0)
+    away = (rows - mean).reshape(-1, side, side)
+    counts = torch.fft.fft2(torch.ones(side, side, dtype=x.dtype), s=(2 * side, 2 * side)).abs().square()
+    products = torch.fft.fft2(away, s=(2 * side, 2 * side)).abs().square().mean(0)
+    by_distance = torch.fft.ifft2(products).real / torch.fft.ifft2(counts).real.clamp_min(1e-6)
+    down, along = torch.cartesian_prod(torch.arange(side), torch.arange(side)).unbind(1)
+    values, vectors = torch.linalg.eigh(by_distance[down.unsqueeze(1) - down, along.unsqueeze(1) - along])
+    plain = vectors * values.clamp_min(1e-4) @ vectors.T                    # pairs at a distance are of other pixels at each, so that the matrix may have negative eigenvalues
+    return mean, (1 - share) * away.flatten(1).T @ away.flatten(1) / len(away) + share * plain
 
 
 def main() -> None:
@@ -439,6 +481,9 @@ def main() -> None:
     parser.add_argument("--halved", action="store_true", help="images of half the sides")
     parser.add_argument("--rows", type=int, help="images that each sampler of `diffusion` makes; 5,000 without")
     parser.add_argument("--images", type=int, default=100, help="how many are measured in `inverse` and `intervals`")
+    parser.add_argument("--steps", type=int, default=50, help="of each guided draw in `intervals`")
+    parser.add_argument("--average", type=float, default=0.99, help="of the parameters, in `intervals`")
+    parser.add_argument("--pixels", default="Bernoulli", choices=("Bernoulli", "Normal"), help="of the VAE in `latent`")
     parser.add_argument("--channels", type=int, nargs="+", default=[32, 64], help="of the U-Net")
     parser.add_argument("--lr", type=float, default=5e-4, help="of games and diffusion")
     parser.add_argument("--width", type=int, default=128, help="channels of the convolutions in `games`")
