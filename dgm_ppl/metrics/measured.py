@@ -40,7 +40,7 @@ def as_rows(*samples: Tensor, fewest: int = 2 * BLOCKS) -> tuple[Tensor, ...]:
     for sample in samples:
         if not isinstance(sample, Tensor) or sample.ndim < 1:
             raise GraphError(f"metrics: expected tensors (rows, ...); got {type(sample).__name__}; try torch.as_tensor(...)")
-        found.append(sample.detach().reshape(len(sample), -1).to(torch.get_default_dtype() if not sample.is_floating_point() else sample.dtype).to(samples[0].device))
+        found.append(sample.detach().reshape(len(sample), math.prod(sample.shape[1:])).to(torch.get_default_dtype() if not sample.is_floating_point() else sample.dtype).to(samples[0].device))
     if len({rows.shape[1] for rows in found}) > 1:
         raise GraphError(f"metrics: expected samples of one event shape; got {', '.join(str(tuple(sample.shape[1:])) for sample in samples)}")
     if min(map(len, found)) < fewest:

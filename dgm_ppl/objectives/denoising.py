@@ -42,11 +42,11 @@ class Denoising(Objective):
         if not isinstance(weighting, Weighting):
             raise GraphError(f"Denoising: expected a weighting such as dgm.SimpleWeighting() or dgm.MinSNR(5.0); got {weighting!r}")
         self.model, self.weighting = model, weighting
-        if not any(isinstance(node.conditional, DenoisingConditional) for node in model.schedule):
-            raise GraphError(f"Denoising: no node is a Diffusion or FlowMatching; got {list(model.random)}; the objective that fits is dgm.MaximumLikelihood(model)")
         for node in model.schedule:
             if node.conditional.density is None:
                 raise node.conditional.without_density("denoising")
+        if not any(isinstance(node.conditional, DenoisingConditional) for node in model.schedule):
+            raise GraphError(f"Denoising: no node is a Diffusion or FlowMatching; got {list(model.random)}; the objective that fits is dgm.MaximumLikelihood(model)")
 
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
         values = self.model.layout.rowed(self.model.encode(data))

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..compile import Model
+from ..conditionals.denoising import DenoisingConditional
 from ..data import row_labels
 from ..exact import Cells, FiniteChain, GaussianChain, Obstacle, SwitchingChain, cells, chain_engine, refuse_soft, see, watch
 from ..graph import GraphError
@@ -71,6 +72,7 @@ def posterior(model: Model, evidence: Any, *, method: Method | None = None) -> P
 
 def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
     """By the engine that fits: cliques where all that is hidden and matters is finite, else sums and integrals together."""
+    asked = "expected a method; got None" if method is None else "Exact() is asked for"
     method, index = method or Exact(), row_labels(evidence)
     if model.net.chains:
         watched = watch(model, evidence)
@@ -86,7 +88,7 @@ def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
             return ExactPosterior(model, seen, method, index, beyond=None if found is None else lambda: CollapsedPosterior(model, found, method, index))
         if found is None:
             refuse_implicit(model, seen.columns, "posterior")
-            raise GraphError(f"posterior: expected a method; got None, and {reason}, so that it cannot be summed out; {_mend(model, seen.complete)}")
+            raise GraphError(f"posterior: {asked}, and {reason}, so that it cannot be summed out; {_mend(model, seen.complete)}")
     _check_open(model, found, found.holes)
     try:
         return CollapsedPosterior(model, found, method, index)
@@ -94,7 +96,7 @@ def _exact(model: Model, evidence: Any, method: Exact | None) -> Posterior:
         refuse_implicit(model, found, "posterior")
         name = obstructed.name
         raise GraphError(
-            f"posterior: expected a method; got None, and node {name!r} ~ {model.net[name].summary} cannot be eliminated: {obstructed.reason}; {_mend(model, found)}"
+            f"posterior: {asked}, and node {name!r} ~ {model.net[name].summary} cannot be eliminated: {obstructed.reason}; {_mend(model, found)}"
         ) from obstructed
 
 
@@ -113,5 +115,9 @@ def _check_open(model: Model, values: Mapping[str, Any], holes: Mapping[str, Any
 
 
 def _mend(model: Model, values: Mapping[str, Any]) -> str:
-    chains = ", or method=dgm.NUTS()" if noisy(model) is None else ""
-    return f"try method=dgm.Amortized(guide), with guide = dgm.compile(dgm.amortize(net, observed={list(values)})){chains}"
+    denoised, other = noisy(model), ""
+    if denoised is None:
+        other = ", or method=dgm.NUTS()"
+    elif denoised not in values and isinstance(model.conditionals[denoised], DenoisingConditional):
+        other = ", or method=dgm.Guided(samples=100)"
+    return f"try method=dgm.Amortized(guide), with guide = dgm.compile(dgm.amortize(net, observed={list(values)})){other}"

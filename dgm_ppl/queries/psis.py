@@ -23,13 +23,14 @@ class Diagnosis:
     khat: Tensor
     effective: Tensor
     samples: int
+    mend: str = "use a richer family, or more training"
 
     @property
     def verdict(self) -> str:
         good, usable = (self.khat < 0.5).float().mean(), (self.khat < self.threshold).float().mean()
         if usable == 1:
             return "good" if good == 1 else "usable"
-        return f"bad for {100 * (1 - usable):.0f} % of the worlds: use a richer family, or more training"
+        return f"bad for {100 * (1 - usable):.0f} % of the worlds: {self.mend}"
 
     @property
     def threshold(self) -> float:
@@ -43,14 +44,14 @@ class Diagnosis:
         )
 
 
-def diagnose_weights(log_weights: Tensor) -> Diagnosis:
-    """The diagnosis of log-weights `(samples, *worlds)`."""
+def diagnose_weights(log_weights: Tensor, mend: str = Diagnosis.mend) -> Diagnosis:
+    """The diagnosis of log-weights `(samples, *worlds)`; `mend` says what helps where they are bad."""
     normalised = log_weights - log_weights.logsumexp(0)
-    return Diagnosis(pareto_k(log_weights), (-(2 * normalised).logsumexp(0)).exp(), len(log_weights))
+    return Diagnosis(pareto_k(log_weights), (-(2 * normalised).logsumexp(0)).exp(), len(log_weights), mend)
 
 
 def pareto_k(log_weights: Tensor) -> Tensor:
-    """The shape of a generalized Pareto fitted to each world's largest weights, `(*worlds)`; minus infinity for equal weights."""
+    """The shape of a generalized Pareto fitted to each world's largest weights, `(*worlds)`; minus infinity for equal weights, infinity where fewer than five carry most of the sum."""
     samples, worlds = len(log_weights), log_weights.shape[1:]
     tail = int(min(samples / 5, 3 * math.sqrt(samples)))
     if tail < 5:
@@ -63,6 +64,7 @@ def _tail_shape(ordered: Tensor, tail: int) -> float:
     cutoff = ordered[-tail - 1].clamp_min(math.log(torch.finfo(ordered.dtype).tiny)).exp()
     excess = ordered[-tail:].exp() - cutoff
     excess = excess[excess > 1e-12]
-    if len(excess) < 5:
-        return -math.inf
+    if len(excess) < 5:                                                     # the rest of the tail is ties, or nothing beside these
+        weights = ordered.exp()
+        return -math.inf if bool(weights[len(weights) - len(excess):].sum() < weights.sum() / 2) else math.inf
     return fit_generalized_pareto(excess.cpu())[0]

@@ -273,4 +273,4 @@ class ReversePosterior(Posterior):
         """k-hat and effective particles; of guided draws, what they are."""
         if self._log_weights is None:
             return "guided reverse diffusion: approximate, its error unknown; dgm.Twisted(particles=...) corrects it by weights"
-        return diagnose_weights(self._log_weights)
+        return diagnose_weights(self._log_weights, mend="take more particles and steps")

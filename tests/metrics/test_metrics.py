@@ -98,6 +98,7 @@ def test_features_learn_the_classes():
 @pytest.mark.parametrize("call, message", [
     (lambda: metrics.mmd(torch.zeros(30, 2), torch.zeros(30, 3)), r"samples of one event shape; got \(2,\), \(3,\)"),
     (lambda: metrics.frechet_distance(torch.zeros(3, 2), torch.zeros(30, 2)), r"expected 20 rows at least.*got 3, 30.*model.sample\(20\)"),
+    (lambda: metrics.mmd(torch.zeros(30, 2), torch.zeros(0, 2)), r"expected 20 rows at least.*got 30, 0"),
     (lambda: metrics.mmd(torch.full((30, 2), torch.nan), torch.zeros(30, 2)), r"sample 1 has numbers that are not finite, in 30 rows"),
     (lambda: metrics.classifier_two_sample(torch.zeros(30, 2), torch.zeros(40, 2)), r"as many rows of each"),
     (lambda: metrics.train_features(torch.zeros(30, 2), torch.zeros(30)), r"expected images"),

@@ -255,3 +255,13 @@ REFUSED = {
 def test_refused(call, message):
     with pytest.raises(dgm.GraphError, match=message):
         call()
+
+
+def test_an_exact_answer_names_guided_draws():
+    with pytest.raises(dgm.GraphError, match=r"Exact\(\) is asked for, and node 'x' .* cannot be eliminated.*method=dgm.Guided\(samples=100\)"):
+        dgm.posterior(diffusion(), {"y": MEASURED}, method=dgm.Exact())
+
+
+def test_too_few_particles_are_told():
+    found = dgm.posterior(diffusion(), {"y": torch.tensor([[40.0]])}, method=dgm.Twisted(particles=30, steps=3, seed=0)).diagnose()
+    assert found.verdict.startswith("bad") and "more particles and steps" in found.verdict

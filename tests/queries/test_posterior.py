@@ -85,6 +85,14 @@ def test_k_hat_of_normal_weights_is_the_known_one():
     assert (dgm.queries.psis.pareto_k(weights) - 0.5).abs().max() < 0.12
 
 
+@pytest.mark.parametrize("weights, expected", [
+    (torch.zeros(100), -torch.inf), (torch.cat([torch.zeros(2), torch.full((98,), -900.0)]), torch.inf), (torch.cat([torch.zeros(2), torch.full((98,), -1.0)]), -torch.inf),
+    (torch.full((100,), -torch.inf), torch.inf),
+], ids=["equal", "two of a hundred", "two a little heavier", "none"])
+def test_k_hat_where_no_tail_can_be_fitted(weights, expected):
+    assert float(dgm.queries.psis.pareto_k(weights)) == expected
+
+
 def test_sampling_chains_are_reproducible_and_leave_the_generator_alone(x):
     model, state = dgm.compile(oracle.net()), torch.random.get_rng_state()
     one, two = (dgm.posterior(model, {"x": x}, method=dgm.NUTS(8, 8, seed=5)).sample(8)["z"] for _ in range(2))
