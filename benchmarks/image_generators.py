@@ -150,7 +150,7 @@ def games(task: Task) -> None:
     for name, (network, critic, optimizer, game, penalties, every, average) in players.items():
         if task.options.only not in network:
             continue
-        model = dgm.compile(dgm.BayesNet(z=z, x=dgm.Generator(*task.shape, space=inside).given("z", net=networks[network][0]())), seed=0)
+        model = dgm.compile(dgm.BayesNet(z=z, x=dgm.Generator(*task.shape, space=inside).given("z", net=networks[network][0]())), seed=task.options.seed)
         objective = dgm.Adversarial(model, {"x": critic()}, game=game, penalties=penalties, critic_steps=every)
         run = task.fit(objective, {"x": task.x}, average=average, optimizer=optimizer)
         trained = model if average is None else run.averaged.model
@@ -168,7 +168,7 @@ def autoencoder(task: Task, name: str, z: dgm.Variable, nets: tuple[Any, Any], p
     if binary:
         likelihood = dgm.Bernoulli(*task.shape)
     net = dgm.BayesNet(z=z, x=likelihood.given("z", net=nets[0]))
-    model, guide = dgm.compile(net, seed=0), dgm.compile(dgm.amortize(net, "x", net=nets[1]), seed=1)
+    model, guide = dgm.compile(net, seed=task.options.seed), dgm.compile(dgm.amortize(net, "x", net=nets[1]), seed=1)
     run = task.fit(
         dgm.ELBO(model, guide), {"x": (task.x + 1) / 2 if binary else task.x}, transform=(lambda batch: {"x": torch.bernoulli(batch["x"])}) if binary else None,
         average=average, optimizer=dgm.Adam(lr=1e-3),
@@ -190,12 +190,12 @@ def size(model: nn.Module) -> int:
 def stacked(task: Task) -> None:
     """Three digits drawn apart, one a channel (Metz et al., 2017, https://arxiv.org/abs/1611.02163); a classifier reads each channel."""
     task.features()
-    generator, rows = torch.Generator().manual_seed(task.options.seed), 26_000
+    generator, rows, width = torch.Generator().manual_seed(task.options.seed), 26_000, task.options.width
     picked = torch.randint(len(task.x), (len(task.x), 3), generator=generator).to(task.x.device)
     data, shares = task.x[picked].flatten(1, 2), torch.bincount(hundreds(task.y[picked]), minlength=1000) / len(picked)
     shape, z = tuple(data.shape[1:]), dgm.Normal(128, loc=0.0, scale=1.0)
-    net = dgm.BayesNet(z=z, x=dgm.Generator(*shape, space=dgm.Interval(-1, 1)).given("z", net=dgm.ConvTransposeNet(128, 64)))
-    objective = dgm.Adversarial(dgm.compile(net, seed=0), {"x": dgm.ConvNet(64, 128)}, game=dgm.Wasserstein(), penalties=dgm.GradientPenalty(10.0), critic_steps=3)
+    net = dgm.BayesNet(z=z, x=dgm.Generator(*shape, space=dgm.Interval(-1, 1)).given("z", net=dgm.ConvTransposeNet(width, width // 2)))
+    objective = dgm.Adversarial(dgm.compile(net, seed=task.options.seed), {"x": dgm.ConvNet(width // 2, width)}, game=dgm.Wasserstein(), penalties=dgm.GradientPenalty(10.0), critic_steps=3)
     run = task.fit(objective, {"x": data}, average=0.999, optimizer=dgm.Adam(lr=task.options.lr, betas=(0.5, 0.9)))
     model, counts = run.averaged.model.eval(), torch.zeros(1000, device=data.device)
     for _ in range(rows // 1000):
@@ -486,7 +486,7 @@ def main() -> None:
     parser.add_argument("--pixels", default="Bernoulli", choices=("Bernoulli", "Normal"), help="of the VAE in `latent`")
     parser.add_argument("--channels", type=int, nargs="+", default=[32, 64], help="of the U-Net")
     parser.add_argument("--lr", type=float, default=5e-4, help="of games and diffusion")
-    parser.add_argument("--width", type=int, default=128, help="channels of the convolutions in `games`")
+    parser.add_argument("--width", type=int, default=128, help="channels of the convolutions in `games` and `stacked`")
     parser.add_argument("--only", default="", help="in `games`, the networks whose name holds this: perceptron, convolutions, DCGAN")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)

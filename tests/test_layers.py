@@ -27,8 +27,8 @@ ROWS = [                                            # upper rows come later; tho
     {"exact"},
     {"compile", "drawing", "formats", "structure"},
     {"guides"},
-    {"queries", "objectives", "metrics", "saving", "estimation"},
-    {"training"},
+    {"queries", "objectives", "saving", "estimation"},
+    {"training", "metrics"},
     {"diagnostics"},
     {"cli", "showing"},
 ]

@@ -50,9 +50,10 @@ class Bits:
         return (apart.std() / math.sqrt(apart.numel())).item() if apart.numel() > 1 else 0.0
 
     def __repr__(self) -> str:
-        worlds = f", mean of {self.value.numel()} worlds" if self.value.numel() > 1 else ""
+        several = self.value.numel() > 1
+        error, worlds = (f" ± {self.mean_stderr():.4f}", f", mean of {self.value.numel()} worlds") if several else ("", "")
         least = int(self.counts.min())
-        return f"{self.mean():.4f} bits per dimension ({self.kind}, {'' if least == self.dimensions else f'{least} to '}{self.dimensions} dimensions{worlds})"
+        return f"{self.mean():.4f}{error} bits per dimension ({self.kind}, {'' if least == self.dimensions else f'{least} to '}{self.dimensions} dimensions{worlds})"
 
 
 def bits_per_dimension(model: Model, data: Any, *, method: Method | None = None) -> Bits:
@@ -70,7 +71,7 @@ def bits_per_dimension(model: Model, data: Any, *, method: Method | None = None)
         >>> import dgm_ppl as dgm, torch
         >>> fair = dgm.compile(dgm.BayesNet(x=dgm.Categorical(256, 8, logits=0.0)))
         >>> dgm.bits_per_dimension(fair, {"x": torch.zeros(5, 8)})
-        8.0000 bits per dimension (exact, 8 dimensions, mean of 5 worlds)
+        8.0000 ± 0.0000 bits per dimension (exact, 8 dimensions, mean of 5 worlds)
     """
     score = log_prob(model, data, method=method)
     values = model.encode(data if isinstance(data, Mapping) else columns(data))

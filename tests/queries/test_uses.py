@@ -31,7 +31,7 @@ def test_bits_of_uniform_levels():
     found = dgm.bits_per_dimension(model, {"x": torch.zeros(4, 2, 3), "y": torch.zeros(4)})
     assert found.dimensions == 7 and found.kind == "exact"
     assert found.value.tolist() == pytest.approx([(6 * 4 + 1) / 7] * 4)
-    assert repr(found) == "3.5714 bits per dimension (exact, 7 dimensions, mean of 4 worlds)"
+    assert repr(found) == "3.5714 ± 0.0000 bits per dimension (exact, 7 dimensions, mean of 4 worlds)"
 
 
 def test_only_what_lies_within_a_sequence_is_a_dimension():
