@@ -9,7 +9,9 @@ from pyro.distributions.constraints import ordered_vector
 from torch import Tensor
 from torch.distributions import constraints, transform_to
 
-__all__ = ["constrained"]
+from ..families import Variable
+
+__all__ = ["constrained", "constraint_of"]
 
 
 def constrained(constraint: constraints.Constraint) -> Callable[[Tensor], Tensor] | None:
@@ -23,6 +25,12 @@ def constrained(constraint: constraints.Constraint) -> Callable[[Tensor], Tensor
     if constraint is ordered_vector:
         return _increasing
     return transform_to(constraint)
+
+
+def constraint_of(variable: Variable, parameter: str) -> constraints.Constraint:
+    """What the numbers of a parameter have to fulfil, one by one where that can be said."""
+    constraint = variable.family.parameters[parameter].constraint
+    return constraint.base_constraint if isinstance(constraint, constraints.independent) else constraint
 
 
 def _increasing(value: Tensor) -> Tensor:

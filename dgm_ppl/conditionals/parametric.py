@@ -12,19 +12,18 @@ import numpy
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.distributions import constraints, transform_to
 
-from ..families import Constant, Expression, Free, Noise, Start, Tied, Variable
+from ..families import Constant, Expression, Noise, Variable
 from ..families.affine import Affine, Coefficients, affine_evaluator, location_of
 from ..families.evaluation import evaluator, pad_event
 from ..families.shapes import broadcast, side_by_side
 from ..graph import GraphError
 from .base import Conditional
-from .constraining import constrained
-from .networks import Shared, network_of
+from .constraining import constrained, constraint_of
+from .networks import Shared
+from .placement import placement
 from .ports import Port
-from .predictors import Configurations, Function, Linear, LinearAndTable, Network, Table
-from .starts import move_to_starts
+from .predictors import Function, Linear, LinearAndTable, Network, Table
 
 __all__ = ["Parametric"]
 
@@ -50,11 +49,10 @@ class Parametric(Conditional):
         self._predicted_at = tuple(i for i, port in enumerate(self.ports) if port.name in variable.parents)
         self._predicted = [self.ports[i] for i in self._predicted_at]
         self._all_predict = len(self._predicted) == len(self.ports)
-        self.computed: tuple[str, ...] = ()
-        self.predictor: nn.Module | None = None
-        self.unconstrained = nn.ParameterDict()
+        found = placement(name, variable, self._predicted, shared={} if shared is None else shared, plates=self.plates, computed_outside=computed_outside)
+        self.unconstrained, self.configurations, self.computed = found.unconstrained, found.configurations, found.computed
+        self.predictor: nn.Module | None = found.predictor
         self._held: dict[str, numpy.ndarray] = {}
-        self._place(shared if shared is not None else {}, computed_outside)
         if isinstance(self.predictor, Table) or self.predictor is None and not computed_outside:
             self.forms = self.forms.of_tables
         self._bind()
@@ -66,7 +64,7 @@ class Parametric(Conditional):
         self._lean_sources = tuple(_nothing if parameter in lean else source for parameter, source in zip(self.variable.signature, self._sources))
         self._logarithms = tuple(self._logarithm(parameter) for parameter in self.forms.logarithms)
         self._predict = None if self.predictor is None else self.predictor.forward
-        mapped = not isinstance(self.predictor, Function) and any(constrained(self._constraint(parameter)) for parameter in self.computed)
+        mapped = not isinstance(self.predictor, Function) and any(constrained(constraint_of(self.variable, parameter)) for parameter in self.computed)
         self._as_computed = self.computed == self.variable.signature and not (mapped or self._logarithms)
         numbers = [self._number(parameter) for parameter in self.variable.signature]
         self._fixed = None if None in numbers else (*numbers, *[logarithm((), numbers) for logarithm in self._logarithms])
@@ -78,76 +76,7 @@ class Parametric(Conditional):
         super().__setstate__(state)
         self._bind()                                                        # closures over this copy, not over the original
 
-    # ---- where each parameter comes from
-
-    def _place(self, shared: Shared, computed_outside: bool) -> None:
-        variable, opened = self.variable, self.variable.open_parameters
-        finite = [i for i, port in enumerate(self._predicted) if port.is_configuration]
-        self.configurations = Configurations(self._predicted, finite) if finite and variable.classical else None
-        free = [parameter for parameter, value in variable.parameters if isinstance(value, Free)]
-        known = variable.net is not None and id(variable.net) in shared     # shared weights have started already
-        if computed_outside:
-            self.computed = opened
-        elif not self._predicted:
-            free += opened
-        elif variable.fn is not None:
-            self.computed, self.predictor = opened, Function(self.name, variable.fn, self._predicted, opened, self._shapes(opened))
-        elif not variable.classical:
-            self.computed, self.predictor = opened, network_of(self.name, variable.net, self._predicted, opened, self._shapes(opened), shared, self.plates)
-        elif len(finite) == len(self._predicted):
-            self.computed, self.predictor = opened, self._table(opened) if opened else None
-        else:
-            free += self._place_linear(opened)
-        if variable.started and not known:
-            move_to_starts(self.name, variable, self.predictor, {parameter: self._start(parameter) for parameter in self.computed})
-        for parameter in free:
-            self.unconstrained[parameter] = nn.Parameter(self._start(parameter))
-        if isinstance(variable.net, Tied):
-            self._tie(variable.net, shared)
-
-    def _tie(self, tied: Tied, shared: Shared) -> None:
-        """Takes the parameters of the node that was given the same object before, where there is one."""
-        variable = self.variable
-        alike = variable.family, variable.shape, variable.parameters, variable.size, tuple((port.space, port.event, port.sizes) for port in self.ports)
-        (self.predictor, self.unconstrained), known, _ = shared.setdefault(id(tied), ((self.predictor, self.unconstrained), alike, tied))
-        if known != alike:
-            raise GraphError(
-                f"node {self.name!r}: is tied to a node of another kind; expected the same family, event shape, given parameters and parents' spaces; got {variable.summary} with parents in "
-                f"{[str(port.space) for port in self.ports]}; give it an object of its own: net=dgm.Tied()"
-            )
-
-    def _place_linear(self, opened: Sequence[str]) -> list[str]:
-        """A linear predictor of the location, or of what is open where the location is given; the rest is learned, for each configuration."""
-        located = [parameter for parameter in opened if parameter in self.variable.family.linear]
-        linear = located or list(opened)
-        rest = [parameter for parameter in opened if parameter not in linear]
-        predictor = Linear(self.name, self._predicted, self.configurations, self._shapes(linear))
-        if self.configurations is None or not rest:
-            self.computed, self.predictor = tuple(linear), predictor
-            return rest
-        self.computed, self.predictor = (*linear, *rest), LinearAndTable(predictor, self._table(rest))
-        return []
-
-    def _table(self, parameters: Sequence[str]) -> Table:
-        return Table(self.name, self.configurations, parameters, self._shapes(parameters))
-
-    def _shapes(self, parameters: Sequence[str]) -> list[tuple[int, ...]]:
-        return [self.variable.parameter_shape(parameter) for parameter in parameters]
-
-    def _start(self, parameter: str) -> Tensor:
-        shape = self.variable.parameter_shape(parameter)
-        given, constraint = self.variable.fixed.get(parameter, self.variable.started.get(parameter)), self._constraint(parameter)
-        if isinstance(given, (Free, Start)) and given.initial is not None:
-            value = torch.tensor(given.initial.array, dtype=torch.get_default_dtype()).expand(shape).clone()
-            start = transform_to(constraint).inv(value)
-            if not bool(start.isfinite().all()):
-                raise GraphError(f"node {self.name!r}: parameter {parameter!r} = {given} starts on the boundary of its range, which it could never leave; start inside")
-            return start
-        return self.variable.family.start(parameter, shape)
-
-    def _constraint(self, parameter: str) -> constraints.Constraint:
-        constraint = self.variable.family.parameters[parameter].constraint
-        return constraint.base_constraint if isinstance(constraint, constraints.independent) else constraint
+    # ---- where each parameter is read
 
     def _source(self, parameter: str) -> Callable[[list, tuple], Any]:
         """A function from (what the predictors computed, the parents) to the parameter."""
@@ -158,9 +87,9 @@ class Parametric(Conditional):
             return self._expression(parameter, given)
         if parameter in self.computed:
             position = self.computed.index(parameter)
-            constrain = None if isinstance(self.predictor, Function) else constrained(self._constraint(parameter))
+            constrain = None if isinstance(self.predictor, Function) else constrained(constraint_of(self.variable, parameter))
             return (lambda computed, parents: computed[position]) if constrain is None else (lambda computed, parents: constrain(computed[position]))
-        constrain, learned = constrained(self._constraint(parameter)), self.unconstrained._parameters
+        constrain, learned = constrained(constraint_of(self.variable, parameter)), self.unconstrained._parameters
         return (lambda computed, parents: learned[parameter]) if constrain is None else (lambda computed, parents: constrain(learned[parameter]))
 
     def _logarithm(self, parameter: str) -> Callable[[list, list], Any]:
@@ -178,7 +107,7 @@ class Parametric(Conditional):
     def _exponential(self, parameter: str) -> bool:
         """Whether a parameter is the exponential of what is learned or computed."""
         held = parameter in self.unconstrained or (parameter in self.computed and not isinstance(self.predictor, Function))
-        return held and constrained(self._constraint(parameter)) is torch.exp
+        return held and constrained(constraint_of(self.variable, parameter)) is torch.exp
 
     def _constant(self, parameter: str, given: Constant) -> Callable:
         shape, array, number = self.variable.parameter_shape(parameter), given.array, self._number(parameter)

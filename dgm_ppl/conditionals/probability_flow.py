@@ -24,7 +24,7 @@ def flow_log_density(denoiser: Denoiser, value: Tensor, *, rtol: float = 1e-5, a
 
     Source: Song et al. (2021), https://arxiv.org/abs/2011.13456; Grathwohl et al. (2019), https://arxiv.org/abs/1810.01367.
     """
-    from torchdiffeq import odeint                                          # wanted here alone
+    from torchdiffeq import odeint  # wanted here alone
 
     event, batch = denoiser.event, denoiser.batch
     numel, rows = math.prod(event), math.prod(batch)
