@@ -16,7 +16,8 @@ from ..compile.program import declare_parameters, sampled, the_plate
 from ..conditionals import Parametric
 from ..graph import Certificate, Displayed, GraphError
 from ..network import Layout, RecognitionNet, build_conditionals, probe, unlike
-from .reading import Input, Program
+from .program_inputs import Input
+from .reading import Program
 from .tracing import Pinned, Run, apart_from_the_world, run_program_once
 
 __all__ = ["ProgramGuide"]

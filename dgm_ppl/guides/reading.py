@@ -15,28 +15,19 @@ from pyro.infer.inspect import get_dependencies
 from torch import Tensor
 from torch.distributions import biject_to
 
-from ..families import Finite, Real, Space, Variable
+from ..families import Finite, Variable
 from ..graph import GraphError, did_you_mean
 from ..network import Plate
 from .alike import check_alike
-from .arguments import alternatives, node_name, tensors_of, with_tensors
+from .arguments import tensors_of, with_tensors
+from .program_inputs import Input, InputReader
 from .program_net import Code, ProgramNet, SiteKind, support_of
-from .tracing import Frame, Run, Site, apart_from_the_world, base_of, run_program_once
+from .program_runs import ProgramRuns, differs, with_cell
+from .tracing import Frame, Run, Site, apart_from_the_world, base_of
 
-__all__ = ["Input", "Program", "read_program"]
+__all__ = ["Program", "read_program"]
 
-RUNS, FAR = 8, 5.0
-
-
-@dataclass(frozen=True)
-class Input:
-    """A tensor among the arguments that some site reads beside its parents; `axes` are the plates of its dimensions, None where one is part of the event."""
-
-    node: str
-    argument: str
-    axes: tuple[str | None, ...]
-    event: tuple[int, ...]
-    space: Space
+FAR = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,51 +61,24 @@ def read_program(function: Callable, observed: str | Iterable[str], args: tuple,
         GraphError: a structure that changes, a statement that no guide can be derived for, sites to observe that are not.
     """
     with apart_from_the_world(function):
-        return Reader.of(function, args, dict(kwargs)).program((observed,) if isinstance(observed, str) else tuple(observed))
+        return Reader(ProgramRuns.of(function, args, dict(kwargs))).program((observed,) if isinstance(observed, str) else tuple(observed))
 
 
 @dataclass(eq=False)
 class Reader:
-    """Runs of one program, all on the same members of its plates."""
+    """Finds who reads whom in the runs of one program."""
 
-    function: Callable
-    args: tuple
-    kwargs: Mapping[str, Any]
-    runs: Sequence[Run]
-    frames: Mapping[str, Frame]
+    held: ProgramRuns
     parents: dict[str, dict[str, set[str]]] = field(default_factory=dict)
     references: dict[int, dict[str, Tensor]] = field(default_factory=dict)
-    seed: int = 0
-
-    @classmethod
-    def of(cls, function: Callable, args: tuple, kwargs: Mapping[str, Any]) -> Reader:
-        tensors_of(function, args, kwargs)
-        runs: list[Run] = []
-        for number in range(RUNS):
-            torch.manual_seed(number)
-            members = runs[0].members if runs else {}
-            runs.append(run_program_once(function, args, kwargs, members, draw=number > 0, moved=True))
-            check_alike(runs[0].sites, runs[-1].sites, "run 1", f"run {number + 1}")
-            for name, site in runs[-1].sites.items():
-                for before, now in zip(runs[0].sites[name].frames, site.frames):
-                    if before != now:
-                        raise GraphError(
-                            f"site {name!r}: the program's structure changes from run to run: plate {now.name!r} has {now.full} members in run {number + 1}, {before.full} in run 1"
-                        )
-        frames = {frame.name: frame for site in runs[0].sites.values() for frame in site.frames}
-        for site in runs[0].sites.values():
-            for frame in site.frames:
-                if frames[frame.name] != frame:
-                    raise GraphError(f"site {site.name!r}: plate {frame.name!r} is another one than around other sites, {frame} beside {frames[frame.name]}; name plates apart")
-        return cls(function, args, kwargs, runs, dict(sorted(frames.items(), key=lambda item: item[1].dim)))
 
     # ---- the whole
 
     def program(self, observed: Sequence[str]) -> Program:
-        sites = self.runs[0].sites
+        sites = self.held.sites
         self._check_observed(observed)
         self.parents = {name: {} for name in sites}
-        self._check_settled()
+        self.held.check_settled()
         for name in sites:
             self._follow(name)
         self._add_provenance()
@@ -126,13 +90,13 @@ class Reader:
             size = space.size if isinstance(space, Finite) and not space.binary else None
             variable = Variable(SiteKind(type(base_of(site.fn)).__name__, space), site.event, size=size)
             variables[name] = variable.given(*found, net=Code(), whole={parent: tuple(plates) for parent, plates in found.items() if plates}) if found else variable
-        plates = {name: Plate([node for node in variables if name in self._plates(node, inputs)], frame.size if name in apart else None) for name, frame in self.frames.items()}
+        plates = {name: Plate([node for node in variables if name in self._plates(node, inputs)], frame.size if name in apart else None) for name, frame in self.held.frames.items()}
         enumerated = [name for name, site in sites.items() if site.enumerated and not site.observed]
         net = ProgramNet(variables, plates=plates, apart=apart, enumerated=enumerated)
-        return Program(self.function, net, self.frames, sites, tuple(inputs), tuple(observed))
+        return Program(self.held.function, net, self.held.frames, sites, tuple(inputs), tuple(observed))
 
     def _check_observed(self, observed: Sequence[str]) -> None:
-        sites = self.runs[0].sites
+        sites = self.held.sites
         for name in observed:
             if name not in sites:
                 raise GraphError(f"amortize: the program has no site {name!r}{did_you_mean(name, sites)}")
@@ -145,94 +109,61 @@ class Reader:
             raise GraphError(f"amortize: nothing is observed; name the sites that the program observes, such as observed={next(reversed(sites))!r}")
 
     def _plates(self, node: str, inputs: Sequence[Input]) -> tuple[str, ...]:
-        sites = self.runs[0].sites
+        sites = self.held.sites
         if node in sites:
             return tuple(frame.name for frame in sites[node].frames)
         return tuple(plate for one in inputs if one.node == node for plate in one.axes if plate is not None)
 
-    def _check_settled(self) -> None:
-        """Raises where densities differ though all values are held: what changes them would be taken for an arrow."""
-        base, others = self.runs[1].values, [self.runs[2].values]
-        first = self._densities(base, others, "a run with all values held")
-        self.seed += 1
-        for name, density in self._densities(base, others, "a run with all values held").items():
-            if bool(_differs(density, first[name]).any()):
-                raise GraphError(
-                    f"site {name!r}: its density differs between two runs with the same values, as the program draws random numbers outside its sites; make them sites, or, "
-                    f"where a network drops units out, make the guide while it is in evaluation mode: net.eval()"
-                )
-
     # ---- arrows between sites
-
-    def _densities(
-        self, values: Mapping[str, Tensor], others: Sequence[Mapping[str, Tensor]], why: str, args: tuple | None = None, kwargs: Any = None, after: str | None = None,
-    ) -> dict[str, Tensor]:
-        """Log-densities of every site, or of those after one, at the values held and at others, `(values, *batch)`, plates all in place."""
-        torch.manual_seed(self.seed)
-        run = run_program_once(self.function, self.args if args is None else args, self.kwargs if kwargs is None else kwargs, {**self.runs[0].members, **values}, moved=True)
-        check_alike(self.runs[0].sites, run.sites, "run 1", why)
-        rank, found, order = self._rank, {}, list(run.sites)
-        for name, site in list(run.sites.items())[0 if after is None else order.index(after) + 1:]:
-            each = [site.fn.log_prob(value) for value in (values[name], *(other[name] for other in others))]
-            each = [one.reshape((*(1,) * (rank - one.ndim), *one.shape)) for one in each]
-            found[name] = torch.stack(torch.broadcast_tensors(*each))
-        return found
-
-    @property
-    def _rank(self) -> int:
-        return max((-frame.dim for frame in self.frames.values()), default=0)
 
     def _changed(self, name: str, base: Run, replaced: Iterable[Tensor]) -> Iterable[tuple[Tensor, dict[str, Tensor]]]:
         """For each other value of a site, where the densities of the sites differ."""
-        others = [self.runs[2].values]
+        others = [self.held.runs[2].values]
         if id(base) not in self.references:
-            self.references[id(base)] = self._densities(base.values, others, "a run with all values held")
+            self.references[id(base)] = self.held.densities(base.values, others, "a run with all values held")
         reference = self.references[id(base)]
         for value in replaced:
             try:
-                far = self._densities({**base.values, name: value}, others, f"a run in which {name!r} was set to {_shown(value)}", after=name)
+                far = self.held.densities({**base.values, name: value}, others, f"a run in which {name!r} was set to {_shown(value)}", after=name)
             except GraphError:
                 raise
             except Exception:                                               # the program need not work at values that it never draws
                 continue
-            yield value, {child: _differs(reference[child], far[child]) for child in far}
+            yield value, {child: differs(reference[child], far[child]) for child in far}
 
     def _follow(self, name: str) -> None:
         """Finds who reads a site, and over which plates that both are in it reads all members."""
-        for base in self.runs[:2]:
-            for _, differs in self._changed(name, base, self._others(name, base)):
-                for child, where in differs.items():
+        for base in self.held.runs[:2]:
+            for _, changed in self._changed(name, base, self._others(name, base)):
+                for child, where in changed.items():
                     if bool(where.any()):
                         self.parents[child].setdefault(name, set())
             readers = [child for child, found in self.parents.items() if name in found]
-            shared = {child: set(self._names(child)) & set(self._names(name)) for child in readers}
-            if base is self.runs[1] and any(shared.values()):
+            shared = {child: set(self.held.names(child)) & set(self.held.names(name)) for child in readers}
+            if base is self.held.runs[1] and any(shared.values()):
                 for cell in self._cells(name):
-                    cells = (_at(base.values[name], other, self._axes(name, cell)) for other in self._others(name, base)[-3:])
-                    for _, differs in self._changed(name, base, cells):
-                        for child in set(readers) & set(differs):
-                            self.parents[child][name] |= self._elsewhere(differs[child], cell, shared[child])
-
-    def _names(self, name: str) -> tuple[str, ...]:
-        return tuple(frame.name for frame in self.runs[0].sites[name].frames)
+                    cells = (with_cell(base.values[name], other, self._axes(name, cell)) for other in self._others(name, base)[-3:])
+                    for _, changed in self._changed(name, base, cells):
+                        for child in set(readers) & set(changed):
+                            self.parents[child][name] |= self._elsewhere(changed[child], cell, shared[child])
 
     def _cells(self, name: str) -> list[dict[str, int]]:
         """The first and the last member of all plates of a site."""
-        return [{frame.name: place % frame.size for frame in self.runs[0].sites[name].frames} for place in (0, -1)]
+        return [{frame.name: place % frame.size for frame in self.held.sites[name].frames} for place in (0, -1)]
 
     def _axes(self, name: str, cell: Mapping[str, int]) -> dict[int, int]:
-        event = len(self.runs[0].sites[name].event)
-        return {self.frames[plate].dim - event: place for plate, place in cell.items()}
+        event = len(self.held.sites[name].event)
+        return {self.held.frames[plate].dim - event: place for plate, place in cell.items()}
 
     def _elsewhere(self, where: Tensor, cell: Mapping[str, int], plates: Iterable[str]) -> set[str]:
         """The plates in which other members than those of the cell changed."""
         places = where.nonzero()
-        return {plate for plate in plates if bool((places[:, self.frames[plate].dim] != cell[plate]).any())}
+        return {plate for plate in plates if bool((places[:, self.held.frames[plate].dim] != cell[plate]).any())}
 
     def _others(self, name: str, base: Run) -> list[Tensor]:
         """Other values of a site: from other runs, all states of a finite one, and far ones."""
         site, value = base.sites[name], base.values[name]
-        found = [run.values[name] for run in self.runs[2:5]]
+        found = [run.values[name] for run in self.held.runs[2:5]]
         space = support_of(name, site.fn)
         if space.cardinality is not None and not space.bounds[0]:
             found += [(value + step) % space.cardinality for step in range(1, min(space.cardinality, 5))]
@@ -244,9 +175,9 @@ class Reader:
 
     def _add_provenance(self) -> None:
         """Arrows that tracking through torch's operations sees and no value tried showed."""
-        torch.manual_seed(self.seed)
+        torch.manual_seed(self.held.seed)
         try:
-            tracked = get_dependencies(self.function, self.args, dict(self.kwargs))["prior_dependencies"]
+            tracked = get_dependencies(self.held.function, self.held.args, dict(self.held.kwargs))["prior_dependencies"]
         except Exception:                                                   # tracking stumbles over operations that running does not
             return
         for child, found in tracked.items():
@@ -254,79 +185,24 @@ class Reader:
                 if parent != child and child in self.parents and parent in self.parents:
                     self.parents[child].setdefault(parent, set())
 
-    # ---- inputs
-
     def _inputs(self) -> list[Input]:
-        """The tensors among the arguments that the density of a site reads, held values aside."""
-        found, taken = [], {*self.runs[0].sites, *self.frames}
-        for argument, value in tensors_of(self.function, self.args, self.kwargs).items():
-            if not value.numel():
-                continue
-            readers = self._readers(argument, value, alternatives(value))
-            if not any(bool(where.any()) for _, differs in readers for where in differs.values()):
-                continue
-            axes = self._input_axes(argument, value)
-            node = node_name(argument, taken)
-            taken.add(node)
-            event = tuple(size for size, plate in zip(value.shape, axes) if plate is None)
-            found.append(Input(node, argument, axes, event, self._space(value)))
-            for _, differs in readers:
-                for child, where in differs.items():
-                    if bool(where.any()):
-                        self.parents[child].setdefault(node, set())
+        """The arguments that sites read, with arrows to these."""
+        found = []
+        for read, readers in InputReader(self.held).inputs():
+            found.append(read)
+            for child in readers:
+                self.parents[child].setdefault(read.node, set())
         return found
-
-    def _readers(self, argument: str, value: Tensor, replaced: Iterable[Tensor]) -> list[tuple[Tensor, dict[str, Tensor]]]:
-        base, others, found = self.runs[1].values, [run.values for run in self.runs[2:4]], []
-        reference = self._densities(base, others, "a run with all values held")
-        for other in replaced:
-            try:
-                changed = self._densities(base, others, f"a run in which the argument {argument!r} was changed", *with_tensors(self.function, self.args, self.kwargs, {argument: other}))
-            except Exception:                                               # lengths, indices and the like cannot be anything
-                continue
-            found.append((other, {child: _differs(reference[child], changed[child]) for child in reference}))
-        return found
-
-    def _input_axes(self, argument: str, value: Tensor) -> tuple[str | None, ...]:
-        """The plate that each dimension runs along: changing one row changes that member alone."""
-        return tuple(next((plate for plate in self.frames if self._runs_along(argument, value, axis, plate)), None) for axis in range(value.ndim))
-
-    def _runs_along(self, argument: str, value: Tensor, axis: int, plate: str) -> bool:
-        frame = self.frames[plate]
-        if value.shape[axis] not in (frame.size, frame.full):
-            return False
-        inside, touched = [name for name in self.parents if plate in self._names(name)], False
-        for place in (0, frame.size - 1):
-            row = self._row(value.shape[axis], plate, place)
-            for _, differs in self._readers(argument, value, (_at(value, other, {axis: row}) for other in alternatives(value))):
-                for name in inside:
-                    places = differs[name].nonzero()
-                    touched |= len(places) > 0
-                    if bool((places[:, frame.dim] != place).any()):
-                        return False
-        return touched
-
-    def _row(self, length: int, plate: str, place: int) -> int:
-        frame = self.frames[plate]
-        return place if length == frame.size else int(self.runs[0].members[frame.statement][place])
-
-    def _space(self, value: Tensor) -> Space:
-        if value.dtype == torch.bool:
-            return Finite(2, binary=True)
-        if value.is_floating_point() or int(value.min()) < 0 or int(value.max()) > 255:
-            return Real()
-        states = max(int(value.max()) + 1, 2)
-        return Finite(next((frame.full for frame in self.frames.values() if frame.full == states), states))
 
     # ---- members that are told apart
 
     def _apart(self, inputs: Sequence[Input]) -> dict[str, str]:
         """The plates whose members cannot be put in another order, values and inputs with them, each with a site that shows it."""
         found = {}
-        for plate, frame in self.frames.items():
+        for plate, frame in self.held.frames.items():
             if frame.size == 1:
                 continue
-            torch.manual_seed(self.seed + 1)
+            torch.manual_seed(self.held.seed + 1)
             order = torch.randperm(frame.size)
             while torch.equal(order, torch.arange(frame.size)):
                 order = torch.randperm(frame.size)
@@ -341,42 +217,27 @@ class Reader:
         return found
 
     def _breaks(self, plate: str, order: Tensor, inputs: Sequence[Input]) -> str | None:
-        frame = self.frames[plate]
-        base, others = self.runs[1].values, [run.values for run in self.runs[2:4]]
+        frame = self.held.frames[plate]
+        base, others = self.held.runs[1].values, [run.values for run in self.held.runs[2:4]]
 
         def moved(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            return {name: value.index_select(frame.dim - len(self.runs[0].sites[name].event), order.to(value.device)) if plate in self._names(name) else value
+            return {name: value.index_select(frame.dim - len(self.held.sites[name].event), order.to(value.device)) if plate in self.held.names(name) else value
                     for name, value in values.items()}
 
-        arguments, replaced = tensors_of(self.function, self.args, self.kwargs), {}
+        arguments, replaced = tensors_of(self.held.function, self.held.args, self.held.kwargs), {}
         for one in inputs:
             for axis, name in enumerate(one.axes):
                 if name == plate:
                     value = arguments[one.argument]
-                    rows = torch.tensor([self._row(value.shape[axis], plate, place) for place in range(frame.size)], device=value.device)
+                    rows = torch.tensor([self.held.row(value.shape[axis], plate, place) for place in range(frame.size)], device=value.device)
                     replaced[one.argument] = value.index_copy(axis, rows, value.index_select(axis, rows[order.to(rows)]))
-        reference = self._densities(base, others, "a run with all values held")
-        changed = self._densities(moved(base), [moved(other) for other in others], f"a run in which the members of plate {plate!r} changed places", *with_tensors(self.function, self.args, self.kwargs, replaced))
+        reference = self.held.densities(base, others, "a run with all values held")
+        changed = self.held.densities(moved(base), [moved(other) for other in others], f"a run in which the members of plate {plate!r} changed places", *with_tensors(self.held.function, self.held.args, self.held.kwargs, replaced))
         for name, before in reference.items():
-            expected = before.index_select(frame.dim, order.to(before.device)) if plate in self._names(name) and before.shape[frame.dim] > 1 else before
+            expected = before.index_select(frame.dim, order.to(before.device)) if plate in self.held.names(name) and before.shape[frame.dim] > 1 else before
             if not torch.allclose(expected, changed[name], rtol=1e-3, atol=1e-3, equal_nan=True):
                 return name
         return None
-
-
-def _differs(a: Tensor, b: Tensor) -> Tensor:
-    """Where log-densities at any of the values differ, `(*batch)`."""
-    return (~((a == b) | (a.isnan() & b.isnan()))).any(0)
-
-
-def _at(value: Tensor, other: Tensor, axes: Mapping[int, int]) -> Tensor:
-    """A value with one cell of its plates from another one."""
-    cell: list[Any] = [slice(None)] * value.ndim
-    for axis, place in axes.items():
-        cell[axis] = place
-    changed = value.clone()
-    changed[tuple(cell)] = other[tuple(cell)]
-    return changed
 
 
 def _shown(value: Tensor) -> str:
