@@ -383,6 +383,8 @@ def intervals(task: Task) -> None:
     chosen = [int((task.v == label).nonzero()[i // 10]) for i, label in enumerate(labels.tolist())]
     pictures = {"of the prior": (of_prior, labels), "test images": (task.u[chosen], labels)}
     for name, fn in {"half the resolution": dgm.Coarsen(2), "a hole": dgm.Mask(mask)}.items():
+        if task.options.only not in name:
+            continue
         for whose, (x, c) in pictures.items():
             seen = fn(x[:1]).shape[1:]
             camera = dgm.compile(prior.add(y=dgm.Normal(*seen, scale=0.1).given("x", fn=fn))).to(task.options.device)
@@ -487,7 +489,7 @@ def main() -> None:
     parser.add_argument("--channels", type=int, nargs="+", default=[32, 64], help="of the U-Net")
     parser.add_argument("--lr", type=float, default=5e-4, help="of games and diffusion")
     parser.add_argument("--width", type=int, default=128, help="channels of the convolutions in `games` and `stacked`")
-    parser.add_argument("--only", default="", help="in `games`, the networks whose name holds this: perceptron, convolutions, DCGAN")
+    parser.add_argument("--only", default="", help="in `games`, the networks whose name holds this: perceptron, convolutions, DCGAN; in `intervals`, the measurements: half, hole")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--pictures", type=Path, help="a folder for pictures of what was made")

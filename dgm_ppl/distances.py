@@ -74,8 +74,13 @@ class EnergyDistance(Distance):
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
         _check(x, y, fewest=2)
         n, m = len(x), len(y)
-        within = distances(x, x).sum() / (n * (n - 1)) + distances(y, y).sum() / (m * (m - 1))
+        within = _apart(distances(x, x)) / (n * (n - 1)) + _apart(distances(y, y)) / (m * (m - 1))
         return 2 * distances(x, y).mean() - within
+
+
+def _apart(pairs: Tensor) -> Tensor:
+    """The sum over pairs of different rows."""
+    return pairs.sum() - pairs.diagonal().sum()
 
 
 @dataclass(frozen=True, repr=False)
@@ -134,7 +139,7 @@ class Sinkhorn(Distance):
         return self._entropic(x, y, weight) - (self._entropic(x, x, weight) + self._entropic(y, y, weight)) / 2
 
     def _entropic(self, x: Tensor, y: Tensor, weight: float) -> Tensor:
-        import ot                                                           # POT takes seconds to load, and is wanted here alone
+        import ot  # POT takes seconds to load, and is wanted here alone
         return ot.solve_sample(x, y, reg=weight, max_iter=self.steps, tol=1e-4, grad="envelope").value
 
 
@@ -155,11 +160,14 @@ def _by_products(x: Tensor, y: Tensor) -> Tensor:
 
 def distances(x: Tensor, y: Tensor) -> Tensor:
     """|x_i - y_j|, `(rows of x, rows of y)`, with no gradient where it is zero."""
-    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist" if x.shape[1] <= 64 else "use_mm_for_euclid_dist_if_necessary")
+    if x.shape[1] <= 64:
+        return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+    centre = x.detach().mean(0)                                             # products of numbers far from zero would leave nothing of their differences
+    return torch.cdist(x - centre, y - centre, compute_mode="use_mm_for_euclid_dist_if_necessary")
 
 
 def _check(x: Tensor, y: Tensor, fewest: int) -> None:
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
-        raise GraphError(f"distance: expected two samples (rows, features) with the same features; got {tuple(x.shape)} and {tuple(y.shape)}; try x.flatten(1)")
+        raise GraphError(f"distance: expected two samples (rows, features) with the same features; got {tuple(x.shape)} and {tuple(y.shape)}; try x.reshape(len(x), -1)")
     if min(len(x), len(y)) < fewest:
         raise GraphError(f"distance: expected at least {fewest} rows in each sample; got {len(x)} and {len(y)}; in training take a batch_size that leaves no smaller last batch")

@@ -98,7 +98,10 @@ class Generating(Conditional):
         return transform_to(self.variable.space.constraint)(value) if self.mapped else value
 
     def draw(self, batch: Sequence[int], prepared: Tensor, noise: Noise) -> Tensor:
-        return prepared.expand(*batch, *self.variable.shape)
+        try:
+            return prepared.expand(*batch, *self.variable.shape)
+        except RuntimeError as error:
+            raise GraphError(f"node {self.name!r}: expected its fn to give the shape {self.variable.shape}, worlds and plates {tuple(batch)} before it; got {tuple(prepared.shape)}; check what is summed, and the plates") from error
 
     def surprisals(self, value: Tensor, prepared: Any) -> Tensor:
         raise self.without_density("its log-density")

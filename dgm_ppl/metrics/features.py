@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..families.randomness import seeded
+from ..families.variable import whole
 from ..graph import GraphError
 
 __all__ = ["Features", "train_features"]
@@ -25,12 +26,18 @@ class Features(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.cat([self.body(piece) for piece in images.to(self.head.weight).split(512)])
+            return torch.cat([self.body(piece) for piece in self._pieces(images)])
+
+    def _pieces(self, images: Tensor) -> tuple[Tensor, ...]:
+        channels = self.body[0].in_channels
+        if images.ndim != 4 or images.shape[1] != channels:
+            raise GraphError(f"features: expected images (rows, {channels}, height, width), as those of training; got {tuple(images.shape)}")
+        return images.to(self.head.weight).split(512)
 
     def classify(self, images: Tensor) -> Tensor:
         """The class of each image."""
         with torch.no_grad():
-            return torch.cat([self.head(self.body(piece)).argmax(1) for piece in images.to(self.head.weight).split(512)])
+            return torch.cat([self.head(self.body(piece)).argmax(1) for piece in self._pieces(images)])
 
 
 def train_features(images: Tensor, labels: Tensor, *, width: int = 64, epochs: int = 5, batch_size: int = 128, lr: float = 2e-3, seed: int = 0) -> Features:
@@ -44,7 +51,11 @@ def train_features(images: Tensor, labels: Tensor, *, width: int = 64, epochs: i
         >>> features(images).shape
         torch.Size([64, 8])
     """
-    if images.ndim != 4 or len(images) != len(labels):
+    for name, value, least in (("width", width, 2), ("epochs", epochs, 1), ("batch_size", batch_size, 1)):
+        if (whole(value) or 0) < least:
+            raise GraphError(f"train_features: expected {name} to be a whole number from {least}; got {value!r}")
+    images, labels = torch.as_tensor(images), torch.as_tensor(labels)
+    if images.ndim != 4 or labels.shape != images.shape[:1]:
         raise GraphError(f"train_features: expected images (rows, channels, height, width) and a label a row; got {tuple(images.shape)} and {tuple(labels.shape)}")
     if not bool(images.isfinite().all()):
         raise GraphError("train_features: expected finite images; got NaN or infinity; leave those rows out knowingly")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -55,16 +56,27 @@ def kernel_distance(real: Tensor, fake: Tensor) -> Measured:
 
 def _cubic(x: Tensor, y: Tensor) -> Tensor:
     n, m, d = len(x), len(y), x.shape[1]
+    x, y = x.double(), y.double()
     xx, yy, xy = ((a @ b.T / d + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
     within = (xx.sum() - xx.diagonal().sum()) / (n * (n - 1)) + (yy.sum() - yy.diagonal().sum()) / (m * (m - 1))
     return within - 2 * xy.mean()
 
 
-def _radii(x: Tensor, neighbours: int) -> Tensor:
-    """The distance of each row to its k-th nearest other row."""
-    if not 1 <= (whole(neighbours) or 0) < len(x):
-        raise GraphError(f"metrics: expected neighbours to be a whole number from 1 to {len(x) - 1}, the other rows of the smaller sample; got {neighbours!r}; try 5")
-    return distances(x, x).kthvalue(neighbours + 1, 1).values
+def _radii(within: Tensor, neighbours: int) -> Tensor:
+    """The distance of each row to its k-th nearest other row, of the distances within a sample."""
+    return within.kthvalue(neighbours + 1, 1).values
+
+
+def _check_neighbours(neighbours: int, *samples: Tensor) -> None:
+    most = min(len(rows) - -(-len(rows) // BLOCKS) for rows in samples) - 1
+    if not 1 <= (whole(neighbours) or 0) <= most:
+        raise GraphError(f"metrics: expected neighbours to be a whole number from 1 to {most}, the other rows of the smaller sample, a tenth left out; got {neighbours!r}; try 5")
+
+
+def _resampled(functions: Mapping[str, Callable[..., Tensor]], *samples: Tensor) -> tuple[Measured, ...]:
+    """Functions of rows by their numbers, with errors by leaving out a block of every sample at once."""
+    rows = [torch.arange(len(sample), device=sample.device) for sample in samples]
+    return tuple(jackknife(name, function, *rows) for name, function in functions.items())
 
 
 def precision_recall(real: Tensor, fake: Tensor, *, neighbours: int = 5) -> tuple[Measured, Measured]:
@@ -73,10 +85,15 @@ def precision_recall(real: Tensor, fake: Tensor, *, neighbours: int = 5) -> tupl
     Source: Kynkaanniemi et al. (2019), https://arxiv.org/abs/1904.06991.
     """
     real, fake = as_rows(real, fake)
-    across = distances(fake, real)
-    precise = (across <= _radii(real, neighbours)).any(1)
-    recalled = (across.T <= _radii(fake, neighbours)).any(1)
-    return _share("precision", precise), _share("recall", recalled)
+    _check_neighbours(neighbours, real, fake)
+    across, reals, fakes = distances(fake, real), distances(real, real), distances(fake, fake)
+
+    def precision(i: Tensor, j: Tensor) -> Tensor:
+        return (across[j][:, i] <= _radii(reals[i][:, i], neighbours)).any(1).double().mean()
+
+    def recall(i: Tensor, j: Tensor) -> Tensor:
+        return (across[j][:, i].T <= _radii(fakes[j][:, j], neighbours)).any(1).double().mean()
+    return _resampled({"precision": precision, "recall": recall}, real, fake)
 
 
 def density_coverage(real: Tensor, fake: Tensor, *, neighbours: int = 5) -> tuple[Measured, Measured]:
@@ -87,32 +104,42 @@ def density_coverage(real: Tensor, fake: Tensor, *, neighbours: int = 5) -> tupl
     Source: Naeem et al. (2020), https://arxiv.org/abs/2002.09797.
     """
     real, fake = as_rows(real, fake)
-    inside = distances(fake, real) <= _radii(real, neighbours)
-    counts = inside.sum(1).to(real.dtype) / neighbours
-    return Measured("density", float(counts.mean()), float(counts.std() / math.sqrt(len(counts)))), _share("coverage", inside.any(0))
+    _check_neighbours(neighbours, real)
+    across, reals = distances(fake, real), distances(real, real)
+
+    def inside(i: Tensor, j: Tensor) -> Tensor:
+        return across[j][:, i] <= _radii(reals[i][:, i], neighbours)
+    functions = {"density": lambda i, j: inside(i, j).sum(1).double().mean() / neighbours, "coverage": lambda i, j: inside(i, j).any(0).double().mean()}
+    return _resampled(functions, real, fake)
 
 
 def memorisation(train: Tensor, held_out: Tensor, fake: Tensor) -> Measured:
     """The share of generated rows that lie nearer to a training row than to any held-out row: 0.5 for a model that has not copied.
 
-    All n training and m held-out rows are compared with. Of a model that has not copied a share n / (n + m) has its nearest among the training rows;
-    the value is what that share s would be of as many of each, `m s / (m s + n (1 - s))`, its error that of s. p is that of n / (n + m) or less.
-    Source: Meehan et al. (2020), https://arxiv.org/abs/2004.05675.
+    All n training and m held-out rows are compared with. Of a model that has not copied a share n / (n + m) has its nearest among the training rows, and so much is counted
+    of a row that is as near to both; the value is what that share s would be of as many of each, `m s / (m s + n (1 - s))`. p is that of n / (n + m) or less, by the
+    share's own error. Source: Meehan et al. (2020), https://arxiv.org/abs/2004.05675.
     """
     train, held_out, fake = as_rows(train, held_out, fake)
     n, m = len(train), len(held_out)
-    nearer = _nearest(fake, train) < _nearest(fake, held_out)
-    share, expected = _share("memorisation", nearer), n / (n + m)
-    weighed = m * share.value + n * (1 - share.value)
-    spread = math.sqrt(expected * (1 - expected) / len(fake))
-    return Measured(share.name, m * share.value / weighed, m * n * share.stderr / weighed**2, 0.5 * math.erfc((share.value - expected) / spread / math.sqrt(2)))
+    expected = n / (n + m)
+    near, far = (_nearest(fake, others) for others in (train, held_out))
+
+    def share(i: Tensor, j: Tensor, k: Tensor) -> Tensor:
+        first, second = (_least(blocks, rows)[k] for blocks, rows in ((near, i), (far, j)))
+        return torch.where(first == second, expected, (first < second).double()).mean()
+    (found,) = _resampled({"memorisation": share}, train, held_out, fake)
+    weighed = m * found.value + n * (1 - found.value)
+    error = max(found.stderr, math.sqrt(expected * (1 - expected) / len(fake)))
+    return Measured(found.name, m * found.value / weighed, m * n * found.stderr / weighed**2, 0.5 * math.erfc((found.value - expected) / error / math.sqrt(2)))
 
 
-def _nearest(rows: Tensor, others: Tensor, block: int = 4096) -> Tensor:
-    """The distance of each row to the nearest of others, so many of which are compared with at a time."""
-    return torch.stack([distances(rows, part).min(1).values for part in others.split(block)]).min(0).values
+def _nearest(rows: Tensor, others: Tensor, size: int = 4096) -> Tensor:
+    """The distance of each row to the nearest of each of the jackknife's blocks of others, `(blocks, rows)`; so many are compared with at a time."""
+    parts = [others[block::BLOCKS].split(size) for block in range(BLOCKS)]
+    return torch.stack([torch.stack([distances(rows, part).min(1).values for part in block]).min(0).values for block in parts])
 
 
-def _share(name: str, rows: Tensor) -> Measured:
-    share = float(rows.float().mean())
-    return Measured(name, share, math.sqrt(max(share * (1 - share), 0.25 / len(rows)) / len(rows)))
+def _least(blocks: Tensor, rows: Tensor) -> Tensor:
+    """The distance to the nearest of those rows, some blocks of which are left out."""
+    return blocks[torch.unique(rows % BLOCKS)].min(0).values

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..families.variable import whole
 from ..graph import GraphError
 
 __all__ = ["Measured", "as_rows", "jackknife", "permuted"]
@@ -39,8 +40,9 @@ def as_rows(*samples: Tensor, fewest: int = 2 * BLOCKS) -> tuple[Tensor, ...]:
     found = []
     for sample in samples:
         if not isinstance(sample, Tensor) or sample.ndim < 1:
-            raise GraphError(f"metrics: expected tensors (rows, ...); got {type(sample).__name__}; try torch.as_tensor(...)")
-        found.append(sample.detach().reshape(len(sample), math.prod(sample.shape[1:])).to(torch.get_default_dtype() if not sample.is_floating_point() else sample.dtype).to(samples[0].device))
+            raise GraphError(f"metrics: expected tensors (rows, ...); got {_kind(sample)}; try torch.as_tensor(frame.to_numpy()) of a table, model.sample(1000)['x'] of a model")
+        dtype = sample.dtype if sample.dtype in (torch.float32, torch.float64) else torch.get_default_dtype()
+        found.append(sample.detach().reshape(len(sample), math.prod(sample.shape[1:])).to(dtype).to(samples[0].device))
     if len({rows.shape[1] for rows in found}) > 1:
         raise GraphError(f"metrics: expected samples of one event shape; got {', '.join(str(tuple(sample.shape[1:])) for sample in samples)}")
     if min(map(len, found)) < fewest:
@@ -50,6 +52,10 @@ def as_rows(*samples: Tensor, fewest: int = 2 * BLOCKS) -> tuple[Tensor, ...]:
         raise GraphError(f"metrics: sample {bad[0] + 1} has numbers that are not finite, in {int((~found[bad[0]].isfinite()).any(1).sum())} rows; leave those rows out knowingly")
     widest = functools.reduce(torch.promote_types, (rows.dtype for rows in found))
     return tuple(rows.to(widest) for rows in found)
+
+
+def _kind(sample: object) -> str:
+    return "a number" if isinstance(sample, Tensor) else type(sample).__name__
 
 
 def jackknife(name: str, function: Callable[..., Tensor | float], *samples: Tensor, blocks: int = BLOCKS) -> Measured:
@@ -62,5 +68,7 @@ def jackknife(name: str, function: Callable[..., Tensor | float], *samples: Tens
 
 def permuted(value: float, statistic: Callable[[Tensor], float], rows: int, permutations: int, device: torch.device) -> float:
     """The share of relabellings whose statistic is at least as large: an exact p-value."""
+    if (whole(permutations) or 0) < 1:
+        raise GraphError(f"metrics: expected a positive whole number of permutations; got {permutations!r}; try 200")
     larger = sum(statistic(torch.randperm(rows, device=device)) >= value for _ in range(permutations))
     return (1 + larger) / (1 + permutations)

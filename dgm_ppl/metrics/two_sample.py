@@ -11,13 +11,14 @@ from torch import Tensor
 from ..distances import MMD, EnergyDistance, SlicedWasserstein
 from ..distances import distances as pairwise
 from ..families.randomness import seeded
+from ..families.variable import whole
 from ..graph import GraphError
 from .measured import Measured, as_rows, jackknife, permuted
 
 __all__ = ["classifier_two_sample", "energy_distance", "mmd", "sliced_wasserstein"]
 
 
-def mmd(x: Tensor, y: Tensor, *, distance: MMD = MMD(), permutations: int = 200) -> Measured:
+def mmd(x: Tensor, y: Tensor, *, distance: MMD = MMD(), permutations: int = 200, seed: int = 0) -> Measured:
     """The squared maximum mean discrepancy of two samples, with a permutation test that they come of one distribution.
 
     Source: Gretton et al. (2012), https://jmlr.org/papers/v13/gretton12a.html.
@@ -28,19 +29,21 @@ def mmd(x: Tensor, y: Tensor, *, distance: MMD = MMD(), permutations: int = 200)
         >>> found.value > 0.05, found.p < 0.01
         (True, True)
     """
+    if not isinstance(distance, MMD):
+        raise GraphError(f"mmd: expected dgm.MMD(...) as the distance; got {distance!r}; the energy distance is dgm.metrics.energy_distance(x, y)")
     x, y = as_rows(x, y)
     found = jackknife("MMD^2", distance, x, y)
-    return _tested(found, _joint(*distance.kernels(x, y)), len(x), permutations, sign=1.0)
+    return _tested(found, _joint(*distance.kernels(x, y)), len(x), permutations, seed, sign=1.0)
 
 
-def energy_distance(x: Tensor, y: Tensor, *, permutations: int = 200) -> Measured:
+def energy_distance(x: Tensor, y: Tensor, *, permutations: int = 200, seed: int = 0) -> Measured:
     """The energy distance 2 E|x - y| - E|x - x'| - E|y - y'|, with a permutation test.
 
     Source: Szekely and Rizzo (2013), doi:10.1016/j.jspi.2013.03.018.
     """
     x, y = as_rows(x, y)
     joint = torch.cat([x, y])
-    return _tested(jackknife("energy distance", EnergyDistance(), x, y), pairwise(joint, joint), len(x), permutations, sign=-1.0)
+    return _tested(jackknife("energy distance", EnergyDistance(), x, y), pairwise(joint, joint), len(x), permutations, seed, sign=-1.0)
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, *, projections: int = 200, seed: int = 0) -> Measured:
@@ -58,12 +61,13 @@ def _joint(xx: Tensor, yy: Tensor, xy: Tensor) -> Tensor:
     return torch.cat([torch.cat([xx, xy], 1), torch.cat([xy.T, yy], 1)])
 
 
-def _tested(found: Measured, joint: Tensor, n: int, permutations: int, sign: float) -> Measured:
+def _tested(found: Measured, joint: Tensor, n: int, permutations: int, seed: int, sign: float) -> Measured:
     """The p-value of a statistic of sums of pairs within and between the samples, under relabelling."""
     joint = sign * (joint - joint.diagonal().diag())
     statistic = _pairs(joint, n)
     value = statistic(torch.arange(len(joint), device=joint.device))
-    return Measured(found.name, found.value, found.stderr, permuted(value, statistic, len(joint), permutations, joint.device))
+    with seeded(seed, joint.device):
+        return Measured(found.name, found.value, found.stderr, permuted(value, statistic, len(joint), permutations, joint.device))
 
 
 def _pairs(joint: Tensor, n: int) -> Callable[[Tensor], float]:
@@ -90,6 +94,8 @@ def classifier_two_sample(x: Tensor, y: Tensor, *, folds: int = 5, seed: int = 0
     x, y = as_rows(x, y)
     if len(x) != len(y):
         raise GraphError(f"classifier_two_sample: expected as many rows of each, so that a coin gives 0.5; got {len(x)} and {len(y)}; try x[:{min(len(x), len(y))}]")
+    if not 2 <= (whole(folds) or 0) <= len(x):
+        raise GraphError(f"classifier_two_sample: expected folds to be a whole number from 2 to {len(x)}, the rows of each sample; got {folds!r}; try 5")
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
     from sklearn.neural_network import MLPClassifier
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..compile import Model
+from ..compile.pairing import check_guide
 from ..compile.reduction import added
 from ..families import Noise, ShardedNoise, noise
+from ..families.randomness import seeded
 from ..formats.declaration import describe
 from ..graph import GraphError
 from ..nets import Net, SpectralNorm
 from .base import Objective, Player
 from .critics import Critic, CriticNetwork, critics_of
 from .games import Game, JensenShannon, Wasserstein
+from .gradients import check_reached
+from .matching import refuse_lengths
 from .penalties import CriticPenalty, ModelTerm
 
 __all__ = ["Adversarial"]
@@ -37,10 +41,11 @@ class Adversarial(Objective):
         penalties: terms of the critic's loss: `GradientPenalty()`, `R1()`, `R2()`.
         terms: terms of the model's loss: `Consistency(node, target)`, `MutualInformation(latent, guide)`.
         critic_steps: updates of the critics for each update of the model.
+        seed: of the critics' initial parameters; the global generator's state without.
 
     Raises:
-        GraphError: an implicit node that no critic covers, a latent of the guide that none judges, an unknown name, a learned node
-            that is not reparameterized, a learned node below all that is judged.
+        GraphError: an implicit node that no critic covers, a latent of the guide that none judges, an input that none judges with what is
+            made of it, an unknown name, a learned node that is not reparameterized, or below all that is judged.
 
     Source: Goodfellow et al. (2014), https://arxiv.org/abs/1406.2661; Dumoulin et al. (2017), https://arxiv.org/abs/1606.00704; Li et
     al. (2018), https://arxiv.org/abs/1804.03429.
@@ -58,7 +63,7 @@ class Adversarial(Objective):
 
     def __init__(
         self, model: Model, critics: Mapping[Any, Any] | Sequence[Critic], *, guide: Model | None = None, game: Game = JensenShannon(),
-        penalties: CriticPenalty | Sequence[CriticPenalty] = (), terms: ModelTerm | Sequence[ModelTerm] = (), critic_steps: int = 1,
+        penalties: CriticPenalty | Sequence[CriticPenalty] = (), terms: ModelTerm | Sequence[ModelTerm] = (), critic_steps: int = 1, seed: int | None = None,
     ):
         super().__init__()
         _check_compiled("model", model)
@@ -73,7 +78,12 @@ class Adversarial(Objective):
         self.terms = _listed("terms", terms, ModelTerm, "dgm.Consistency('a_again', 'a')")
         for term in self.terms:
             term.check(model)
-        self.critics = nn.ModuleList(CriticNetwork(critic, model.net) for critic in critics_of(critics, model.net))
+        if guide is not None:
+            check_guide(model, guide)
+        with seeded(seed, model.device):
+            self.critics = nn.ModuleList(CriticNetwork(critic, model.net) for critic in critics_of(critics, model.net)).to(model.anchor)
+        if self._clips:
+            self._clip()
         self.beside = nn.ModuleList(module for term in self.terms for module in term.modules)
         self._share: tuple[int, int] | None = None
         self._check_cover()
@@ -88,14 +98,9 @@ class Adversarial(Objective):
         for node in self.model.schedule:
             if node.conditional.density is None and node.name not in above:
                 raise GraphError(f"Adversarial: no critic judges {node.name!r} or anything made of it, so nothing would train it; add {{{node.name!r}: dgm.MLP(128)}}")
+        check_reached(self.model, covered, "Adversarial", "critics")
         for node in self.model.schedule:
-            learned = any(parameter.requires_grad for parameter in node.conditional.parameters())
-            if node.name in above and learned and not (node.deterministic or node.conditional.reparameterized):
-                raise GraphError(
-                    f"Adversarial: node {node.name!r} ~ {node.conditional.variable.summary} is learned and not reparameterized, so critics cannot train it; fix "
-                    f"its parameters, make it a Given input, or train it apart by dgm.MaximumLikelihood"
-                )
-            if node.name not in above and learned:
+            if node.name not in above and any(parameter.requires_grad for parameter in node.conditional.parameters()):
                 raise GraphError(
                     f"Adversarial: node {node.name!r} ~ {node.conditional.variable.summary} is learned, and no critic judges it or anything made of it, so it would stay as it "
                     f"began; add {{{node.name!r}: dgm.MLP(128)}}, fix its parameters, or train it apart by dgm.MaximumLikelihood"
@@ -103,6 +108,9 @@ class Adversarial(Objective):
         for name in () if self.guide is None else self.guide.random:
             if name not in judged:
                 raise GraphError(f"Adversarial: no critic judges the guide's latent {name!r}, so nothing would train the guide; add {name!r} to a critic's nodes")
+        if self.guide is not None:
+            check_reached(self.guide, self.guide.random, "Adversarial: guide", "critics")
+        self._check_inputs(judged)
         latents = set() if self.guide is None else set(self.guide.random)
         for child in (node.name for node in self.model.schedule if node.name in judged):
             for parent in net.dag.parents(child):
@@ -110,6 +118,15 @@ class Adversarial(Objective):
                     raise GraphError(
                         f"Adversarial: no critic judges {parent!r} and {child!r} together, so the guide could draw any {parent!r} for any {child!r}; add {{({child!r}, {parent!r}): dgm.MLP(128)}}"
                     )
+
+    def _check_inputs(self, judged: Collection[str]) -> None:
+        """Raises for an input of what is held against its own data that nothing looks at: which row has which would be ignored."""
+        net = self.model.net
+        told = judged | {column for critic in self.critics for column in critic.critic.against} | {name for term in self.terms for name in term.reads}
+        for name in (name for critic in self.critics for name, column in zip(critic.critic.nodes, critic.critic.against) if name == column):
+            for given in net.ancestors(name):
+                if net[given].is_given and given not in told:
+                    raise GraphError(f"Adversarial: no critic judges {name!r} together with its input {given!r}, so the model could ignore {given!r}; add {{({name!r}, {given!r}): dgm.MLP(128)}}")
 
     def _check_slope(self) -> None:
         if not isinstance(self.game, Wasserstein) or self.game.clip is not None or self.penalties:
@@ -128,7 +145,10 @@ class Adversarial(Objective):
         for column, critic in needed.items():
             if column not in values and column not in drawn:
                 raise GraphError(f"Adversarial: {critic!r} judges {column!r}, for which the data have no column; give it, or a guide that draws it: guide=")
+        refuse_lengths(self.model, values, "Adversarial")
         for name in values:
+            if name in drawn:
+                raise GraphError(f"Adversarial: the guide draws {name!r}, so its data would be ignored; leave it out of the data, or out of the guide")
             if name in self.model.random and name not in needed:
                 raise GraphError(f"Adversarial: no critic judges {name!r}, so its data would be ignored; add it to a critic's nodes, or leave it out of the data")
         return values
@@ -140,11 +160,10 @@ class Adversarial(Objective):
         own = [*self.model.parameters(), *([] if self.guide is None else self.guide.parameters()), *self.beside.parameters()]
         learned = tuple(dict.fromkeys(parameter for parameter in own if parameter.requires_grad))
         critics = tuple(parameter for parameter in self.critics.parameters() if parameter.requires_grad)
-        return Player("critic", critics, self.critic_loss), Player("generator", learned, self.generator_loss, every=self.critic_steps)
+        return Player("critic", critics, self.critic_loss, after=self._clip if self._clips else None), Player("generator", learned, self.generator_loss, every=self.critic_steps)
 
     def critic_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         """The critics' loss, the mean over worlds, summed over critics."""
-        self._clip()
         with torch.no_grad():
             real, fake = self._real(batch), self._fake(batch)
         losses = []
@@ -166,11 +185,14 @@ class Adversarial(Objective):
                 losses.append(self.game.guide(critic(*truth)).mean())
         return added(losses)
 
+    @property
+    def _clips(self) -> bool:
+        return isinstance(self.game, Wasserstein) and self.game.clip is not None
+
+    @torch.no_grad()
     def _clip(self) -> None:
-        if isinstance(self.game, Wasserstein) and self.game.clip is not None:
-            with torch.no_grad():
-                for parameter in self.critics.parameters():
-                    parameter.clamp_(-self.game.clip, self.game.clip)
+        for parameter in self.critics.parameters():
+            parameter.clamp_(-self.game.clip, self.game.clip)
 
     # ---- worlds of the data and of the model
 

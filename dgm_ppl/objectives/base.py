@@ -23,13 +23,14 @@ SERVING: dict[type[Objective], type[Objective]] = {}          # by objective, th
 class Player:
     """A group of parameters and the loss that they minimise: the mean over the worlds of a batch, in nats.
 
-    It is updated in the first of `every` steps, and in each by default.
+    It is updated in the first of `every` steps, and in each by default; `after` is called when it was.
     """
 
     name: str
     parameters: tuple[nn.Parameter, ...]
     loss: Callable[[Mapping[str, Tensor]], Tensor]
     every: int = 1
+    after: Callable[[], None] | None = None
 
 
 class Objective(nn.Module):

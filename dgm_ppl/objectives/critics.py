@@ -70,12 +70,14 @@ class CriticNetwork(nn.Module):
     def squared_slope(self, values: Sequence[Tensor]) -> Tensor:
         """The squared norm of the gradient in the real-valued nodes, one number a world (and member), differentiable."""
         values = list(values)
-        moved = [values[i].detach().requires_grad_() for i in self.smooth]
+        leads = [value.shape[: value.ndim - len(port.event)] for value, port in zip(values, self.ports)]
+        lead = torch.broadcast_shapes(*leads)                               # a node outside a plate is read by every member, with a slope of its own
+        moved = [values[i].detach().expand(*lead, *self.ports[i].event).requires_grad_() for i in self.smooth]
         for i, value in zip(self.smooth, moved):
             values[i] = value
         score = self(*values)
         gradients = torch.autograd.grad(score.sum(), moved, create_graph=True)
-        norms = [gradient.square().flatten(score.ndim).sum(-1) for gradient in gradients]
+        norms = [gradient.square().reshape(*score.shape, -1).sum(-1) for gradient in gradients]
         return sum(norms[1:], start=norms[0])
 
 
@@ -86,7 +88,7 @@ def critics_of(declared: Mapping[Any, Any] | Sequence[Critic], net: BayesNet) ->
         GraphError: no critic, an unknown node, columns of another shape or space than the nodes they are held against.
     """
     if isinstance(declared, Mapping):
-        critics = tuple(Critic(*((nodes,) if isinstance(nodes, str) else nodes), net=network) for nodes, network in declared.items())
+        critics = tuple(Critic(*(nodes if isinstance(nodes, tuple) else (nodes,)), net=network) for nodes, network in declared.items())
     else:
         critics = tuple(declared) if isinstance(declared, (list, tuple)) else (declared,)
     if not critics or not all(isinstance(critic, Critic) for critic in critics):
@@ -98,6 +100,11 @@ def critics_of(declared: Mapping[Any, Any] | Sequence[Critic], net: BayesNet) ->
         for name, column in zip(critic.nodes, critic.against):
             if net[name].shape != net[column].shape:
                 raise GraphError(f"{critic!r}: {name!r} has the shape {net[name].shape}, {column!r} has {net[column].shape}; expected columns of the nodes' own shape")
+            kinds = [(net[each].space.integer, net[each].space.cardinality) for each in (name, column)]
+            if kinds[0] != kinds[1]:
+                raise GraphError(f"{critic!r}: {name!r} has values in {net[name].space}, {column!r} in {net[column].space}; expected columns of the nodes' own kind")
+            if net.plates_of(name) != net.plates_of(column):
+                raise GraphError(f"{critic!r}: {name!r} is in the plates {net.plates_of(name)}, {column!r} in {net.plates_of(column)}; expected columns of the nodes' own plates")
         if all(net[name].space.integer for name in critic.nodes):
             raise GraphError(f"{critic!r}: every node is finite, so no gradient could reach the model; train finite nodes by dgm.MaximumLikelihood")
     return critics

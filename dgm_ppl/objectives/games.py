@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn.functional import relu, softplus
 
@@ -105,7 +105,7 @@ class Wasserstein(Game):
     clip: float | None = None
 
     def __post_init__(self) -> None:
-        if self.clip is not None and not self.clip > 0:
+        if self.clip is not None and (isinstance(self.clip, bool) or not isinstance(self.clip, (int, float)) or not 0 < self.clip < math.inf):
             raise GraphError(f"Wasserstein: expected clip above 0, the largest size of a critic's parameter; got {self.clip!r}; try clip=0.01")
 
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -134,11 +134,15 @@ class FDivergence(Game):
     def conjugate(self, value: Tensor) -> Tensor:
         """f*(t) = sup_u (t u - f(u))."""
 
+    def composed(self, number: Tensor) -> Tensor:
+        """f*(a(number)); to be overridden where the two cancel out."""
+        return self.conjugate(self.activation(number))
+
     def critic(self, real: Tensor, fake: Tensor) -> Tensor:
-        return self.conjugate(self.activation(fake)) - self.activation(real)
+        return self.composed(fake) - self.activation(real)
 
     def generator(self, fake: Tensor) -> Tensor:
-        return -self.conjugate(self.activation(fake))
+        return -self.composed(fake)
 
     def guide(self, real: Tensor) -> Tensor:
         return self.activation(real)
@@ -165,6 +169,9 @@ class ReverseKullbackLeibler(FDivergence):
     def conjugate(self, value: Tensor) -> Tensor:
         return -1 - (-value).log()
 
+    def composed(self, number: Tensor) -> Tensor:
+        return number - 1
+
 
 @dataclass(frozen=True, repr=False)
 class Pearson(FDivergence):
@@ -186,6 +193,9 @@ class SquaredHellinger(FDivergence):
 
     def conjugate(self, value: Tensor) -> Tensor:
         return value / (1 - value)
+
+    def composed(self, number: Tensor) -> Tensor:
+        return number.expm1()
 
 
 @dataclass(frozen=True, repr=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -19,7 +19,7 @@ from ..conditionals import Conditional
 from ..families import Setting, noise
 from ..graph import GraphError
 
-__all__ = ["VIMCO", "DoublyReparameterized", "Drawn", "Estimator", "StickingTheLanding", "Weighed", "check_auxiliary", "check_reparameterized", "check_scored", "held", "log_mean", "scaled"]
+__all__ = ["VIMCO", "DoublyReparameterized", "Drawn", "Estimator", "StickingTheLanding", "Weighed", "check_auxiliary", "check_reached", "check_reparameterized", "check_scored", "held", "log_mean", "scaled"]
 
 
 class Drawn(NamedTuple):
@@ -87,6 +87,29 @@ class Estimator(Setting):
 def log_mean(weights: Tensor) -> Tensor:
     """The log of the mean over the first dimension."""
     return weights.logsumexp(0) - math.log(len(weights))
+
+
+def reached(model: Model, ends: Collection[str]) -> set[str]:
+    """The nodes from which a gradient at the values of some nodes comes through: by way of nodes that are deterministic and real, or reparameterized."""
+    found: set[str] = set()
+    for node in reversed(model.schedule):
+        through = not node.conditional.variable.space.integer if node.deterministic else node.conditional.reparameterized
+        if through and (node.name in ends or not found.isdisjoint(model.net.dag.children(node.name))):
+            found.add(node.name)
+    return found
+
+
+def check_reached(model: Model, ends: Collection[str], place: str, judge: str) -> None:
+    """Raises for a learned node at or above `ends` that no gradient reaches from there; `judge` says what they are to the objective."""
+    above, open_to = set(ends) | set(model.net.ancestors(*ends)), reached(model, ends)
+    for node in model.schedule:
+        if node.name not in above or node.name in open_to or not any(parameter.requires_grad for parameter in node.conditional.parameters()):
+            continue
+        summary, mend = f"node {node.name!r} ~ {node.conditional.variable.summary}", "fix its parameters, make it a Given input, or train it apart by dgm.MaximumLikelihood"
+        if not node.deterministic and not node.conditional.reparameterized:
+            raise GraphError(f"{place}: {summary} is learned and not reparameterized, so {judge} cannot train it; {mend}")
+        closed = [child for child in model.net.dag.children(node.name) if child in above]
+        raise GraphError(f"{place}: {summary} is learned, and no gradient comes back to it from {judge}: {', '.join(map(repr, closed)) or repr(node.name)} is not reparameterized; {mend}")
 
 
 def check_reparameterized(objective: nn.Module, asked: str, mend: str) -> None:

@@ -13,7 +13,7 @@ from ..compile.reduction import PerWorld, added
 from ..distances import MMD, Distance
 from ..graph import GraphError
 from .bounds import Bound
-from .gradients import Drawn, check_reparameterized
+from .gradients import Drawn, check_reached, check_reparameterized
 
 __all__ = ["InfoVAE", "WassersteinAutoencoder"]
 
@@ -57,6 +57,8 @@ class InfoVAE(Bound):
         if model.net.chains:
             raise GraphError(f"{name}: expected a net without chains, whose sequences may differ in length; use dgm.ELBO(model, guide, kl_weight=...)")
         check_reparameterized(self, name, "dgm.ELBO(model, guide)")
+        if self.alpha == 1:                                                 # the prior is learned by what is drawn of it alone
+            check_reached(model, [latent for latent in guide.random if latent in model.random], name, "a distance of samples")
 
     def world_losses(self, batch: Mapping[str, Tensor]) -> Tensor:
         drawn = self._drawn(batch)

@@ -14,8 +14,16 @@ from ..families import ShardedNoise, noise
 from ..formats.declaration import describe
 from ..graph import GraphError
 from .base import Objective
+from .gradients import check_reached
 
-__all__ = ["Matching"]
+__all__ = ["Matching", "refuse_lengths"]
+
+
+def refuse_lengths(model: Model, values: Mapping[str, Tensor], place: str) -> None:
+    """Raises where sequences differ in length: what pads them would be taken for data."""
+    for name in model.net.chains:
+        if name in values:
+            raise GraphError(f"{place}: expected sequences of one length along {name!r}, as samples are compared whole; got several; cut them, or train on those of each length apart")
 
 
 class Matching(Objective):
@@ -43,20 +51,19 @@ class Matching(Objective):
         super().__init__()
         if not isinstance(distance, Distance):
             raise GraphError(f"Matching: expected a distance such as dgm.EnergyDistance() or dgm.MMD(); got {distance!r}")
+        if not isinstance(model, Model):
+            raise GraphError(f"Matching: expected a compiled model; got {type(model).__name__}; try dgm.Matching(dgm.compile(net))")
         self.model, self.distance = model, distance
         self._share: tuple[int, int] | None = None
-        for node in model.schedule:
-            learned = any(parameter.requires_grad for parameter in node.conditional.parameters())
-            if learned and not (node.deterministic or node.conditional.reparameterized):
-                raise GraphError(
-                    f"Matching: node {node.name!r} ~ {node.conditional.variable.summary} is learned and not reparameterized, so no distance of samples can "
-                    f"train it; fix its parameters, make it a Given input, or train it apart by dgm.MaximumLikelihood"
-                )
+        check_reached(model, list(model.random), "Matching", "a distance of samples")
 
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
         values = self.model.layout.rowed(self.model.encode(data))
         if not [name for name in values if name in self.model.random]:
             raise GraphError(f"Matching: expected data for one random node at least; got {list(values)}; the model has {list(self.model.random)}")
+        refuse_lengths(self.model, values, "Matching")
+        compared = [name for name in values if name in self.model.random]
+        check_reached(self.model, compared, "Matching", "what is compared")
         above = set(values) | set(self.model.net.ancestors(*values))
         for node in self.model.schedule:
             if node.name not in above and any(parameter.requires_grad for parameter in node.conditional.parameters()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,7 @@ class GradientPenalty(CriticPenalty):
         mixed = list(real)
         for i in critic.smooth:
             share = between.reshape(-1, *(1,) * (real[i].ndim - 1))
-            mixed[i] = torch.lerp(fake[i], real[i], share)
+            mixed[i] = torch.lerp(fake[i].to(real[i].dtype), real[i], share)
         slope = critic.squared_slope(mixed)
         return self.weight * ((slope + 1e-12).sqrt() - self.target).square()
 
@@ -96,6 +97,11 @@ class ModelTerm(Setting):
         return ()
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """The nodes that this term looks at."""
+        return self.covers
+
+    @property
     def modules(self) -> tuple[Any, ...]:
         """Modules that are trained beside the model."""
         return ()
@@ -128,20 +134,28 @@ class Consistency(ModelTerm):
                 raise GraphError(f"{self!r}: no node {name!r}{did_you_mean(name, model.net)}")
         if model.net[self.node].shape != model.net[self.target].shape:
             raise GraphError(f"{self!r}: {self.node!r} has the shape {model.net[self.node].shape}, {self.target!r} has {model.net[self.target].shape}; expected one shape")
+        if model.net[self.node].space.integer or model.net[self.target].space.integer:
+            raise GraphError(f"{self!r}: {self.node!r} has values in {model.net[self.node].space}, {self.target!r} in {model.net[self.target].space}; expected real numbers, whose difference has a gradient")
 
     @property
     def covers(self) -> tuple[str, ...]:
         return (self.node,)
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return self.node, self.target
+
     def __call__(self, found: Mapping[str, Tensor]) -> Tensor:
-        return self.weight * (found[self.node] - found[self.target]).abs().flatten(1).mean(1)
+        apart = (found[self.node] - found[self.target]).abs()
+        return self.weight * apart.reshape(len(apart), -1).mean(1)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MutualInformation(ModelTerm):
-    """-weight E[log q(latent | generated)]: a lower bound of the information between a latent and what is made of it (InfoGAN).
+    """-weight E[log q(latent | generated)], the mean over plate members: a lower bound of the information between a latent and what is made of it (InfoGAN).
 
-    `guide` is a compiled recognition net with the latent; its parameters are trained with the model's.
+    `guide` is a compiled recognition net with the latent; its parameters are trained with the model's. What q reads is drawn from the guide itself where it is a latent
+    too, given what the model made: a code that only the model's other latents tell is none that can be read.
 
     Source: Chen et al. (2016), https://arxiv.org/abs/1606.03657.
     """
@@ -166,15 +180,21 @@ class MutualInformation(ModelTerm):
                 raise GraphError(
                     f"MutualInformation: {name!r} is {guide[name].summary} in the guide and {model.net[name].summary} in the model; expected one shape and the same states"
                 )
+        for node in self.guide.schedule:
+            if node.name in guide.ancestors(self.latent) and not (node.deterministic or node.conditional.reparameterized):
+                read = f"dgm.compile(dgm.BayesNet(x=dgm.Given(...), {self.latent}={guide[self.latent].caption}.given('x', net=dgm.MLP(128))))"
+                raise GraphError(f"MutualInformation: the guide reads its latent {node.name!r} ~ {guide[node.name].caption} to tell {self.latent!r}, and draws of it have no gradient; give one that reads data alone: {read}")
 
     @property
     def modules(self) -> tuple[Any, ...]:
         return (self.guide,)
 
     def __call__(self, found: Mapping[str, Tensor]) -> Tensor:
-        node = next(node for node in self.guide.schedule if node.name == self.latent)
-        value = found[self.latent]
-        return self.weight * PerWorld()(node, node.conditional.surprisals(value, node.prepare(found)), value)
+        node, value, guide = next(node for node in self.guide.schedule if node.name == self.latent), found[self.latent], self.guide
+        seen = {name: found[name] for name in guide.net.inputs}
+        read = guide.run(seen, value.shape[:1], guide.layout.sizes(seen))
+        members = math.prod(value.shape[1: value.ndim - node.event_rank])
+        return self.weight / members * PerWorld()(node, node.conditional.surprisals(value, node.prepare(read)), value)
 
     def describe(self) -> str:
         return f"MutualInformation({self.latent!r}, {self.guide.net!r}, weight={self.weight})"

@@ -35,6 +35,7 @@ class Turn:
     schedule: LRScheduler | None
     settings: dict[str, Any]
     every: int = 1
+    after: Callable[[], None] | None = None
     last: Tensor | None = None
 
     def is_due(self, step: int) -> bool:
@@ -77,6 +78,8 @@ class Step:
         else:
             loss = self._gradient(turn, batch, share, careful)
             turn.optimizer.step()
+        if turn.after is not None:
+            turn.after()
         if careful:
             _check_finite(f"parameters of player {turn.name!r} that are not, from a finite gradient,", turn.parameters)
         return loss
@@ -126,7 +129,7 @@ def _turn(player: Any, names: Sequence[str], plan: Plan) -> Turn:
     builder = for_player(plan.schedule, player.name, names, "schedule")
     schedule = None if builder is None else builder(optimizer)
     settings["schedule"] = schedule and type(schedule).__name__
-    return Turn(player.name, parameters, _compiled(player.loss, plan), optimizer, schedule, settings, player.every)
+    return Turn(player.name, parameters, _compiled(player.loss, plan), optimizer, schedule, settings, player.every, player.after)
 
 
 def _compiled(loss: Callable[[Batch], Tensor], plan: Plan) -> Callable[[Batch], Tensor]:

@@ -112,10 +112,16 @@ ROWS = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize("ask, message", [
-    (lambda: metrics.precision_recall(ROWS, ROWS[:20], neighbours=30), "neighbours to be a whole number from 1 to 19, .*got 30"),
-    (lambda: metrics.density_coverage(ROWS[:20], ROWS, neighbours=0), "neighbours to be a whole number from 1 to 19, .*got 0"),
+    (lambda: metrics.precision_recall(ROWS, ROWS[:20], neighbours=30), "neighbours to be a whole number from 1 to 17, .*got 30"),
+    (lambda: metrics.density_coverage(ROWS[:20], ROWS, neighbours=0), "neighbours to be a whole number from 1 to 17, .*got 0"),
     (lambda: metrics.frechet_distance(torch.randn(30, 60), torch.randn(30, 60)), "more rows than features.*got 30 rows of 60 features.*kernel_distance"),
     (lambda: metrics.mmd(ROWS.numpy(), ROWS), r"expected tensors.*got ndarray; try torch.as_tensor"),
+    (lambda: metrics.mmd(ROWS, ROWS, permutations=0), "positive whole number of permutations; got 0"),
+    (lambda: metrics.mmd(ROWS, ROWS, distance=dgm.EnergyDistance()), r"expected dgm.MMD\(...\).*dgm.metrics.energy_distance"),
+    (lambda: metrics.classifier_two_sample(ROWS, ROWS, folds=1), "folds to be a whole number from 2 to"),
+    (lambda: metrics.train_features(torch.rand(40, 1, 4, 4), torch.arange(40) % 2, width=1), "width to be a whole number from 2; got 1"),
+    (lambda: metrics.train_features(torch.rand(40, 1, 4, 4), (torch.arange(40) % 2).unsqueeze(1)), r"a label a row; got \(40, 1, 4, 4\) and \(40, 1\)"),
+    (lambda: metrics.train_features(torch.rand(40, 1, 4, 4), torch.arange(40) % 2, epochs=1)(torch.rand(3, 2, 4, 4)), r"expected images \(rows, 1, height, width\).*got \(3, 2, 4, 4\)"),
     (lambda: metrics.train_features(torch.full((40, 1, 4, 4), float("nan")), torch.arange(40) % 2), "expected finite images"),
     (lambda: metrics.train_features(torch.rand(40, 1, 4, 4), torch.zeros(40)), r"labels 0, 1, ... of two classes at least; got \[0.0\]"),
     (lambda: metrics.train_features(torch.rand(40, 1, 4, 4), torch.arange(40) / 2), "labels 0, 1, ... of two classes at least"),
@@ -131,3 +137,31 @@ def test_samples_of_two_precisions_are_measured_in_the_wider(measure):
     mixed = measure(ROWS, ROWS.double() + 1)
     torch.manual_seed(0)
     assert mixed == measure(ROWS.double(), ROWS.double() + 1)
+
+
+@pytest.mark.parametrize("measure", [
+    lambda a, b: metrics.precision_recall(a, b)[0], lambda a, b: metrics.density_coverage(a, b)[0], lambda a, b: metrics.density_coverage(a, b)[1],
+], ids=["precision", "density", "coverage"])
+def test_errors_of_neighbourhoods_are_those_of_repetition(measure):
+    found = [measure(normal(60, seed=2 * i), normal(300, 0.7, seed=2 * i + 1)) for i in range(60)]
+    spread, told = torch.tensor([one.value for one in found]).std(), torch.tensor([one.stderr for one in found]).mean()
+    assert 0.8 < float(told / spread) < 1.9
+
+
+def test_ties_count_in_part_as_copies():
+    train, held, fake = (torch.poisson(torch.full((200, 2), 3.0), generator=torch.Generator().manual_seed(seed)) for seed in range(3))
+    found = metrics.memorisation(train, held, fake)
+    assert found.value == pytest.approx(0.5, abs=0.1) and found.p > 0.01
+
+
+@pytest.mark.parametrize("measure", [metrics.energy_distance, metrics.kernel_distance, lambda a, b: metrics.density_coverage(a, b)[0]], ids=["energy", "kernel", "density"])
+def test_numbers_far_from_zero_lose_nothing(measure):
+    x, y = (normal(60, seed=seed, features=100) + shift for seed, shift in ((0, 100.0), (1, 100.2)))
+    single, double = measure(x, y), measure(x.double(), y.double())
+    assert single.value == pytest.approx(double.value, rel=1e-3)
+
+
+def test_a_permutation_test_is_reproducible_and_leaves_the_generator_alone():
+    state = torch.random.get_rng_state()
+    one, two = (metrics.mmd(normal(30), normal(30, 0.3, seed=1)) for _ in range(2))
+    assert one.p == two.p and torch.equal(state, torch.random.get_rng_state())
