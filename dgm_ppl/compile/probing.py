@@ -84,9 +84,9 @@ def _copied(node: Node, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: values[name].clone() for name in (node.name, *node.parents)}
 
 
-def differs(one: Tensor, other: Tensor) -> Tensor:
+def differs(one: Tensor, other: Tensor, accuracy: float = 1e-5) -> Tensor:
     """Where two terms are not the same number, `(*batch)`."""
-    return ~torch.isclose(one, other, rtol=1e-5, atol=1e-6, equal_nan=True).all(-1)
+    return ~torch.isclose(one, other, rtol=accuracy, atol=accuracy / 10, equal_nan=True).all(-1)
 
 
 @contextmanager

@@ -131,7 +131,7 @@ def _influences(probe: Probe) -> Iterator[Finding]:
         terms = next((probe.terms(changed) for changed in probe.changed(name, probe.cell(name))), base)
         quiet = []
         for node in probe.model.schedule:
-            moved = differs(base[node.name], terms[node.name])
+            moved = differs(base[node.name], terms[node.name], node.conditional.accuracy)
             if moved.any():
                 yield from _judged(probe, node, name, moved)
             elif name in node.parents:
@@ -179,7 +179,7 @@ def _places(probe: Probe) -> Iterator[Finding]:
     random = {name for name, term in probe.terms(probe.values, seed=1).items() if differs(base[name], term).any()}
     rolled = probe.terms({name: value.roll(1, 0) for name, value in probe.values.items()})
     for name, term in rolled.items():
-        if name not in random and differs(base[name].roll(1, 0), term).any():
+        if name not in random and differs(base[name].roll(1, 0), term, probe.model.conditionals[name].accuracy).any():
             yield Finding(name, "depends on the place of a row: it reads something beside its parents; try making that a node, dgm.Given()")
 
 

@@ -29,7 +29,8 @@ class Conditional(nn.Module):
     it makes of each element in `residuals`; `verify_structure` then holds the Jacobian of the second against the first.
     """
 
-    density: str | None = "exact"                   # "exact", "bound", or None for one that only samples
+    density: str | None = "exact"                   # "exact", of random draws a "bound" or an "estimate" without bias, or None for one that only samples
+    accuracy: float = 1e-5                          # how far two evaluations of the same density may differ, relatively
     regressed: bool = False                         # whether it is learned by regression on simulated values: its density can be asked for, but not trained by
     has_auxiliary: bool = False                     # whether it is trained by a loss beside a bound, `auxiliary`
     stepwise: bool = False                          # whether its elements are drawn one after another, so that `draw_as` and `in_order` work

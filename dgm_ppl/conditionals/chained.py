@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,7 @@ class Chained(Conditional):
         self.starts = nn.ModuleList(dict.fromkeys(starts))                  # steps may share one
         self._start_at = tuple(list(self.starts).index(start) for start in starts)
         densities = {each.density for each in (main, *starts)}
-        self.density = None if None in densities else "bound" if "bound" in densities else "exact"
+        self.density = None if None in densities else next((kind for kind in ("bound", "estimate") if kind in densities), "exact")
         self.elements = min(each.elements for each in (main, *starts))      # independent at every step
         ports = {port.name: port for each in (main, *starts) for port in each.ports}
         self.ports = tuple(ports.values())                                  # a start may read what later steps do not
@@ -98,6 +99,12 @@ class Chained(Conditional):
         if port.name in self._learned:
             return transform_to(port.space.constraint)(self.initials[self._learned[port.name]])
         return None
+
+    def sampling(self, how: Any) -> Chained:
+        twin = copy(self)
+        twin._modules = {**self._modules}                                   # a copy of a module holds the same dict
+        twin.main, twin.starts = self.main.sampling(how), nn.ModuleList(start.sampling(how) for start in self.starts)
+        return twin
 
     # ---- what it can do
 

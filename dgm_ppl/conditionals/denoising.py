@@ -50,6 +50,8 @@ class Denoising(Architecture):
         return Real()
 
     def as_guide_of(self, variable: Variable, latent: Variable) -> Variable:
+        if self.sampler.clip is not None:
+            raise GraphError(f"amortize: the draws of a guide are weighed by the flow's density, which a clipped sampler does not draw from; got sampler={self.sampler!r}; leave clip out")
         if not isinstance(latent.space, (Real, Positive, Interval)):
             return variable
         kind = self if self.preprocess is not None else replace(self, preprocess=scaled_as(latent))
@@ -70,6 +72,8 @@ class Denoising(Architecture):
         check_shares(name, self.drop, variable.parents)
         if not isinstance(variable.space, (Real, Positive, Interval, Finite)):
             raise GraphError(f"node {name!r}: noise is added to real numbers, to positive ones by their logarithm and to bounded ones by their log-odds; got {variable.space}; try dgm.Flow(..., space=...)")
+        if self.preprocess is not None:
+            self.preprocess.check(f"node {name!r}", variable.shape)
         check_guidance(name, self.sampler.guidance, [parent for parent, _ in self.drop], variable.parents)
 
 
@@ -151,13 +155,15 @@ class DenoisingConditional(Conditional):
     # ---- sampling
 
     def draw(self, batch: Sequence[int], prepared: Any, noise: Noise) -> Tensor:
-        with torch.no_grad():
+        with torch.set_grad_enabled(noise.moved and torch.is_grad_enabled()):
             return self.decode(self.sampler(self.denoiser(prepared, batch, self.sampler.guidance), noise))
 
     def sampling(self, how: Any) -> DenoisingConditional:
         if not isinstance(how, Sampler):
             raise GraphError(f"node {self.name!r}: expected a sampler such as dgm.DDIM(20) or dgm.DPMSolver(20, guidance={{'y': 2.0}}); got {how!r}")
         check_guidance(self.name, how.guidance, self.dropping.names, self.variable.parents)
+        if self.density != "bound" and not how.deterministic:
+            raise GraphError(f"node {self.name!r}: its density is that of draws along the flow, which takes a sampler without fresh noise; got {how!r}; try dgm.Heun(20)")
         twin = copy(self)
         twin.sampler = how
         return twin

@@ -46,6 +46,11 @@ class Measurement(ParentFunction):
         return {1: (-1,), 2: (-2,)}.get(rank, (-2, -1))
 
 
+def _real(x: Tensor) -> Tensor:
+    """Levels of pixels as numbers that have means."""
+    return x if x.is_floating_point() else x.to(torch.get_default_dtype())
+
+
 def _along(axis: int, x: Tensor, fn: Callable[[Tensor], Tensor]) -> Tensor:
     """A function of lines `(n, 1, length)` along one axis."""
     moved = x.movedim(axis, -1)
@@ -63,10 +68,11 @@ class Blur(Measurement):
     width: float = 1.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.width, Real) or not 0 < self.width < math.inf:
+        if isinstance(self.width, bool) or not isinstance(self.width, Real) or not 0 < self.width < math.inf:
             raise GraphError(f"Blur: expected width to be a number above 0, in pixels or steps; got {self.width!r}")
 
     def __call__(self, x: Tensor, rank: int = 3) -> Tensor:
+        x = _real(x)
         axes, reach = self.axes(x, rank), max(1, math.ceil(3 * self.width))
         kernel = (-(torch.arange(-reach, reach + 1, device=x.device, dtype=x.dtype) / self.width).square() / 2).exp().reshape(1, 1, -1)
         for axis in axes:
@@ -90,6 +96,7 @@ class Coarsen(Measurement):
             raise GraphError(f"Coarsen: expected factor to be a positive whole number; got {self.factor!r}")
 
     def __call__(self, x: Tensor, rank: int = 3) -> Tensor:
+        x = _real(x)
         axes = self.axes(x, rank)
         if any(x.shape[axis] % self.factor for axis in axes):
             raise GraphError(f"Coarsen: expected sides that {self.factor} divides; got {' x '.join(str(x.shape[axis]) for axis in axes)}")
@@ -104,10 +111,14 @@ class Grey(Measurement):
 
     weights: tuple[float, ...] = ()
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.weights, tuple) or not all(isinstance(weight, Real) for weight in self.weights):
+            raise GraphError(f"Grey: expected weights as a tuple of one number a channel; got {self.weights!r}; try (0.299, 0.587, 0.114)")
+
     def __call__(self, x: Tensor, rank: int = 3) -> Tensor:
         if rank < 3 or x.ndim < 3:
             raise GraphError(f"Grey: expected images (channels, height, width); got an event of {min(rank, x.ndim)} dimensions in a value of shape {tuple(x.shape)}; try a function of your own")
-        channels = x.shape[-3]
+        x, channels = _real(x), x.shape[-3]
         if self.weights and len(self.weights) != channels:
             raise GraphError(f"Grey: expected a weight for each of {channels} channels; got {len(self.weights)}")
         weights = x.new_tensor(self.weights or [1 / channels] * channels)
@@ -142,10 +153,14 @@ class Mask(Measurement):
 
     def __init__(self, mask: object = None, *, kept: tuple[int, ...] = (), shape: tuple[int, ...] = ()):
         if mask is not None:
+            if not isinstance(mask, (Tensor, list, tuple)) and not hasattr(mask, "__array__"):
+                raise GraphError(f"Mask: expected ones where the event is measured, in its shape; got {mask!r}; try dgm.Mask([1, 0, 1])")
             found = torch.as_tensor(mask).bool()
             kept, shape = tuple(found.flatten().nonzero().squeeze(1).tolist()), tuple(found.shape)
         if not kept:
             raise GraphError("Mask: expected a mask with one element that is measured at least; got none")
+        if not 0 <= min(kept) <= max(kept) < math.prod(shape):
+            raise GraphError(f"Mask: expected kept elements of an event of shape {tuple(shape)}, counted from 0 to {math.prod(shape) - 1}; got {tuple(kept)}")
         object.__setattr__(self, "kept", tuple(kept))
         object.__setattr__(self, "shape", tuple(shape))
 

@@ -243,7 +243,7 @@ class Learned(Schedule):
         raise GraphError("Learned: a schedule that is learned belongs to a compiled node; read model.conditional('x').schedule")
 
     def module(self) -> nn.Module:
-        return MonotoneSchedule(self.high, self.low, self.width)
+        return MonotoneSchedule(float(self.high), float(self.low), self.width)
 
 
 class MonotoneSchedule(nn.Module):

@@ -31,6 +31,7 @@ class Noise:
     """
 
     sharded: ClassVar[bool] = False
+    moved: ClassVar[bool] = False                   # whether gradients in the noise are wanted of what it makes
 
     def normal(self, shape: Sequence[int], like: Tensor) -> Tensor:
         return torch.randn(shape, dtype=like.dtype, device=like.device)

@@ -10,8 +10,10 @@ from torch import Tensor
 from ..compile import Model
 from ..compile.reduction import PerWorld, Reduction, Total
 from ..conditionals import SimpleWeighting
+from ..conditionals.chained import Chained
 from ..conditionals.denoising import DenoisingConditional
-from ..conditionals.diffusion import Weighting
+from ..conditionals.diffusion import LikelihoodWeighting, Weighting
+from ..conditionals.schedules import MonotoneSchedule
 from ..formats.declaration import describe
 from ..graph import GraphError
 from .base import Objective
@@ -45,6 +47,11 @@ class Denoising(Objective):
         for node in model.schedule:
             if node.conditional.density is None:
                 raise node.conditional.without_density("denoising")
+        for node in model.schedule:
+            if isinstance(node.conditional, DenoisingConditional) and isinstance(node.conditional.schedule, MonotoneSchedule) and not isinstance(weighting, LikelihoodWeighting):
+                raise GraphError(f"Denoising: the schedule of {node.name!r} is learned by the bound, and {weighting!r} is none; try dgm.Denoising(model, dgm.LikelihoodWeighting()), or dgm.MaximumLikelihood(model)")
+            if isinstance(node.conditional, Chained) and isinstance(node.conditional.main, DenoisingConditional):
+                raise GraphError(f"Denoising: node {node.name!r} ~ {model.net[node.name].caption} is diffused at every step of a chain, which the bound trains: dgm.MaximumLikelihood(model)")
         if not any(isinstance(node.conditional, DenoisingConditional) for node in model.schedule):
             raise GraphError(f"Denoising: no node is a Diffusion or FlowMatching; got {list(model.random)}; the objective that fits is dgm.MaximumLikelihood(model)")
 

@@ -14,6 +14,7 @@ from ..graph import GraphError
 from .bounded import noisy, refuse_implicit, refuse_noisy
 from .collapsed import CollapsedPosterior
 from .elimination import by_cliques, integrates
+from .evidence import relevant
 from .exact import Exact, why_not
 from .exact_posterior import ExactPosterior
 from .gaussian_sequences import GaussianSequencePosterior
@@ -105,8 +106,11 @@ def _check_densities(model: Model, values: Mapping[str, Any], method: Method) ->
     asked = f"posterior by {type(method).__name__}"
     whole = isinstance(method, (NUTS, Importance, IndependenceMetropolis, Refined))
     refuse_implicit(model, model.random if whole else values, asked)
-    if isinstance(method, HMC) or whole and not (isinstance(method, Refined) and not method.weighted):
-        refuse_noisy(model, values if isinstance(method, HMC) else None, asked)
+    weighted = whole and not (isinstance(method, Refined) and not method.weighted)
+    if isinstance(method, (HMC, Twisted)) or weighted:
+        refuse_noisy(model, values if isinstance(method, (HMC, Twisted)) else None, asked)
+    if weighted and not isinstance(method, NUTS):
+        refuse_noisy(method.guide, method.guide.random, asked)
 
 
 def _check_open(model: Model, values: Mapping[str, Any], holes: Mapping[str, Any] = MappingProxyType({})) -> None:
@@ -118,6 +122,6 @@ def _mend(model: Model, values: Mapping[str, Any]) -> str:
     denoised, other = noisy(model), ""
     if denoised is None:
         other = ", or method=dgm.NUTS()"
-    elif denoised not in values and isinstance(model.conditionals[denoised], DenoisingConditional):
+    elif isinstance(model.conditionals[denoised], DenoisingConditional) and relevant(model, values) == [denoised]:
         other = ", or method=dgm.Guided(samples=100)"
     return f"try method=dgm.Amortized(guide), with guide = dgm.compile(dgm.amortize(net, observed={list(values)})){other}"

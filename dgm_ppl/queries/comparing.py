@@ -48,12 +48,14 @@ def compare(
         >>> list(frame["method"])
         ['exact', 'langevin']
     """
+    if not isinstance(methods, (Mapping, Sequence)) or isinstance(methods, str):
+        raise GraphError(f"compare: expected methods by name, or a list of them; got {methods!r}; try {{'guided': {type(methods).__name__}(...)}}")
     named = dict(methods) if isinstance(methods, Mapping) else {type(method).__name__: method for method in methods}
     if not named:
         raise GraphError("compare: expected one method or more; got none; try {'hmc': dgm.HMC()}")
     if not isinstance(methods, Mapping) and len(named) < len(methods):
         raise GraphError(f"compare: expected one method of each kind in a list; got {[type(method).__name__ for method in methods]}; name them: {{'few': dgm.Guided(steps=50), 'many': dgm.Guided(steps=200)}}")
-    if not 0 < level < 1:
+    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 < level < 1:
         raise GraphError(f"compare: expected level between 0 and 1; got {level!r}; try 0.9")
     known = {} if truth is None else model.encode(truth)
     import pandas
@@ -70,7 +72,7 @@ def _rows(model: Model, evidence: Any, name: str, method: Method | None, truth: 
     for node, draws in drawn.items():
         if not draws.is_floating_point() or model.net[node].is_deterministic:
             continue
-        row = {"method": name, "node": node, "seconds": seconds, "spread": float(draws.std(0).mean())}
+        row = {"method": name, "node": node, "seconds": seconds, "spread": float(draws.std(0).mean()) if len(draws) > 1 else float("nan")}
         if node in truth and truth[node].shape != draws.shape[1:]:
             raise GraphError(f"compare: expected the truth of {node!r} with the shape {tuple(draws.shape[1:])} of what the evidence leaves open; got {tuple(truth[node].shape)}")
         rows.append({**row, **(_against(draws, truth[node], level, len(answer.worlds)) if node in truth else {}), "diagnosis": str(answer.diagnose()).replace("\n", "; ")})

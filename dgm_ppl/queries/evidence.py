@@ -13,7 +13,7 @@ from torch import Tensor
 from ..compile import Model
 from ..exact import Cells, Obstacle, cells, complete_log_prob, refuse_soft, see, watch
 from ..graph import GraphError
-from .bounded import bounded, bounds, check_weights, flowing, marginaliser, refuse_implicit
+from .bounded import bounded, bounds, check_weights, flowing, marginaliser, noisy_kind, refuse_implicit
 from .elimination import by_cliques, collapsed_log_prob, integrates
 from .exact import Exact, exact_log_prob, why_not
 from .methods import Bound, Importance, Method, ProbabilityFlow
@@ -84,7 +84,7 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
         if bounded(model, watched.values) and not watched.holes and watched.values.keys() >= set(model.random):
             with torch.no_grad():
                 value, stderr = bounds(lambda: model.log_prob(watched.values))
-            return Score(value, "bound", stderr)
+            return Score(value, noisy_kind(model, watched.values), stderr)
         return Score(sequence_log_prob(model, watched, method or Exact()), "exact")
     found = cells(model, data) if exact and integrates(model) else None
     if found is not None and (relevant(model, found) or found.holes or found.soft) and not by_cliques(model, found):
@@ -109,13 +109,13 @@ def log_prob(model: Model, data: Any, *, method: Method | None = None) -> Score:
     values = seen.complete if whole else evidence_for(model, data, method)
     refuse_implicit(model, values, "log_prob")
     if isinstance(method, ProbabilityFlow):
-        value, stderr = flowing(model, values, method)
-        return Score(value, "exact" if stderr is None else "estimate", stderr, "probability flow")
+        value, kind, stderr = flowing(model, values, method)
+        return Score(value, kind, stderr, "probability flow")
     latents = relevant(model, values)
     if not latents and not (isinstance(values, Cells) and values.holes):    # a missing cell is latent as well
         if bounded(model, values):
             value, stderr = bounds(lambda: _complete(model, values))
-            return Score(value, "bound", stderr)
+            return Score(value, noisy_kind(model, values), stderr)
         return Score(_complete(model, values), "exact")
     if method is None or isinstance(method, Exact):
         raise GraphError(

@@ -155,8 +155,9 @@ class Guided(Method):
     def __post_init__(self) -> None:
         for name in ("samples", "steps"):
             _whole("Guided", name, getattr(self, name))
-        if not (isinstance(self.scale, (int, float)) and self.scale >= 0):
-            raise GraphError(f"Guided: expected scale to be a number that is not negative; got {self.scale!r}")
+        _check_seed("Guided", self.seed)
+        if isinstance(self.scale, bool) or not (isinstance(self.scale, (int, float)) and 0 <= self.scale < math.inf):
+            raise GraphError(f"Guided: expected scale to be a finite number that is not negative; got {self.scale!r}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,14 +176,15 @@ class Twisted(Method):
     def __post_init__(self) -> None:
         for name in ("particles", "steps"):
             _whole("Twisted", name, getattr(self, name))
+        _check_seed("Twisted", self.seed)
 
 
 @dataclass(frozen=True, eq=False)
 class ProbabilityFlow(Method):
     """The exact density of `Diffusion` and `FlowMatching` nodes, by the ordinary differential equation that moves noise to data.
 
-    The divergence is exact for small events (up to 64 elements), or the mean over `probes` random directions, which is unbiased; then
-    `repeats` solutions give a standard error. `tolerance` is the solver's, relative and absolute.
+    The divergence is exact for small events (up to 64 elements), else, or where `probes` is given, the mean over so many random directions (1), which is unbiased;
+    then `repeats` solutions give a standard error. `tolerance` is the solver's, relative and absolute.
 
     Source: Song et al. (2021), https://arxiv.org/abs/2011.13456.
     """
@@ -192,7 +194,7 @@ class ProbabilityFlow(Method):
     repeats: int = 4
 
     def __post_init__(self) -> None:
-        if not 0 < self.tolerance < 1:
+        if isinstance(self.tolerance, bool) or not isinstance(self.tolerance, (int, float)) or not 0 < self.tolerance < 1:
             raise GraphError(f"ProbabilityFlow: expected tolerance between 0 and 1; got {self.tolerance!r}; try 1e-5")
         for name in ("repeats",) if self.probes is None else ("probes", "repeats"):
             _whole("ProbabilityFlow", name, getattr(self, name))
@@ -224,6 +226,11 @@ def _check(method: Amortized | Importance | Bound | Refined | IndependenceMetrop
     if not isinstance(method.guide, (Model, SubsetGuide)):
         raise GraphError(f"{kind}: expected a compiled guide; got {type(method.guide).__name__}; try {kind}(dgm.compile(dgm.amortize(net, observed=...)))")
     _whole(kind, "samples", method.samples)
+
+
+def _check_seed(kind: str, seed: object) -> None:
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise GraphError(f"{kind}: expected seed to be a whole number, or None; got {seed!r}")
 
 
 def _whole(kind: str, name: str, value: object) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..compile import Model
 from ..compile.reduction import PerWorld
+from ..conditionals.denoising import DenoisingConditional
 from ..families import Noise
 from ..families.randomness import seeded
 from ..graph import GraphError
@@ -24,6 +25,8 @@ __all__ = ["NoisePosterior"]
 
 class Recorded(Noise):
     """Noise that is given rather than drawn: each request takes the next tensor; the first run draws them."""
+
+    moved = True
 
     def __init__(self, held: Sequence[Tensor] = ()):
         self.held, self.position, self.made = list(held), 0, []
@@ -52,6 +55,10 @@ class NoiseSpace:
         with torch.no_grad():
             first = self.model.run(self.values, self.worlds, self.sizes, noise)
             again = self.model.run(self.values, self.worlds, self.sizes, Recorded(noise.made)) if noise.made else self.model.run(self.values, self.worlds, self.sizes)
+        above = self.model.net.ancestors(*self.observed)
+        for name in self.model.random:
+            if name in above and name not in self.observed and isinstance(self.model.conditionals[name], DenoisingConditional) and self.model.net[name].space.integer:
+                raise GraphError(f"HMC: node {name!r} ~ {self.model.net[name].summary} has levels, through which no gradient leads the chains; declare it without levels=")
         for name, value in first.items():
             if name not in self.observed and not self.model.net[name].is_deterministic and not torch.equal(value, again[name]):
                 raise GraphError(

@@ -80,7 +80,8 @@ def refine(model: Model, guide: Model, data: Any, *, steps: int = 200, particles
     Source: Kim et al. (2018), https://arxiv.org/abs/1802.02550; Cremer et al. (2018), https://arxiv.org/abs/1801.03558.
 
     Example:
-        >>> import dgm_ppl as dgm
+        >>> import dgm_ppl as dgm, torch
+        >>> _ = torch.manual_seed(0)
         >>> net = dgm.BayesNet(z=dgm.Normal(loc=0.0, scale=1.0), x=dgm.Normal(loc="z", scale=1.0))
         >>> model, guide = dgm.compile(net), dgm.compile(dgm.amortize(net, observed="x", net=dgm.MLP(8)), seed=0)
         >>> own = dgm.refine(model, guide, {"x": 3.0}, steps=100, lr=0.05)

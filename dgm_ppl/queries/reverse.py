@@ -13,6 +13,7 @@ from ..compile import Model
 from ..compile.reduction import PerWorld
 from ..compile.schedule import Node
 from ..conditionals import Parametric
+from ..conditionals.chained import Chained
 from ..conditionals.denoising import Denoiser, DenoisingConditional
 from ..families import noise
 from ..families.randomness import seeded
@@ -45,12 +46,15 @@ class ReverseProblem:
         model = self.model
         above = set(model.net.dag.ancestors(*observed))
         hidden = [node for node in model.schedule if node.name in above and node.name not in observed and not node.deterministic]
+        stepped = next((node.name for node in hidden if isinstance(node.conditional, Chained)), None)
+        if stepped is not None:
+            raise GraphError(f"posterior: guided reverse diffusion answers for one hidden value; {stepped!r} is drawn at every step of a chain; try method=dgm.Amortized(guide), with guide = dgm.compile(dgm.amortize(net, observed={sorted(observed)}))")
         wrong = next((node for node in hidden if not isinstance(node.conditional, DenoisingConditional)), None)
         if not hidden or wrong is not None or len(hidden) > 1:
             found = "none" if not hidden else ", ".join(f"{node.name!r} ~ {model.net[node.name].caption}" for node in hidden)
             raise GraphError(
                 f"posterior: guided reverse diffusion answers for one hidden Diffusion or FlowMatching node above the evidence; got {found}; other nets: "
-                f"method=dgm.HMC(), or dgm.Importance(guide)"
+                f"method=dgm.Amortized(guide), with guide = dgm.compile(dgm.amortize(net, observed={sorted(observed)}))"
             )
         if model.net[hidden[0].name].space.integer:
             raise GraphError(f"posterior: {hidden[0].name!r} has levels, through which no gradient goes; declare it without levels=")
@@ -90,14 +94,13 @@ class ReverseProblem:
             noisy = noisy.detach().requires_grad_()
             clean, found = denoiser(noisy, t)
             alpha, sigma = (float(level.detach()) for level in self.schedule.levels(t))
-            if self.gaussian:
-                value = self._moments(clean, noisy, alpha, sigma)
-            else:
+            value = self._moments(clean, noisy, alpha, sigma) if self.gaussian else None
+            if value is None:
                 value = self.log_likelihood(clean) * (alpha**2 / (alpha**2 + sigma**2))     # the less is known of the clean value, the less it is believed
             (gradient,) = torch.autograd.grad(value.sum(), noisy)
         return value.detach(), found.detach(), (found - scale * sigma * gradient).detach()
 
-    def _moments(self, clean: Tensor, noisy: Tensor, alpha: float, sigma: float) -> Tensor:
+    def _moments(self, clean: Tensor, noisy: Tensor, alpha: float, sigma: float) -> Tensor | None:
         """log N(y; A x, S + A V A') with x the clean value and V = (sigma^2 / alpha) dx/dz its covariance by Tweedie's formula (Boys et al., 2023).
 
         Its gradient is shortened where it would take the measured location further from y than it was: dx/dz of a trained network is no covariance quite, and the
@@ -113,8 +116,10 @@ class ReverseProblem:
             full = self._full(node, len(clean))
             for part, values in ((locations, loc), (scales, size), (seen, full)):
                 values = values if isinstance(values, Tensor) else full.new_tensor(values)
-                part.append(values.expand(full.shape).flatten(len(rows)))
+                part.append(values.expand(full.shape).reshape(*rows, -1))
         loc, size, seen = (torch.cat(part, -1) for part in (locations, scales, seen))
+        if not loc.requires_grad:                                           # what is measured depends on it by its scale alone
+            return None
         residual, tiny = (seen - loc).detach(), torch.finfo(loc.dtype).tiny
         solve = self._solved if loc.shape[-1] <= MOMENTS else self._along
         solved, moved, half = solve(loc, clean, noisy, residual, size, sigma**2 / alpha)
@@ -161,6 +166,7 @@ class ReverseProblem:
 
     # ---- the two samplers
 
+    @torch.no_grad()
     def guided(self, method: Guided) -> Tensor:
         """Draws of the hidden node, `(samples, *worlds, ...)`, by the reverse process with the posterior's noise."""
         denoiser = self.denoiser(method.samples)
@@ -175,6 +181,7 @@ class ReverseProblem:
             value, earlier, last_width = mean + spread * torch.randn_like(mean), clean, width
         return value / self.schedule.levels(value.new_zeros(()))[0]
 
+    @torch.no_grad()
     def twisted(self, method: Twisted) -> tuple[Tensor, Tensor, Tensor]:
         """Draws, their log-weights `(particles, *worlds)`, and an estimate of log p(evidence), `(*worlds)`."""
         denoiser, lead = self.denoiser(method.particles), 1 + len(self.worlds)

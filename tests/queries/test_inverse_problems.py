@@ -221,7 +221,7 @@ def test_coverage_shares_out_ties(level):
 
 
 REFUSED = {
-    "a prior that is no diffusion": (lambda: dgm.posterior(gaussian(), {"y": MEASURED}, method=dgm.Guided()), r"one hidden Diffusion or FlowMatching.*'x' ~ Normal\(2\).*dgm.HMC"),
+    "a prior that is no diffusion": (lambda: dgm.posterior(gaussian(), {"y": MEASURED}, method=dgm.Guided()), r"one hidden Diffusion or FlowMatching.*'x' ~ Normal\(2\).*dgm.Amortized"),
     "levels": (
         lambda: dgm.posterior(dgm.compile(dgm.BayesNet(x=dgm.Diffusion(2, net=dgm.MLP(4), levels=4), y=dgm.Normal(1).given("x"))), {"y": MEASURED}, method=dgm.Guided(samples=2, steps=2)), r"'x' has levels",
     ),
@@ -236,7 +236,7 @@ REFUSED = {
     "a level": (lambda: dgm.compare(gaussian(), {"y": MEASURED}, {"a": None}, level=1.0), "expected level between 0 and 1"),
     "two of a kind": (lambda: dgm.compare(gaussian(), {"y": MEASURED}, [dgm.Langevin(), dgm.Langevin(samples=9)]), r"one method of each kind in a list; got \['Langevin', 'Langevin'\]; name them"),
     "the truth of other worlds": (lambda: dgm.compare(gaussian(), {"y": MEASURED}, {"exact": None}, truth={"x": torch.zeros(3, 2)}), r"truth of 'x' with the shape \(2, 2\).*got \(3, 2\)"),
-    "a lead by name": (lambda: dgm.Guided(scale="1"), "expected scale to be a number"),
+    "a lead by name": (lambda: dgm.Guided(scale="1"), "expected scale to be a finite number"),
     "sides": (lambda: dgm.Coarsen(3)(torch.zeros(1, 4, 4)), "expected sides that 3 divides; got 4 x 4"),
     "no images": (lambda: dgm.Blur()(torch.zeros(4)), r"expected images.*try rank=1"),
     "a width": (lambda: dgm.Blur("1"), "Blur: expected width to be a number above 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,13 @@ class Affine(Setting):
             object.__setattr__(self, name, tuple(map(float, value)) if isinstance(value, tuple) else float(value))
         if any(cell <= 0 for cell in (self.scale if isinstance(self.scale, tuple) else (self.scale,))):
             raise GraphError(f"Affine: expected a positive scale; got {self.scale!r}; try x.std(0)")
+
+    def check(self, place: str, shape: Sequence[int]) -> None:
+        """Raises where there is not a number for each dimension of the last axis."""
+        for name in ("loc", "scale"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != (shape[-1] if shape else 1):
+                raise GraphError(f"{place}: expected preprocess to have one number for {name}, or {shape[-1] if shape else 1}, one a dimension of the last axis; got {len(value)}")
 
 
 def over(latent: Variable) -> Space | None:
