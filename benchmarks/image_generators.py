@@ -352,13 +352,17 @@ def measured(task: Task, x: Tensor, u: Tensor, what: dict[str, Any], minutes: fl
         frame = dgm.compare(camera, {"y": shown}, methods, truth={"x": u}, level=0.9).assign(problem=name)
         table = frame.drop(columns="diagnosis")
         print(table.to_string(index=False), flush=True)
-        span = float((u.max() - u.min()) ** 2)
-        guesses = {"mean image": x.mean(0).expand_as(u)}
-        if len(seen) == 3 and seen != shape:
-            guesses["bicubic"] = nn.functional.interpolate(shown, size=shape[1:], mode="bicubic").clamp(-1, 1)
-        psnr = {guess: 10 * math.log10(span / float((value - u).square().mean())) for guess, value in guesses.items()}
+        psnr = guesses(x, u, shown)
         print(f"{name}: " + ", ".join(f"{guess} psnr {value:.2f}" for guess, value in psnr.items()), flush=True)
         task.found[name] = {"methods": table.to_dict("records"), "baselines": psnr, "prior steps": run.step}
+
+
+def guesses(x: Tensor, u: Tensor, shown: Tensor) -> dict[str, float]:
+    """What the mean training image, and where an image was coarsened bicubic interpolation, reach: PSNR in decibels."""
+    found = {"mean image": x.mean(0).expand_as(u)}
+    if shown.ndim == u.ndim and shown.shape != u.shape:
+        found["bicubic"] = nn.functional.interpolate(shown, size=u.shape[2:], mode="bicubic").clamp(-1, 1)
+    return {name: 10 * math.log10(float((u.max() - u.min()) ** 2 / (value - u).square().mean())) for name, value in found.items()}
 
 
 def inverse(task: Task) -> None:
@@ -399,11 +403,11 @@ def intervals(task: Task) -> None:
             values = covered(drawn, x, 0.9)
             psnr = 10 * math.log10(4 / float((drawn.mean(0) - x).square().mean()))
             residual = float((fn(drawn.flatten(0, 1)).reshape(30, rows, *seen) - shown).square().mean().sqrt()) / 0.1
-            about = {"psnr": psnr, **shares, "unsure": float(values[unsure].mean()), "residual": residual}
+            about = {"psnr": psnr, "baselines": guesses(task.x, x, shown), **shares, "unsure": float(values[unsure].mean()), "residual": residual}
             task.found[f"{name}, {whose}"] = about
             print(
                 f"{name:20} {whose:14} PSNR {psnr:.2f}  coverage {shares['values'][0]:.3f} ± {shares['values'][1]:.3f}  as {task.levels} levels {shares['levels'][0]:.3f} ± {shares['levels'][1]:.3f}"
-                f"  where unsure {about['unsure']:.3f}  residual {residual:.2f}", flush=True,
+                f"  where unsure {about['unsure']:.3f}  residual {residual:.2f}  " + ", ".join(f"{guess} {value:.2f}" for guess, value in about["baselines"].items()), flush=True,
             )
 
 

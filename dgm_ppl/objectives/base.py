@@ -127,6 +127,8 @@ class Objective(nn.Module):
 
     def score(self, batch: Mapping[str, Tensor]) -> Tensor:
         """The value of each world for validation, `(*worlds)`, in nats, higher is better."""
+        if not self.has_score:
+            raise GraphError(f"{type(self).__name__}: the losses of a game do not tell how good a model is; compare its samples with data: dgm.metrics.energy_distance(x, model.sample(len(x))['x'])")
         return -self.world_losses(batch)
 
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
