@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..conditionals import Port
 from ..conditionals.networks import network_of
 from ..families import Setting
+from ..families.shapes import broadcast
 from ..graph import GraphError, did_you_mean
 from ..nets import MLP, Net
 from ..network import BayesNet
@@ -59,6 +60,7 @@ class CriticNetwork(nn.Module):
         super().__init__()
         self.critic = critic
         plates = len(net.plates)
+        self.plated = plates > 0
         self.ports = tuple(Port(name, net[name].space, net[name].shape, plates=plates) for name in critic.nodes)
         label = f"critic of {', '.join(map(repr, critic.nodes))}"
         self.network = network_of(label, critic.net, self.ports, ("score",), [()], {})
@@ -70,9 +72,10 @@ class CriticNetwork(nn.Module):
     def squared_slope(self, values: Sequence[Tensor]) -> Tensor:
         """The squared norm of the gradient in the real-valued nodes, one number a world (and member), differentiable."""
         values = list(values)
-        leads = [value.shape[: value.ndim - len(port.event)] for value, port in zip(values, self.ports)]
-        lead = torch.broadcast_shapes(*leads)                               # a node outside a plate is read by every member, with a slope of its own
-        moved = [values[i].detach().expand(*lead, *self.ports[i].event).requires_grad_() for i in self.smooth]
+        if self.plated:                                                     # a node outside a plate is read by every member, with a slope of its own
+            lead = broadcast(*[value.shape[: value.ndim - len(port.event)] for value, port in zip(values, self.ports)])
+            values = [value.expand(*lead, *port.event) for value, port in zip(values, self.ports)]
+        moved = [values[i].detach().requires_grad_() for i in self.smooth]
         for i, value in zip(self.smooth, moved):
             values[i] = value
         score = self(*values)
