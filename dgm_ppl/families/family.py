@@ -69,7 +69,7 @@ class Family(Kind):
         self, shape: Sequence[int], parameters: Mapping[str, Constant | Expression | Free], *, size: int | None = None, labels: tuple[str, ...] | None = None,
     ) -> Variable:
         """The variable of an event shape and of parameters that are data already."""
-        shape = checked_shape(shape, self.name)
+        shape = checked_shape(shape, self.name, f"parameters go by name: {self.name}(3, loc=0.0)")
         if len(shape) < self.event_dim:
             raise GraphError(f"{self.name}: expected at least {self.event_dim} event dimension; got the shape {shape}; try {self.name}(3)")
         if self.sized and size is None:

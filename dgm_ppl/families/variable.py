@@ -298,17 +298,17 @@ def _labels(states: Any, place: str) -> tuple[str, ...]:
     return tuple(map(str, labels))
 
 
-def checked_shape(shape: Iterable[Any], place: str) -> tuple[int, ...]:
-    """An event shape of positive whole numbers."""
+def checked_shape(shape: Iterable[Any], place: str, mend: str = "") -> tuple[int, ...]:
+    """An event shape of positive whole numbers; `mend` is what may have been meant where one is none."""
     lengths = tuple(shape)
     for length in lengths:
         if (whole(length) or 0) < 1:
-            raise GraphError(f"{place}: an event shape is made of positive whole numbers; got {length!r}; {_shape_mend(length, place)}")
+            raise GraphError(f"{place}: an event shape is made of positive whole numbers; got {length!r}; {_shape_mend(length, place) or mend or f'try {place}(3)'}")
     return tuple(map(int, lengths))
 
 
 def _shape_mend(length: Any, place: str) -> str:
     if isinstance(length, Sequence) and length and all(map(whole, length)):
         return f"try {place}({', '.join(map(str, length))})"
-    return f"parameters go by name: {place}(3, loc=0.0)"
+    return ""
 

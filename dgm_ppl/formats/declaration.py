@@ -217,7 +217,7 @@ class Reader:
             return replace(Given(*written["shape"]), labels=labels, size=size)
         parameters = {key: _read(value) for key, value in written.get("parameters", {}).items()}
         if "settings" in written:
-            kind, shape = self._setting(name, written["family"], written["settings"]), checked_shape(written["shape"], f"node {name!r}")
+            kind, shape = self._setting(name, written["family"], written["settings"]), checked_shape(written["shape"], f"node {name!r}", "write lengths as [3]")
             return Variable(kind, shape, tuple(parameters.items()), size=size, labels=labels)
         return self._family(name, written["family"]).declare(written["shape"], parameters, size=size, labels=labels)
 
@@ -276,7 +276,7 @@ def _kind(name: str, kind: Any) -> type[Setting]:
 
 def _read_states(name: str, written: Mapping[str, Any]) -> tuple[tuple[str, ...] | None, int | None]:
     if "labels" not in written:
-        return None, None if "size" not in written else checked_shape([written["size"]], f"node {name!r}")[0]
+        return None, None if "size" not in written else checked_shape([written["size"]], f"node {name!r}", "write a size as 3")[0]
     labels, size = states_of(_strings(written["labels"]), f"node {name!r}")
     if size != written["size"]:
         raise GraphError(f"node {name!r}: expected {size} states, one a label; got {written['size']!r}")

@@ -75,6 +75,7 @@ REFUSED = {
     "a clip that is no number": (lambda: dgm.Wasserstein(clip="a"), r"expected clip above 0"),
     "a critic of a number": (lambda: dgm.Adversarial(dgm.compile(net()), {1: dgm.MLP(8)}), r"Critic: expected names of nodes; got \(1,\)"),
     "a score of a game": (lambda: dgm.Adversarial(dgm.compile(net()), {"x": dgm.MLP(8)}).score({"x": torch.zeros(3, 2)}), r"losses of a game do not tell.*dgm.metrics.energy_distance"),
+    "a length that is no whole number": (lambda: dgm.Generator(2.5), r"Generator: an event shape is made of positive whole numbers; got 2.5; try Generator\(3\)"),
     "no model": (lambda: dgm.Matching(None), r"Matching: expected a compiled model; got NoneType"),
     "a slope that nothing bounds": (lambda: dgm.Adversarial(dgm.compile(net()), {"x": dgm.SpectralNorm(dgm.MLP(8, norm=True))}), r"got LayerNorm in MLP\(8, norm=True\)"),
     "a function of another shape": (lambda: dgm.compile(dgm.BayesNet(z=Z, x=dgm.Generator(3).given("z", fn=lambda z: z))).sample(2), r"node 'x': expected its fn to give the shape \(3,\).*got \(2, 2\)"),
