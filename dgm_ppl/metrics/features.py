@@ -54,7 +54,7 @@ def train_features(images: Tensor, labels: Tensor, *, width: int = 64, epochs: i
     for name, value, least in (("width", width, 2), ("epochs", epochs, 1), ("batch_size", batch_size, 1)):
         if (whole(value) or 0) < least:
             raise GraphError(f"train_features: expected {name} to be a whole number from {least}; got {value!r}")
-    images, labels = torch.as_tensor(images), torch.as_tensor(labels)
+    images, labels = torch.as_tensor(images), torch.as_tensor(labels, device=getattr(images, "device", None))
     if images.ndim != 4 or labels.shape != images.shape[:1]:
         raise GraphError(f"train_features: expected images (rows, channels, height, width) and a label a row; got {tuple(images.shape)} and {tuple(labels.shape)}")
     if not bool(images.isfinite().all()):

@@ -54,8 +54,8 @@ def marginaliser(model: Model) -> str:
 
 
 def check_weights(model: Model, method: Method) -> None:
-    """Raises `GraphError` where weights would be exponentials of a noisy bound, which are no weights."""
-    name = noisy(model)
+    """Raises `GraphError` where weights would be exponentials of a noisy density, of the model or of the guide, which are no weights."""
+    model, name = next(((each, noisy(each)) for each in (model, method.guide) if noisy(each) is not None), (model, None))
     if name is not None and not (isinstance(method, Bound) and method.particles == 1):
         raise GraphError(
             f"log_prob: the density of {name!r} ~ {model.net[name].summary} is a stochastic {model.conditionals[name].density}, whose exponential would bias importance weights; ask for the "
@@ -76,7 +76,7 @@ def refuse_noisy(model: Model, names: Collection[str] | None, asked: str) -> Non
 def flowing(model: Model, values: Mapping[str, Tensor], method: ProbabilityFlow) -> tuple[Tensor, str, Tensor | None]:
     """log p of complete data, that of each denoising node by its probability flow; whether it is exact or an estimate, by how much where it was repeated."""
     if not any(isinstance(model.conditionals[name], DenoisingConditional) for name in model.random):
-        raise GraphError(f"log_prob: no node is a Diffusion or FlowMatching, whose flow could be solved; got {list(model.random)}; leave the method out")
+        raise GraphError(f"log_prob: no node outside a chain is a Diffusion or FlowMatching, whose flow could be solved; got {list(model.random)}; leave the method out")
     scored = set(values) | set(model.net.ancestors(*values))
     missing = [name for name in model.random if name in scored and name not in values]
     if missing:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..compile import Model
+from ..conditionals.guidance import is_number
 from ..graph import GraphError
 from .asking import posterior
 from .methods import Method
@@ -55,7 +56,7 @@ def compare(
         raise GraphError("compare: expected one method or more; got none; try {'hmc': dgm.HMC()}")
     if not isinstance(methods, Mapping) and len(named) < len(methods):
         raise GraphError(f"compare: expected one method of each kind in a list; got {[type(method).__name__ for method in methods]}; name them: {{'few': dgm.Guided(steps=50), 'many': dgm.Guided(steps=200)}}")
-    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 < level < 1:
+    if not (is_number(level) and 0 < level < 1):
         raise GraphError(f"compare: expected level between 0 and 1; got {level!r}; try 0.9")
     known = {} if truth is None else model.encode(truth)
     import pandas

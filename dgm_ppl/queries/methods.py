@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from ..compile import Model, SubsetGuide
+from ..conditionals.guidance import is_number
 from ..graph import GraphError
 
 __all__ = ["HMC", "NUTS", "Amortized", "Bound", "Guided", "Importance", "IndependenceMetropolis", "Langevin", "Method", "ProbabilityFlow", "Refined", "Twisted"]
@@ -73,6 +74,7 @@ class Refined(Method):
         _check(self)
         for name in ("steps", "particles"):
             _whole("Refined", name, getattr(self, name))
+        _check_seed("Refined", self.seed)
         if not 0 < self.lr < math.inf:
             raise GraphError(f"Refined: expected lr to be a positive number; got {self.lr!r}; try 0.02")
 
@@ -96,6 +98,7 @@ class IndependenceMetropolis(Method):
         _check(self)
         for name in ("warmup", "chains"):
             _whole("IndependenceMetropolis", name, getattr(self, name))
+        _check_seed("IndependenceMetropolis", self.seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +123,8 @@ class HMC(Method):
     def __post_init__(self) -> None:
         for name in ("samples", "warmup", "chains", "leapfrog"):
             _whole(type(self).__name__, name, getattr(self, name))
-        if not self.step > 0 or not 0 < self.target_accept < 1:
+        _check_seed(type(self).__name__, self.seed)
+        if not (is_number(self.step) and self.step > 0 and is_number(self.target_accept) and 0 < self.target_accept < 1):
             raise GraphError(f"{type(self).__name__}: expected step above 0 and target_accept between 0 and 1; got step={self.step!r}, target_accept={self.target_accept!r}")
 
 
@@ -156,7 +160,7 @@ class Guided(Method):
         for name in ("samples", "steps"):
             _whole("Guided", name, getattr(self, name))
         _check_seed("Guided", self.seed)
-        if isinstance(self.scale, bool) or not (isinstance(self.scale, (int, float)) and 0 <= self.scale < math.inf):
+        if not (is_number(self.scale) and 0 <= self.scale < math.inf):
             raise GraphError(f"Guided: expected scale to be a finite number that is not negative; got {self.scale!r}")
 
 
@@ -194,7 +198,7 @@ class ProbabilityFlow(Method):
     repeats: int = 4
 
     def __post_init__(self) -> None:
-        if isinstance(self.tolerance, bool) or not isinstance(self.tolerance, (int, float)) or not 0 < self.tolerance < 1:
+        if not (is_number(self.tolerance) and 0 < self.tolerance < 1):
             raise GraphError(f"ProbabilityFlow: expected tolerance between 0 and 1; got {self.tolerance!r}; try 1e-5")
         for name in ("repeats",) if self.probes is None else ("probes", "repeats"):
             _whole("ProbabilityFlow", name, getattr(self, name))
@@ -217,6 +221,7 @@ class NUTS(Method):
     def __post_init__(self) -> None:
         for name in ("samples", "warmup", "chains", "max_tree_depth"):
             _whole("NUTS", name, getattr(self, name))
+        _check_seed("NUTS", self.seed)
 
 
 def _check(method: Amortized | Importance | Bound | Refined | IndependenceMetropolis) -> None:

@@ -34,6 +34,8 @@ def test_noisy_densities_weigh_nothing():
     guide = dgm.compile(dgm.amortize(net, "x", family=dgm.FlowMatching(net=dgm.MLP(8))), seed=0)
     with pytest.raises(dgm.GraphError, match=r"'z'.*stochastic estimate, by which draws can be neither weighed"):
         dgm.posterior(dgm.compile(net), {"x": torch.zeros(1, 65)}, method=dgm.Importance(guide, 10))
+    with pytest.raises(dgm.GraphError, match=r"log_prob: the density of 'z'.*stochastic estimate, whose exponential"):
+        dgm.log_prob(dgm.compile(net), {"x": torch.zeros(1, 65)}, method=dgm.Importance(guide, 10))
     noisy = dgm.compile(dgm.BayesNet(x=known(), y=dgm.MaskedDiffusion(2, 4, net=dgm.MLP(8)).given("x")))
     with pytest.raises(dgm.GraphError, match=r"Twisted: the density of 'y'.*stochastic bound"):
         dgm.posterior(noisy, {"y": torch.zeros(1, 4).long()}, method=dgm.Twisted(10, 5))
@@ -156,6 +158,8 @@ REFUSED = {
     "one method alone": (lambda: dgm.compare(hidden(), {"y": torch.zeros(1, 2)}, dgm.Guided(2, 2)), r"compare: expected methods by name.*got Guided"),
     "a level by name": (lambda: dgm.compare(hidden(), {"y": torch.zeros(1, 2)}, [dgm.Guided(2, 2)], level="a"), r"expected level between 0 and 1"),
     "a lead without end": (lambda: dgm.Guided(scale=math.inf), r"expected scale to be a finite number"),
+    "a seed of chains by name": (lambda: dgm.HMC(seed="a"), r"HMC: expected seed to be a whole number"),
+    "a flow along a chain": (lambda: dgm.log_prob(chained(), {"x": torch.zeros(1, 3, 1), "y": torch.zeros(1, 3, 1)}, method=dgm.ProbabilityFlow()), r"no node outside a chain is a Diffusion"),
     "a seed by name": (lambda: dgm.Twisted(seed="a"), r"Twisted: expected seed to be a whole number"),
     "a tolerance by name": (lambda: dgm.ProbabilityFlow(tolerance="a"), r"expected tolerance between 0 and 1"),
     "a mask beyond the event": (lambda: dgm.Mask(kept=(5,), shape=(2,)), r"counted from 0 to 1; got \(5,\)"),
