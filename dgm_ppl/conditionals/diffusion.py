@@ -17,7 +17,7 @@ from ..families.variable import checked_shape
 from ..graph import GraphError
 from .denoising import Denoising, DenoisingConditional, check_taken_in
 from .flow.links import Affine
-from .guidance import shares_of
+from .guidance import is_number, shares_of
 from .networks import Shared
 from .ports import Port
 from .probability_flow import LARGEST_EXACT
@@ -97,7 +97,7 @@ class MinSNR(Weighting):
     most: float = 5.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.most, bool) or not isinstance(self.most, (int, float)) or not self.most > 0:
+        if not (is_number(self.most) and self.most > 0):
             raise GraphError(f"MinSNR: expected most above 0; got {self.most!r}; try dgm.MinSNR(5.0)")
 
     def __call__(self, log_snr: Tensor, slope: Tensor) -> Tensor:

@@ -149,7 +149,7 @@ class FlowMatched(DenoisingConditional):
         coupling = self.variable.family.coupling
         if isinstance(coupling, Independent) or not parents:
             return coupling(clean, noise)
-        told = [value.expand(*batch, *value.shape[len(value.shape) - rank:]).reshape(len(clean), -1) for value, rank in zip(parents, self._ranks(parents))]
+        told = [value.expand(*batch, *value.shape[len(value.shape) - rank:]).reshape(len(clean), -1) for value, rank in zip(parents, self._parent_ranks)]
         _, kind = torch.unique(torch.cat(told, 1), dim=0, return_inverse=True)
         coupled = noise.clone()
         for one in kind.unique():
@@ -157,8 +157,10 @@ class FlowMatched(DenoisingConditional):
             coupled[rows] = coupling(clean[rows], noise[rows])
         return coupled
 
-    def _ranks(self, parents: Sequence[Tensor]) -> list[int]:
-        return [1] if self.encoder is not None else [len(port.encoded_shape) for port in self.ports]
+    @property
+    def _parent_ranks(self) -> list[int]:
+        """How many dimensions each of the prepared parents has in one world."""
+        return [1] if self.encoder is not None else [port.encoded_rank for port in self.ports]
 
     def surprisals(self, value: Tensor, prepared: Any) -> Tensor:
         batch = broadcast(prepared[1], value.shape[: value.ndim - len(self.variable.shape)])

@@ -16,11 +16,10 @@ from ..families.randomness import seeded
 from ..formats.declaration import describe
 from ..graph import GraphError
 from ..nets import Net, SpectralNorm
-from .base import Objective, Player
+from .base import Objective, Player, refuse_lengths
 from .critics import Critic, CriticNetwork, critics_of
 from .games import Game, JensenShannon, Wasserstein
 from .gradients import check_reached
-from .matching import refuse_lengths
 from .penalties import CriticPenalty, ModelTerm
 
 __all__ = ["Adversarial"]

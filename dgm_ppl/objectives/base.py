@@ -14,7 +14,7 @@ from ..exact import hole_name
 from ..graph import GraphError
 from ..network import BayesNet, SubsetRecognition
 
-__all__ = ["SERVING", "Objective", "Player"]
+__all__ = ["SERVING", "Objective", "Player", "refuse_lengths"]
 
 SERVING: dict[type[Objective], type[Objective]] = {}          # by objective, the one that stands for it where the guide serves any subset of evidence
 
@@ -133,3 +133,10 @@ class Objective(nn.Module):
 
     def _mean_loss(self, batch: Mapping[str, Tensor]) -> Tensor:
         return self.world_losses(batch).mean()
+
+
+def refuse_lengths(model: Model, values: Mapping[str, Tensor], place: str) -> None:
+    """Raises where sequences differ in length: what pads them would be taken for data."""
+    for name in model.net.chains:
+        if name in values:
+            raise GraphError(f"{place}: expected sequences of one length along {name!r}, as samples are compared whole; got several; cut them, or train on those of each length apart")

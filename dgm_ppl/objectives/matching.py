@@ -13,17 +13,10 @@ from ..distances import Distance, EnergyDistance
 from ..families import ShardedNoise, noise
 from ..formats.declaration import describe
 from ..graph import GraphError
-from .base import Objective
+from .base import Objective, refuse_lengths
 from .gradients import check_reached
 
-__all__ = ["Matching", "refuse_lengths"]
-
-
-def refuse_lengths(model: Model, values: Mapping[str, Tensor], place: str) -> None:
-    """Raises where sequences differ in length: what pads them would be taken for data."""
-    for name in model.net.chains:
-        if name in values:
-            raise GraphError(f"{place}: expected sequences of one length along {name!r}, as samples are compared whole; got several; cut them, or train on those of each length apart")
+__all__ = ["Matching"]
 
 
 class Matching(Objective):
@@ -59,10 +52,10 @@ class Matching(Objective):
 
     def prepare(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
         values = self.model.layout.rowed(self.model.encode(data))
-        if not [name for name in values if name in self.model.random]:
+        compared = [name for name in values if name in self.model.random]
+        if not compared:
             raise GraphError(f"Matching: expected data for one random node at least; got {list(values)}; the model has {list(self.model.random)}")
         refuse_lengths(self.model, values, "Matching")
-        compared = [name for name in values if name in self.model.random]
         check_reached(self.model, compared, "Matching", "what is compared")
         above = set(values) | set(self.model.net.ancestors(*values))
         for node in self.model.schedule:

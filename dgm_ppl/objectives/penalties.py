@@ -192,7 +192,7 @@ class MutualInformation(ModelTerm):
     def __call__(self, found: Mapping[str, Tensor]) -> Tensor:
         node, value, guide = next(node for node in self.guide.schedule if node.name == self.latent), found[self.latent], self.guide
         seen = {name: found[name] for name in guide.net.inputs}
-        read = guide.run(seen, value.shape[:1], guide.layout.sizes(seen))
+        read = guide.run({**seen, self.latent: value}, value.shape[:1], guide.layout.sizes(seen))
         members = math.prod(value.shape[1: value.ndim - node.event_rank])
         return self.weight / members * PerWorld()(node, node.conditional.surprisals(value, node.prepare(read)), value)
 
