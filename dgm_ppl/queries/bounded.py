@@ -76,7 +76,7 @@ def refuse_noisy(model: Model, names: Collection[str] | None, asked: str) -> Non
 def flowing(model: Model, values: Mapping[str, Tensor], method: ProbabilityFlow) -> tuple[Tensor, str, Tensor | None]:
     """log p of complete data, that of each denoising node by its probability flow; whether it is exact or an estimate, by how much where it was repeated."""
     if not any(isinstance(model.conditionals[name], DenoisingConditional) for name in model.random):
-        raise GraphError(f"log_prob: no node outside a chain is a Diffusion or FlowMatching, whose flow could be solved; got {list(model.random)}; leave the method out")
+        raise GraphError(f"log_prob: no node is a Diffusion or FlowMatching outside a chain, whose flow could be solved; got {list(model.random)}; leave the method out")
     scored = set(values) | set(model.net.ancestors(*values))
     missing = [name for name in model.random if name in scored and name not in values]
     if missing:

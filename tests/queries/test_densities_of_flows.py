@@ -159,7 +159,7 @@ REFUSED = {
     "a level by name": (lambda: dgm.compare(hidden(), {"y": torch.zeros(1, 2)}, [dgm.Guided(2, 2)], level="a"), r"expected level between 0 and 1"),
     "a lead without end": (lambda: dgm.Guided(scale=math.inf), r"expected scale to be a finite number"),
     "a seed of chains by name": (lambda: dgm.HMC(seed="a"), r"HMC: expected seed to be a whole number"),
-    "a flow along a chain": (lambda: dgm.log_prob(chained(), {"x": torch.zeros(1, 3, 1), "y": torch.zeros(1, 3, 1)}, method=dgm.ProbabilityFlow()), r"no node outside a chain is a Diffusion"),
+    "a flow along a chain": (lambda: dgm.log_prob(chained(), {"x": torch.zeros(1, 3, 1), "y": torch.zeros(1, 3, 1)}, method=dgm.ProbabilityFlow()), r"no node is a Diffusion or FlowMatching outside a chain"),
     "a seed by name": (lambda: dgm.Twisted(seed="a"), r"Twisted: expected seed to be a whole number"),
     "a tolerance by name": (lambda: dgm.ProbabilityFlow(tolerance="a"), r"expected tolerance between 0 and 1"),
     "a mask beyond the event": (lambda: dgm.Mask(kept=(5,), shape=(2,)), r"counted from 0 to 1; got \(5,\)"),
